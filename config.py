@@ -1,0 +1,269 @@
+"""Settings: environment, then `.env`, then running embedded services, then defaults.
+
+The `KAFKA_*` and the `DB_*` settings each come whole from the first of these that has any of them, so that a host of
+one place is never combined with a password of another. `load(demo=True)` never looks at a user's Kafka, database or
+site: it takes these only from the demo that is up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+PROJECT = Path(__file__).resolve().parent
+
+#: Exit codes of every script.
+EXIT_DONE = 0
+EXIT_TASKS_FAILED = 1
+EXIT_SETTINGS = 2
+EXIT_SERVICE = 3
+EXIT_STALLED = 4
+EXIT_INTERRUPTED = 130
+
+
+class SettingsError(Exception):
+    """A setting or an argument that cannot be used; the text names it, its value and what is expected."""
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """How to reach the brokers. `bootstrap_servers` is empty where nothing was set."""
+
+    bootstrap_servers: str = ""
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    task_partitions: int = 24
+    replication_factor: int = 1
+    #: Where the settings come from: "environment", ".env", "embedded" or "default".
+    source: str = "default"
+
+    def __repr__(self) -> str:
+        return f"Kafka({self.bootstrap_servers}, {self.security_protocol}, from {self.source})"
+
+
+@dataclass(frozen=True)
+class Database:
+    """How to reach PostgreSQL. `name` is empty where nothing was set."""
+
+    name: str = ""
+    user: str = ""
+    password: str = ""
+    host: str = "localhost"
+    port: int = 5432
+    sslmode: str = "prefer"
+    source: str = "default"
+
+    def __repr__(self) -> str:
+        return f"Database({self.user}@{self.host}:{self.port}/{self.name}, from {self.source})"
+
+
+@dataclass(frozen=True)
+class Settings:
+    demo: bool
+    kafka: Kafka
+    database: Database
+    market_cap_min: str
+    market_cap_max: str
+    scraper_browser: str | None
+    scraper_driver: str | None
+    scraper_headless: bool
+    processor_threads: int
+    max_attempts: int
+    #: Requests a second towards the site, for all processing consumers together; 0 is no limit.
+    requests_per_second: float
+    #: A server that stands in for Yahoo Finance; empty is the live site.
+    yahoo_base_url: str
+    #: Folder of the embedded services' state: `.pipeline/demo` or `.pipeline/live`.
+    state_dir: Path
+    log_dir: Path
+
+
+def state_dir(demo: bool, environ: Mapping[str, str] = os.environ) -> Path:
+    """Folder of the embedded services' state, the demo's apart from the live one."""
+    return _home(environ) / ".pipeline" / ("demo" if demo else "live")
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    """`PIPELINE_HOME`, else the project's folder: `.pipeline/` and `logs/` lie in it."""
+    return Path(environ.get("PIPELINE_HOME") or PROJECT)
+
+
+def lock_holder(folder: Path) -> int | None:
+    """Process id of the orchestrator that holds `folder`, or None. A lock ends with its process, however that ends."""
+    try:
+        with open(folder / "lock", "r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = lock.read().strip()
+                return int(text) if text.isdigit() else 0
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def embedded_services(folder: Path) -> dict[str, str]:
+    """Settings of the embedded services that are up under `folder`; empty where none are."""
+    path = folder / "services.env"
+    if not path.exists() or lock_holder(folder) is None:
+        return {}
+    return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+
+
+def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: Path | None = None) -> Settings:
+    """Read all settings. Raises SettingsError for a value that does not parse."""
+    path = env_file or PROJECT / ".env"
+    from_environment = {key: value for key, value in environ.items() if value}
+    from_file = {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+    folder = state_dir(demo, environ)
+    embedded = embedded_services(folder)
+    layers = [("environment", from_environment), (".env", from_file), ("embedded", embedded)]
+    if demo:
+        # The children of a demo's orchestrator find its services the same way as a demo's consumer in a terminal does.
+        services_layers = [("embedded", embedded)]
+        site = embedded
+    else:
+        services_layers = layers
+        site = {**embedded, **from_file, **from_environment}
+    rest = {**from_file, **from_environment}
+    kafka_rest = {} if demo else rest
+    return Settings(
+        demo=demo,
+        kafka=_kafka(
+            *_group("KAFKA_", services_layers, exclude=("KAFKA_TASK_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_HOME")), kafka_rest
+        ),
+        database=_database(*_group("DB_", services_layers)),
+        market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
+        market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
+        scraper_browser=rest.get("SCRAPER_BROWSER"),
+        scraper_driver=rest.get("SCRAPER_DRIVER"),
+        scraper_headless=_boolean(rest, "SCRAPER_HEADLESS", True),
+        processor_threads=_integer(rest, "PROCESSOR_THREADS", 32, 1, 256),
+        max_attempts=_integer(rest, "MAX_ATTEMPTS", 5, 1, 100),
+        requests_per_second=_number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
+        yahoo_base_url=_base_url(site),
+        state_dir=folder,
+        log_dir=_home(environ) / "logs",
+    )
+
+
+def _group(prefix: str, layers: list[tuple[str, dict[str, str]]], exclude: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+    """The first layer that has any setting of the group, whole, with its name."""
+    for name, layer in layers:
+        found = {key: value for key, value in layer.items() if key.startswith(prefix) and key not in exclude}
+        if found:
+            return name, found
+    return "default", {}
+
+
+def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafka:
+    if source != "default" and "KAFKA_BOOTSTRAP_SERVERS" not in values:
+        raise SettingsError(
+            f"KAFKA_BOOTSTRAP_SERVERS is missing beside {', '.join(sorted(values))} ({source}): expected host:port[,host:port…]"
+        )
+    protocol = _choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
+    return Kafka(
+        bootstrap_servers=_servers(values.get("KAFKA_BOOTSTRAP_SERVERS", "")),
+        security_protocol=protocol,
+        sasl_mechanism=_choice(values, "KAFKA_SASL_MECHANISM", "PLAIN", ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"))
+        if protocol.startswith("SASL")
+        else None,
+        sasl_username=values.get("KAFKA_SASL_USERNAME"),
+        sasl_password=values.get("KAFKA_SASL_PASSWORD"),
+        ssl_cafile=values.get("KAFKA_SSL_CAFILE"),
+        ssl_certfile=values.get("KAFKA_SSL_CERTFILE"),
+        ssl_keyfile=values.get("KAFKA_SSL_KEYFILE"),
+        task_partitions=_integer(rest, "KAFKA_TASK_PARTITIONS", 24, 1, 1000),
+        replication_factor=_integer(rest, "KAFKA_REPLICATION_FACTOR", 1, 1, 10),
+        source=source,
+    )
+
+
+def _database(source: str, values: dict[str, str]) -> Database:
+    if source == "default":
+        return Database()
+    for required in ("DB_DEV_NAME", "DB_USER"):
+        if required not in values:
+            raise SettingsError(
+                f"{required} is missing beside {', '.join(sorted(values))} ({source}): expected the database's name and user"
+            )
+    return Database(
+        name=values["DB_DEV_NAME"],
+        user=values["DB_USER"],
+        password=values.get("DB_PASSWORD", ""),
+        host=values.get("DB_HOST", "localhost"),
+        port=_integer(values, "DB_PORT", 5432, 1, 65535),
+        sslmode=_choice(values, "DB_SSLMODE", "prefer", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
+        source=source,
+    )
+
+
+def _servers(text: str) -> str:
+    for server in filter(None, text.split(",")):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS is {text!r}: expected host:port[,host:port…]")
+    return text
+
+
+def _base_url(values: Mapping[str, str]) -> str:
+    text = values.get("YAHOO_BASE_URL", "").rstrip("/")
+    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
+        raise SettingsError(f"YAHOO_BASE_URL is {text!r}: expected an address such as http://127.0.0.1:8099, or nothing for the live site")
+    return text
+
+
+def _choice(values: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    text = values.get(name, default)
+    for choice in choices:
+        if text.upper() == choice.upper():
+            return choice
+    raise SettingsError(f"{name} is {text!r}: expected one of {', '.join(choices)}")
+
+
+def _boolean(values: Mapping[str, str], name: str, default: bool) -> bool:
+    text = values.get(name)
+    if text is None:
+        return default
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise SettingsError(f"{name} is {text!r}: expected true or false")
+
+
+def _integer(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = values.get(name)
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise SettingsError(f"{name} is {text!r}: expected a whole number from {least} to {most}")
+    return number
+
+
+def _number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    text = values.get(name)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise SettingsError(f"{name} is {text!r}: expected a number from {least:g} to {most:g}")
+    return number

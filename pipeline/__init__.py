@@ -1,0 +1,1 @@
+"""What the processes of the pipeline share. Scripts import it; it imports no script and nothing of `local`."""

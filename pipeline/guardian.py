@@ -1,8 +1,8 @@
 """Clean up after a process that may die without a word (SIGKILL, a crash).
 
 A guardian is a small child that blocks on a pipe from its owner. When the pipe closes, for whatever reason, it carries
-out the duties it was given, in order: kill a process group, run a command, remove a folder. The owner that cleans up by
-itself takes the duty back first (`forget`), so that a process id that is used again is never killed.
+out the duties it was given, in order: kill a process group, run a command, remove a folder. An owner that has cleaned up
+by itself takes the duty back (`forget`) as soon as the process is gone, so that an id that is used again is never killed.
 
 This file runs as a plain script (`python guardian.py`) with nothing but the standard library, so that it stays small.
 """
@@ -20,25 +20,31 @@ import threading
 import time
 from typing import Any
 
-#: Seconds between the first, polite signal to a group and SIGKILL.
+#: Seconds between the first, polite signal to a group and SIGKILL, unless the duty says otherwise.
 KILL_AFTER_SECONDS = 3.0
+
+#: Waits for a line before it becomes the program: an owner that dies before it gave the duty leaves nothing running.
+_WAIT_THEN_EXEC = 'read -r go && exec "$0" "$@" </dev/null'
 
 
 class Guardian:
     """The owner's side. Duties are dicts; `add` returns a number to `forget` one by.
 
-    `{"kill_group": pgid, "signal": "SIGINT"}` | `{"run": [argv], "user": uid | None}` | `{"remove": folder}`
+    `{"kill_group": pgid, "signal": "SIGINT", "patience_seconds": 3}` | `{"run": [argv], "user": uid | None}` |
+    `{"remove": folder}`
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last_number = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-E", os.path.abspath(__file__)],
+            # -I: neither the environment nor the files beside this script decide what it imports.
+            [sys.executable, "-I", "-S", os.path.abspath(__file__)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
             cwd="/",
+            bufsize=0,
         )
 
     def add(self, duty: dict[str, Any]) -> int:
@@ -48,21 +54,43 @@ class Guardian:
             return self._last_number
 
     def forget(self, number: int) -> None:
-        with self._lock:
+        # A guardian that has finished (ValueError) or is gone has no duties either.
+        with self._lock, contextlib.suppress(OSError, ValueError):
             self._tell({"forget": number})
+
+    def start(
+        self, command: list[str], first_signal: str = "SIGTERM", patience_seconds: float = KILL_AFTER_SECONDS, **options: Any
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        """Start `command` in a session of its own, with the duty to kill it given before it runs.
+
+        `options` go to Popen (stdin is taken). Returns the process and the number to `forget` the duty by. A command that
+        cannot be executed ends with 126 or 127 and says why on its stderr.
+        """
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _WAIT_THEN_EXEC, *command], stdin=subprocess.PIPE, start_new_session=True, bufsize=0, **options
+        )
+        assert process.stdin is not None
+        try:
+            number = self.add({"kill_group": process.pid, "signal": first_signal, "patience_seconds": patience_seconds})
+            process.stdin.write(b"go\n")
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdin.close()
+        return process, number
 
     def finish(self, timeout_seconds: float = 20.0) -> None:
         """Have all remaining duties carried out now, and wait for that."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._process.stdin.close()
         self._process.wait(timeout_seconds)
 
     def _tell(self, line: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         # One write of less than PIPE_BUF bytes arrives whole or not at all, also when the owner is killed.
         self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        self._process.stdin.flush()
 
 
 def kill_group(pgid: int, first_signal: int, patience_seconds: float = KILL_AFTER_SECONDS) -> None:
@@ -74,13 +102,37 @@ def kill_group(pgid: int, first_signal: int, patience_seconds: float = KILL_AFTE
             while time.monotonic() < deadline:
                 time.sleep(0.02)
                 os.killpg(pgid, 0)
+                if _only_zombies(pgid):
+                    return
         except (ProcessLookupError, PermissionError):
             return  # gone, or (macOS) nothing left in it but zombies
 
 
+def _only_zombies(pgid: int) -> bool:
+    """Whether (on Linux) all that is left of a group is dead, but not reaped by its parent.
+
+    That may be an owner that waits for this guardian, or the first process of a container, which reaps nobody.
+    """
+    if _state_and_group(pgid)[0] != "Z":
+        return False
+    members = (_state_and_group(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return not any(group == pgid and state not in "ZX" for state, group in members)
+
+
+def _state_and_group(pid: int) -> tuple[str, int]:
+    """A process's state, such as "S" or "Z" (zombie), and its process group; ("", 0) where there is no such thing."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name, in parentheses, may hold anything.
+            fields = file.read().rpartition(")")[2].split()
+        return fields[0], int(fields[2])
+    except (OSError, IndexError, ValueError):
+        return "", 0
+
+
 def _carry_out(duty: dict[str, Any]) -> None:
     if "kill_group" in duty:
-        kill_group(duty["kill_group"], getattr(signal, duty.get("signal", "SIGTERM")))
+        kill_group(duty["kill_group"], getattr(signal, duty.get("signal", "SIGTERM")), duty.get("patience_seconds", KILL_AFTER_SECONDS))
     elif "run" in duty:
         user = duty.get("user")
         identity: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}

@@ -1,0 +1,44 @@
+# Options go through ARGS:  make demo ARGS="--stocks 300 --faults http500=0.1"
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint sql clean
+
+help: ## this list
+	@grep -E '^[a-z][a-z-]*:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+setup: $(VENV)/.browser ## .venv with everything, and the browser if it is missing (PYTHON=python3.12 chooses another)
+	@echo "ready: make demo"
+
+demo: $(VENV)/.browser ## a whole run on this machine, with a local stand-in for the site; without a terminal it ends when done
+	@if [ -t 1 ]; then exec $(PY) run_pipeline.py --demo $(ARGS); else exec $(PY) run_pipeline.py --demo --exit-when-done $(ARGS); fi
+
+test: lint $(VENV)/.browser ## lint and all tests (ARGS goes to pytest)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.installed ## ruff, its formatter and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+sql: $(VENV)/.installed ## psql over the database of the run that is up, or of the last one (ARGS="--demo -c 'SELECT …'")
+	@$(PY) -m local.sql $(ARGS)
+
+clean: ## remove .venv, logs, caches and the demo's database; a live run's database stays unless ARGS=--live
+	@if [ -x $(PY) ]; then $(PY) -m local.clean $(ARGS); fi
+	rm -rf logs .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)
+
+# The two stamps: what is newer than they are is installed again, else nothing is done.
+$(VENV)/.installed: requirements.txt requirements-local.txt requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.10 or newer is needed (make setup PYTHON=/path/to/python3)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is `$(PYTHON) -c 'import platform; print(platform.python_version())'`: Python 3.10 or newer is needed (make setup PYTHON=/path/to/python3)" >&2; exit 2; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-local.txt -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.installed
+	$(PY) -m local.setup_browser
+	@touch $@

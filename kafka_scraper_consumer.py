@@ -1,0 +1,101 @@
+"""Takes scraping tasks, drives a browser over Yahoo Finance's screener, and emits one processing task a stock.
+
+takes   stock-scraping-tasks, stock-scraping-retries       (consumer group stock-scrapers)
+writes  country, stock, pipeline_run                       page by page
+emits   stock-processing-tasks, then scraping-completion   or scraping-errors and a retry or dead letter
+
+python kafka_scraper_consumer.py            as many times as wanted, each in its own terminal
+python kafka_scraper_consumer.py --demo     joins the demo that is up
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import config
+from pipeline import kafka_clients, messages, services, topics
+from pipeline.browser import Browser
+from pipeline.database import Listing, Run, Write, Writer
+from pipeline.errors import PermanentError
+from pipeline.messages import ProcessingTask, ScrapingTask
+from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.regions import REGIONS
+from pipeline.screener import Screener
+from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
+
+log = logging.getLogger(__name__)
+
+
+class Scraper:
+    """The handler: one browser, kept across tasks."""
+
+    def __init__(self, browser: Browser, screener: Screener, writer: Writer, producer: kafka_clients.KafkaProducer) -> None:
+        self.browser = browser
+        self.screener = screener
+        self.writer = writer
+        self.producer = producer
+
+    def __call__(self, delivery: Delivery) -> Outcome:
+        task = delivery.task
+        assert isinstance(task, ScrapingTask)
+        if task.region_code not in REGIONS:
+            raise PermanentError(f"region {task.region_code!r} is unknown to the screener: expected one of {', '.join(REGIONS)}")
+        run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
+        self.writer.write(Write(countries={task.region_code: task.region_name}, runs=[run]))
+        self.browser.renew_if_due()
+        total = self.screener.open(task.region_code, task.market_cap_min, task.market_cap_max)
+        log.info("%s: %d stocks listed", task, total)
+        emitted: set[str] = set()
+        for page in self.screener.pages():
+            listings = [
+                Listing(messages.clean_text(row.symbol), messages.clean_text(row.name) or row.symbol, task.region_code) for row in page
+            ]
+            fresh = [listing for listing in listings if listing.symbol not in emitted]
+            self.writer.write(Write(listings=fresh))
+            send_all(self.producer, [self._processing_task(task, listing) for listing in fresh])
+            emitted.update(listing.symbol for listing in fresh)
+        log.info("%s: %d stocks emitted", task, len(emitted))
+        completion = messages.scraping_completion(task, len(emitted))
+        return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
+
+    def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
+        processing = ProcessingTask(task.run_id, listing.symbol, listing.name, task.region_code)
+        return Message(topics.PROCESSING_TASKS, processing.key, messages.pending(processing))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    arguments = parser.parse_args()
+    set_up_logging()
+    settings = services.found(config.load(demo=arguments.demo))
+
+    browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
+    end_with_orchestrator(browser.kill)
+    services.ensure_topics(settings)
+    writer = Writer(settings.database)
+    producer = kafka_clients.producer(settings.kafka)
+    browser.start()
+    screener = Screener(browser, settings.yahoo_base_url)
+    worker = TaskWorker(
+        settings.kafka,
+        topics.SCRAPING,
+        messages.scraping_task,
+        Scraper(browser, screener, writer, producer),
+        threads=1,
+        buffered=1,
+        max_attempts=settings.max_attempts,
+        writer=writer,
+    )
+    on_stop(worker.stop)
+    try:
+        worker.run(ready=lambda: log.info("ready: scraping tasks from %s", settings.kafka.bootstrap_servers))
+    finally:
+        browser.close()
+        writer.close()
+    return config.EXIT_DONE
+
+
+if __name__ == "__main__":
+    run_script(main)

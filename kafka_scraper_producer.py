@@ -1,0 +1,112 @@
+"""Sends one scraping task a region to `stock-scraping-tasks`, and waits until the broker has acknowledged each.
+
+python kafka_scraper_producer.py                                  the regions below, band from the settings
+python kafka_scraper_producer.py --regions us,fr --market-cap-min 300M --market-cap-max 2B
+python kafka_scraper_producer.py --demo                           to the demo that is up
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import config
+from config import Settings, SettingsError
+from pipeline import kafka_clients, messages, services, topics
+from pipeline.bands import format_market_cap, parse_band
+from pipeline.errors import ServiceError
+from pipeline.messages import ScrapingTask
+from pipeline.process import run_script
+from pipeline.regions import REGIONS
+from pipeline.worker import Message, send_all
+
+#: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/regions.py).
+regions = [
+    {"code": "us", "name": "United States"},
+    {"code": "fr", "name": "France"},
+    {"code": "gb", "name": "United Kingdom"},
+    {"code": "de", "name": "Germany"},
+    {"code": "jp", "name": "Japan"},
+]
+
+
+class ScraperProducer:
+    """Hands out the scraping tasks of one run. Raises ServiceError where the broker isn't there."""
+
+    def __init__(self, settings: Settings, run_id: str | None = None, task_count: int | None = None) -> None:
+        """`task_count` tasks are spread evenly over the partitions; more than these start again from the first one."""
+        self.settings = settings
+        self.task_count = task_count or len(regions)
+        self._sent = 0
+        self.run_id = run_id or messages.new_run_id()
+        services.ensure_topics(settings)
+        self._producer = kafka_clients.producer(settings.kafka)
+        self._partitions = len(self._producer.partitions_for(topics.SCRAPING_TASKS))
+
+    def send_scraping_task(
+        self, region: dict[str, str], market_cap_min: str | None = None, market_cap_max: str | None = None
+    ) -> ScrapingTask:
+        """Send one region and band, and wait for the acknowledgement.
+
+        Raises SettingsError for an unknown region or an unreadable band, ServiceError where the broker does not answer.
+        """
+        code = region["code"]
+        if code not in REGIONS:
+            raise SettingsError(f"region {code!r} is unknown: expected one of {', '.join(REGIONS)}")
+        low, high = parse_band(market_cap_min or self.settings.market_cap_min, market_cap_max or self.settings.market_cap_max)
+        task = ScrapingTask(self.run_id, code, region.get("name") or REGIONS[code], low, high)
+        partition = topics.spread(self._sent % self.task_count, self.task_count, self._partitions)
+        try:
+            send_all(self._producer, [Message(topics.SCRAPING_TASKS, task.key, messages.pending(task), partition=partition)])
+        except Exception as error:
+            raise ServiceError(f"{task} was not acknowledged by Kafka at {self.settings.kafka.bootstrap_servers}: {error}") from error
+        self._sent += 1
+        return task
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+
+
+def chosen_regions(text: str | None) -> list[dict[str, str]]:
+    """`"us,fr"` → regions, without doubles; None → the list above. Raises SettingsError."""
+    if text is None:
+        return regions
+    names = {region["code"]: region["name"] for region in regions}
+    codes = list(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
+    unknown = [code for code in codes if code not in REGIONS]
+    if unknown or not codes:
+        raise SettingsError(f"--regions {text!r}: {', '.join(unknown) or 'nothing'} is unknown; expected codes from {', '.join(REGIONS)}")
+    return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what to run; `run_pipeline.py` has the same."""
+    parser.add_argument("--regions", metavar="CODES", help="comma-separated, such as us,fr (default: the list in this script)")
+    parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
+    parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--run-id", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+
+    settings = config.load(demo=arguments.demo)
+    chosen = chosen_regions(arguments.regions)
+    low = arguments.market_cap_min or settings.market_cap_min
+    high = arguments.market_cap_max or settings.market_cap_max
+    bounds = parse_band(low, high)
+    kafka_clients.quiet()
+
+    producer = ScraperProducer(services.found(settings, database=False), arguments.run_id, len(chosen))
+    for region in chosen:
+        task = producer.send_scraping_task(region, market_cap_min=low, market_cap_max=high)
+        print(f"sent {task.region_name}: {format_market_cap(bounds[0])} to {format_market_cap(bounds[1])} ({task.task_id})", flush=True)
+    producer.close()
+    print(f"run {producer.run_id}: {len(chosen)} scraping tasks sent", flush=True)
+    return config.EXIT_DONE
+
+
+if __name__ == "__main__":
+    run_script(main)

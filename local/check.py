@@ -1,0 +1,122 @@
+"""`run_pipeline.py --check`: goes through all a run needs, and says what works and what to do about the rest."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import config
+from config import Settings
+from local.services import Services
+from pipeline import database, fundamentals, services, yahoo
+from pipeline.bands import parse_band
+from pipeline.browser import Browser
+from pipeline.errors import PipelineError, ServiceError
+from pipeline.screener import Screener
+
+#: The page that is looked at: a region that both the site and the local market know.
+REGION = "fr"
+
+
+class _Skipped(Exception):
+    """Not tried, because something it needs does not work."""
+
+
+def check(settings: Settings, market_options: list[str]) -> int:
+    """Print one line a step; 0 where all work, else 3."""
+    said: list[str] = []
+    checked = Check(settings, market_options, said.append)
+    failures = 0
+    try:
+        for name, step in checked.steps():
+            said.clear()
+            try:
+                detail = step() or "; ".join(said)
+                print(f"  ok    {name:<11} {detail}", flush=True)
+            except _Skipped as error:
+                failures += 1
+                print(f"  --    {name:<11} not tried: {error}", flush=True)
+            except (PipelineError, config.SettingsError) as error:
+                failures += 1
+                print(f"  FAIL  {name:<11} {error}", flush=True)
+    finally:
+        checked.close()
+    print("all a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)
+    return config.EXIT_SERVICE if failures else config.EXIT_DONE
+
+
+class Check:
+    """The steps, in the order in which a run needs them; later ones use what earlier ones found."""
+
+    def __init__(self, settings: Settings, market_options: list[str], say: Callable[[str], None]) -> None:
+        self.services = Services(settings, settings.log_dir / "check", market_options)
+        self.say = say
+        self.browser: Browser | None = None
+        self.symbol = ""
+        self.works: set[str] = set()
+
+    def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        found = [(name, self._noting(name, step)) for name, step in self.services.steps(self.say)]
+        return [
+            *found,
+            ("topics", self._noting("topics", self._topics, "Kafka")),
+            ("tables", self._noting("tables", self._tables, "PostgreSQL")),
+            ("browser", self._noting("browser", self._start_browser)),
+            ("one page", self._noting("one page", self._page, "site", "browser")),
+            ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
+        ]
+
+    def close(self) -> None:
+        if self.browser is not None:
+            self.browser.close()
+        self.services.stop()
+
+    def _noting(self, name: str, step: Callable[[], str | None], *needs: str) -> Callable[[], str | None]:
+        def run() -> str | None:
+            missing = [need for need in needs if need not in self.works]
+            if missing:
+                raise _Skipped(f"it needs the {missing[0]}")
+            detail = step()
+            self.works.add(name)
+            return detail or ("answers" if name == "site" and not self.services.settings.demo else None)
+
+        return run
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    def _topics(self) -> str:
+        services.ensure_topics(self.settings)
+        return "all there"
+
+    def _tables(self) -> str:
+        connection = database.connect(self.settings.database)
+        database.create_tables(connection)
+        connection.close()
+        return "all there"
+
+    def _start_browser(self) -> str:
+        self.browser = Browser(self.settings.scraper_browser, self.settings.scraper_driver, self.settings.scraper_headless)
+        self.browser.start()
+        capabilities = self.browser.driver.capabilities
+        return f"{capabilities.get('browserName')} {capabilities.get('browserVersion')}"
+
+    def _page(self) -> str:
+        assert self.browser is not None
+        screener = Screener(self.browser, self.settings.yahoo_base_url)
+        total = screener.open(REGION, *parse_band(self.settings.market_cap_min, self.settings.market_cap_max))
+        for page in screener.pages():
+            self.symbol = page[0].symbol
+            break
+        return f"{total} stocks of region {REGION} listed"
+
+    def _one_symbol(self) -> str:
+        if not self.symbol and self.settings.yahoo_base_url:
+            raise ServiceError("no symbol to ask for: the page listed none")
+        symbol = self.symbol or "AAPL"
+        with tempfile.TemporaryDirectory() as cache:
+            yahoo.setup(self.settings.yahoo_base_url, Path(cache))
+            found = fundamentals.fetch(symbol)
+        return f"{symbol}: {found.name}"

@@ -1,0 +1,37 @@
+"""Remove what demos leave behind: `make clean`. A live run's database stays, unless --live is given.
+
+Exit code 3 where services are up in what is to be removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import config
+from local.postgres import remove_data
+from local.state import State, data_dir
+from pipeline.errors import ServiceError
+
+
+def main(arguments: list[str]) -> int:
+    for is_demo in (True, False) if "--live" in arguments else (True,):
+        folder = config.state_dir(is_demo)
+        if not folder.exists():
+            continue
+        try:
+            state = State.acquire(folder)
+        except ServiceError as error:
+            print(error, file=sys.stderr)
+            return config.EXIT_SERVICE
+        remove_data(data_dir(folder))
+        shutil.rmtree(folder)
+        state.release()
+    left = config.state_dir(False)
+    if left.exists():
+        print(f"kept: {left}, the live runs' state and database (make clean ARGS=--live removes it too)")
+    return config.EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""`python -m local.market`: the local market alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from local.market import faults
+from local.market.companies import build_market
+from local.market.page import MENUS
+from local.market.server import HOST, Server
+
+EXIT_PORT_TAKEN = 3
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:20}{meaning}" for name, meaning in faults.FAULTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m local.market",
+        description="A stand-in for Yahoo Finance on loopback: screener page and JSON endpoints, made-up companies only.",
+        epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
+        "example:\n  python -m local.market --port 8099 --latency-ms 100 --faults http500=0.1,rate_limit=0.05\n\n"
+        'at run time: POST /market/faults {"http500": 0.1} replaces the rates; GET /market/counts, /market/companies',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=_whole(0, 65535), default=8099, help="0 takes any free one (default 8099)")
+    parser.add_argument(
+        "--stocks", type=_whole(1, 20_000), default=300, help="companies between 300M and 2B in the five regions (default 300)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes other companies (default 1)")
+    parser.add_argument("--latency-ms", type=_whole(0, 600_000), default=0, help="wait before each JSON answer (default 0)")
+    parser.add_argument(
+        "--page-latency-ms", type=_whole(0, 600_000), default=0, help="wait before each set of rows of the page (default 0)"
+    )
+    parser.add_argument("--faults", type=_rates, default={}, metavar="NAME=RATE,…", help="what goes wrong, and how often (default nothing)")
+    parser.add_argument(
+        "--menu", choices=MENUS, default="alternate", help="filter menu of the page; alternate: 1 and 2 in turn, by page load"
+    )
+    return parser
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _rates(text: str) -> dict[str, float]:
+    try:
+        return faults.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    market = build_market(arguments.stocks, arguments.seed)
+    server = Server(
+        market, faults.Faults(arguments.faults, arguments.seed), arguments.latency_ms, arguments.page_latency_ms, arguments.menu
+    )
+    try:
+        port = await server.start(arguments.port)
+    except OSError as error:
+        print(
+            f"local market: cannot listen on {HOST}:{arguments.port} ({os.strerror(error.errno or 0)}); choose another --port",
+            file=sys.stderr,
+        )
+        return EXIT_PORT_TAKEN
+    print(f"local market: http://{HOST}:{port} ({len(market.companies)} made-up companies, seed {arguments.seed})", flush=True)
+    await stop.wait()
+    await server.stop()
+    return 0
+
+
+def main() -> int:
+    return asyncio.run(_run(_parser().parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

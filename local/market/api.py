@@ -1,0 +1,155 @@
+"""The JSON endpoints as yfinance 1.7.0 asks for them, with the cookie, the crumb and the consent that it fetches first."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from typing import Any
+
+from aiohttp import web
+
+from local.market import charts, payloads, screening
+from local.market.companies import Company, Market
+from local.market.faults import Faults
+
+_COOKIE_SECONDS = 365 * 86400
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    data = body if isinstance(body, bytes) else payloads.encode(body)
+    return web.Response(body=data, status=status, content_type="application/json")
+
+
+def error(container: str, status: int, code: str, description: str) -> web.Response:
+    return _json({container: {"result": None, "error": {"code": code, "description": description}}}, status)
+
+
+class Api:
+    """Handlers of the JSON endpoints."""
+
+    def __init__(self, market: Market, faults: Faults) -> None:
+        self._market = market
+        self._faults = faults
+        self._visitors = itertools.count(1)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/test/getcrumb", self.crumb, name="crumb"),
+            web.get("/copyConsent", self.copy_consent, name="copy_consent"),
+            web.get("/v10/finance/quoteSummary/{symbol}", self.quote_summary, name="quoteSummary"),
+            web.get("/v7/finance/quote", self.quote, name="quote"),
+            web.get("/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}", self.timeseries, name="timeseries"),
+            web.get("/v8/finance/chart/{symbol}", self.chart, name="chart"),
+            web.post("/v1/finance/screener", self.screener, name="screener"),
+        ]
+
+    # Cookie and crumb
+
+    async def cookie(self, request: web.Request) -> web.Response:
+        """fc.yahoo.com: an error page whose cookie is all that matters."""
+        response = web.Response(status=404, text="Not Found")
+        self._grant(response)
+        return response
+
+    async def copy_consent(self, request: web.Request) -> web.Response:
+        response = web.Response(text="ok")
+        self._grant(response)
+        return response
+
+    def _grant(self, response: web.Response) -> None:
+        value = f"d=local-{self._market.seed}-{next(self._visitors)}"
+        response.set_cookie("A3", value, domain=".yahoo.com", path="/", max_age=_COOKIE_SECONDS, httponly=True)
+
+    async def crumb(self, request: web.Request) -> web.Response:
+        cookie = request.cookies.get("A3")
+        if not cookie:
+            return error("finance", 401, "Unauthorized", "Invalid Cookie")
+        return web.Response(text=_crumb_of(cookie))
+
+    @staticmethod
+    def _unauthorized(request: web.Request) -> web.Response | None:
+        cookie = request.cookies.get("A3")
+        if cookie and request.query.get("crumb") == _crumb_of(cookie):
+            return None
+        return error("finance", 401, "Unauthorized", "Invalid Crumb")
+
+    # Data
+
+    def _find(self, symbol: str, endpoint: str, repeated: bool) -> Company | None:
+        """The company, unless it is gone or hidden for this once. `repeated`: the answer is a 404, after which yfinance asks again."""
+        company = self._market.company(symbol)
+        if company is None or "gone" in company.traits or self._faults.hides(company.symbol, endpoint, 2 if repeated else 1):
+            return None
+        return company
+
+    async def quote_summary(self, request: web.Request) -> web.Response:
+        if refused := self._unauthorized(request):
+            return refused
+        symbol = request.match_info["symbol"]
+        company = self._find(symbol, "quoteSummary", True)
+        if company is None:
+            return error("quoteSummary", 404, "Not Found", f"Quote not found for symbol: {symbol}")
+        return _json(payloads.quote_summary(company, request.query.get("modules", "").split(",")))
+
+    async def quote(self, request: web.Request) -> web.Response:
+        if refused := self._unauthorized(request):
+            return refused
+        symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
+        if len(symbols) > 100:
+            return error("quoteResponse", 400, "Bad Request", "Number of symbols must not exceed 100")
+        found: list[dict[str, Any]] = []
+        for symbol in symbols:
+            if symbol.endswith("=X"):
+                pair = payloads.currency_quote(symbol)
+                found += [pair] if pair else []
+            elif company := self._find(symbol, "quote", False):
+                found.append(payloads.quote(company))
+        return _json({"quoteResponse": {"result": found, "error": None}})
+
+    async def timeseries(self, request: web.Request) -> web.Response:
+        symbol = request.match_info["symbol"]
+        start, end = _whole(request, "period1", 0), _whole(request, "period2", 2**40)
+        types = [name for name in request.query.get("type", "").split(",") if name]
+        if start is None or end is None or not types:
+            return error("timeseries", 400, "Bad Request", "type, period1 or period2 is missing or invalid")
+        return _json(payloads.timeseries(self._find(symbol, "timeseries", False), symbol, types, start, end))
+
+    async def chart(self, request: web.Request) -> web.Response:
+        symbol = request.match_info["symbol"]
+        span, interval = request.query.get("range", "1mo"), request.query.get("interval", "1d")
+        # Both absent means by range; one absent means open on that side.
+        start, end = _whole(request, "period1", None), _whole(request, "period2", None)
+        if span not in charts.RANGES:
+            return error("chart", 422, "Unprocessable Entity", f"range must be one of {', '.join(charts.RANGES)}")
+        if interval not in charts.INTERVALS:
+            return error("chart", 422, "Unprocessable Entity", f"interval must be one of {', '.join(charts.INTERVALS)}")
+        if symbol.endswith("=X"):
+            body = charts.currency_chart(symbol, start, end, span, interval)
+        else:
+            company = self._find(symbol, "chart", True)
+            body = charts.chart(company, start, end, span, interval) if company else None
+        if body is None:
+            return error("chart", 404, "Not Found", "No data found, symbol may be delisted")
+        return _json(body)
+
+    async def screener(self, request: web.Request) -> web.Response:
+        if refused := self._unauthorized(request):
+            return refused
+        try:
+            return _json(screening.screen(self._market, json.loads(await request.text())))
+        except ValueError as invalid:
+            return error("finance", 400, "Bad Request", str(invalid))
+
+
+def _crumb_of(cookie: str) -> str:
+    """Derived from the cookie alone, so that it stays good when the market starts anew."""
+    return hashlib.sha256(cookie.encode()).hexdigest()[:11]
+
+
+def _whole(request: web.Request, name: str, default: int | None) -> int | None:
+    text = request.query.get(name)
+    try:
+        return default if text is None else int(float(text))
+    except ValueError:
+        return None

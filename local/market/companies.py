@@ -1,0 +1,262 @@
+"""The made-up companies: pure, deterministic from a seed, independent of today's date."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from local.market import prices, statements
+from local.market.naming import Namer
+from local.market.regions import EXCHANGES, MARKET_DAY, Exchange, major, rate
+
+#: The band that `--stocks` fills, both ends included.
+BAND_LOW = 300_000_000
+BAND_HIGH = 2_000_000_000
+
+#: Share of the band's companies in each of the five regions.
+REGION_SHARES = {"us": 0.40, "jp": 0.19, "gb": 0.15, "fr": 0.13, "de": 0.13}
+
+#: Trait, the region it wants (None: any of the five), how many at 300 stocks. Each gets at least one company while there are enough.
+SPECIALS: tuple[tuple[str, str | None, int], ...] = (
+    ("bank", None, 14),
+    ("insurance", None, 6),
+    ("pence_market_cap", "gb", 3),
+    ("foreign_statements", "gb", 6),
+    ("foreign_statements", None, 6),
+    ("adr", "us", 5),
+    ("negative_equity", None, 6),
+    ("loss", None, 20),
+    ("half_yearly", "gb", 8),
+    ("half_yearly", "fr", 5),
+    ("missing_year", None, 4),
+    ("missing_statement", None, 5),
+    ("no_statements", None, 4),
+    ("split_restated", None, 6),
+    ("split_not_restated", None, 4),
+    ("gone", None, 3),
+    ("same_name", None, 2),
+    ("markup_name", None, 1),
+    ("non_latin_name", "jp", 5),
+    ("spreadsheet_formula_name", None, 1),
+    ("currency_changed", "fr", 2),
+    ("at_lower_bound", None, 2),
+    ("at_upper_bound", None, 2),
+)
+
+#: Traits that many companies have besides, with the chance of each.
+COMMON_TRAITS = {
+    "zero_inventory": 0.08,
+    "zero_debt": 0.08,
+    "no_dividends": 0.35,
+    "sparse_fifth_year": 0.2,
+    "stale_trailing": 0.3,
+    "no_trailing": 0.06,
+    "missing_point": 0.08,
+    "preferred": 0.07,
+    "minority": 0.2,
+    "interest_not_disclosed": 0.05,
+}
+
+INDUSTRIES = (
+    ("Technology", "Software - Application"),
+    ("Technology", "Semiconductors"),
+    ("Industrials", "Specialty Industrial Machinery"),
+    ("Industrials", "Trucking"),
+    ("Healthcare", "Medical Devices"),
+    ("Consumer Cyclical", "Apparel Retail"),
+    ("Consumer Defensive", "Packaged Foods"),
+    ("Basic Materials", "Specialty Chemicals"),
+    ("Energy", "Oil & Gas E&P"),
+    ("Utilities", "Utilities - Regulated Electric"),
+    ("Communication Services", "Publishing"),
+)
+
+_PRICE_RANGE = {"USD": (4, 160), "EUR": (3, 120), "GBp": (40, 3200), "JPY": (250, 6500), "SEK": (20, 400), "CHF": (8, 300)}
+
+
+@dataclass(frozen=True)
+class Company:
+    """One made-up company. `market_cap` is what the screener compares and shows, in the listing currency's major unit."""
+
+    symbol: str
+    name: str
+    region: str
+    sector: str
+    industry: str
+    #: Of the quote; GBp in London.
+    currency: str
+    financial_currency: str
+    market_cap: float
+    #: Last close, in `currency`.
+    price: float
+    #: Listed units: market cap over price in the major unit. Of an ADR these are not the ordinary shares.
+    shares: int
+    #: Month in which the fiscal year ends.
+    fiscal_month: int
+    traits: frozenset[str]
+    seed: str = field(repr=False)
+
+    @property
+    def exchange(self) -> Exchange:
+        return EXCHANGES[self.region]
+
+    @property
+    def quoted_market_cap(self) -> float:
+        """`marketCap` as the quote has it: of some London stocks it is in pence."""
+        return self.market_cap * 100 if "pence_market_cap" in self.traits else self.market_cap
+
+    @property
+    def shares_per_unit(self) -> int:
+        """Ordinary shares that one listed unit stands for."""
+        return 4 if "adr" in self.traits else 1
+
+    @property
+    def statement_market_cap(self) -> float:
+        """Market value in the statements' currency, on the market's day."""
+        return self.market_cap * rate(major(self.currency), self.financial_currency, MARKET_DAY)
+
+    @cached_property
+    def statements(self) -> statements.Statements:
+        return statements.build(self)
+
+    @cached_property
+    def prices(self) -> prices.Prices:
+        return prices.build(self)
+
+
+class Market:
+    """All companies of one seed."""
+
+    def __init__(self, companies: Iterable[Company], stocks: int, seed: int) -> None:
+        self.companies: tuple[Company, ...] = tuple(companies)
+        self.stocks = stocks
+        self.seed = seed
+        self._by_symbol = {company.symbol: company for company in self.companies}
+
+    def company(self, symbol: str) -> Company | None:
+        """The company of that symbol, in whatever case it is written, or None."""
+        return self._by_symbol.get(symbol.upper())
+
+    def in_band(self, region_code: str, low: float, high: float) -> list[Company]:
+        """Companies of a region whose market cap lies within `low` and `high`, both included, as on the page; by symbol."""
+        found = [company for company in self.companies if company.region == region_code and low <= company.market_cap <= high]
+        return sorted(found, key=lambda company: company.symbol)
+
+    def with_trait(self, trait: str) -> list[Company]:
+        return [company for company in self.companies if trait in company.traits]
+
+
+def build_market(stocks: int = 300, seed: int = 1) -> Market:
+    """Companies for `stocks` listings inside the band of the five regions, a fifth more outside it, and a few in se and ch."""
+    rng = random.Random(f"market:{seed}")
+    namer = Namer(rng)
+    regions = _spread(stocks)
+    rng.shuffle(regions)
+    specials = _assign_specials(regions, stocks, rng)
+    companies = []
+    for region, special in zip(regions, specials, strict=True):
+        if "at_lower_bound" in special:
+            cap = BAND_LOW
+        elif "at_upper_bound" in special:
+            cap = BAND_HIGH
+        else:
+            cap = _log_uniform(rng, BAND_LOW + 1, BAND_HIGH - 1)
+        companies.append(_company(namer, rng, seed, region, cap, special))
+    outside = round(stocks * 0.2)
+    for i, region in enumerate(_spread(outside)):
+        # The first two lie right beside the band, where an exclusive or rounded comparison would go wrong.
+        if i < 2:
+            cap = (BAND_LOW - 1, BAND_HIGH + 1)[i]
+        else:
+            cap = _log_uniform(rng, 20_000_000, BAND_LOW - 1) if i % 2 else _log_uniform(rng, BAND_HIGH + 1, 90_000_000_000)
+        companies.append(_company(namer, rng, seed, region, cap, set()))
+    for region in ("se", "ch"):
+        for _ in range(7):
+            companies.append(_company(namer, rng, seed, region, _log_uniform(rng, 100_000_000, 5_000_000_000), set()))
+    return Market(_name_twins(companies), stocks, seed)
+
+
+def _spread(count: int) -> list[str]:
+    """`count` region codes in the proportions of REGION_SHARES; the largest region takes what rounding leaves."""
+    others = [code for code in REGION_SHARES if code != "us"]
+    spread = [code for code in others for _ in range(int(count * REGION_SHARES[code]))]
+    return ["us"] * (count - len(spread)) + spread
+
+
+def _assign_specials(regions: list[str], stocks: int, rng: random.Random) -> list[set[str]]:
+    """One set of special traits a slot; no slot gets two, so that a test of one trait is not disturbed by another."""
+    assigned: list[set[str]] = [set() for _ in regions]
+    free = list(range(len(regions)))
+    rng.shuffle(free)
+    # First one of each, then the rest: a small market still has every kind.
+    wanted = [(trait, region) for trait, region, _ in SPECIALS]
+    wanted.append(("same_name", None))
+    wanted += [
+        (trait, region) for trait, region, count in SPECIALS if trait != "same_name" for _ in range(max(1, round(count * stocks / 300)) - 1)
+    ]
+    for trait, region in wanted:
+        slot = next((i for i in free if region in (None, regions[i])), None)
+        if slot is not None:
+            free.remove(slot)
+            assigned[slot].add(trait)
+    return assigned
+
+
+def _company(namer: Namer, rng: random.Random, seed: int, region: str, cap: int, special: set[str]) -> Company:
+    exchange = EXCHANGES[region]
+    traits = set(special)
+    traits |= {trait for trait, chance in COMMON_TRAITS.items() if rng.random() < chance}
+    if special & {"bank", "insurance"}:
+        traits -= {"zero_inventory", "zero_debt", "missing_point", "interest_not_disclosed"}
+    if exchange.currency == "GBp":
+        traits.add("pence")
+    financial_currency = major(exchange.currency)
+    if "foreign_statements" in traits:
+        financial_currency = "EUR" if financial_currency == "USD" else "USD"
+    elif "adr" in traits:
+        financial_currency = rng.choice(("JPY", "EUR", "CHF"))
+        traits.add("foreign_statements")
+    sector, industry = rng.choice(INDUSTRIES)
+    if "bank" in traits:
+        sector, industry = "Financial Services", rng.choice(("Banks - Regional", "Banks - Diversified"))
+    elif "insurance" in traits:
+        sector, industry = "Financial Services", rng.choice(("Insurance - Life", "Insurance - Property & Casualty"))
+    symbol = namer.symbol(region)
+    unit = 100 if exchange.currency == "GBp" else 1
+    low, high = _PRICE_RANGE[exchange.currency]
+    price = round(_log_uniform(rng, low * 100, high * 100) / 100, 0 if exchange.currency == "JPY" else 2)
+    shares = round(cap * unit / price)
+    fiscal_month = rng.choice((3, 3, 3, 12)) if region == "jp" else rng.choice((12, 12, 12, 12, 6, 9, 1))
+    return Company(
+        symbol=symbol,
+        name=namer.name(exchange, traits),
+        region=region,
+        sector=sector,
+        industry=industry,
+        currency=exchange.currency,
+        financial_currency=financial_currency,
+        market_cap=cap,
+        price=price,
+        shares=shares,
+        fiscal_month=fiscal_month,
+        traits=frozenset(traits),
+        seed=f"{seed}:{symbol}",
+    )
+
+
+def _name_twins(companies: list[Company]) -> list[Company]:
+    """Give the companies of trait `same_name` the name of the first of them."""
+    first = next((company for company in companies if "same_name" in company.traits), None)
+    if first is None:
+        return companies
+    fields = Company.__dataclass_fields__
+    return [
+        Company(**{name: getattr(company, name) for name in fields} | {"name": first.name}) if "same_name" in company.traits else company
+        for company in companies
+    ]
+
+
+def _log_uniform(rng: random.Random, low: int, high: int) -> int:
+    return min(high, max(low, round(low * (high / low) ** rng.random())))

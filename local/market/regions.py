@@ -1,0 +1,124 @@
+"""Regions that the screener page offers, the exchanges that hold made-up companies, and exchange rates by day."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date, time
+
+#: The market's only "today": nothing here depends on the clock.
+MARKET_DAY = date(2026, 6, 30)
+#: First day of every price series.
+FIRST_DAY = date(2021, 1, 4)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Where the companies of one region are listed."""
+
+    code: str
+    name: str
+    suffix: str
+    currency: str
+    timezone: str
+    opens: time
+    country: str
+    #: Legal form at the end of a company's name.
+    form: str
+
+
+EXCHANGES = {
+    "us": Exchange("NYQ", "NYSE (made up)", "", "USD", "America/New_York", time(9, 30), "United States", "Inc."),
+    "gb": Exchange("LSE", "LSE (made up)", ".L", "GBp", "Europe/London", time(8, 0), "United Kingdom", "plc"),
+    "fr": Exchange("PAR", "Paris (made up)", ".PA", "EUR", "Europe/Paris", time(9, 0), "France", "SA"),
+    "de": Exchange("GER", "XETRA (made up)", ".DE", "EUR", "Europe/Berlin", time(9, 0), "Germany", "AG"),
+    "jp": Exchange("JPX", "Tokyo (made up)", ".T", "JPY", "Asia/Tokyo", time(9, 0), "Japan", "KK"),
+    "se": Exchange("STO", "Stockholm (made up)", ".ST", "SEK", "Europe/Stockholm", time(9, 0), "Sweden", "AB"),
+    "ch": Exchange("EBS", "Swiss (made up)", ".SW", "CHF", "Europe/Zurich", time(9, 0), "Switzerland", "AG"),
+}
+
+#: Code → label of every region that the page's menu has. Plain English names but for those that the site spells its own way.
+REGIONS = {
+    "ae": "United Arab Emirates",
+    "ar": "Argentina",
+    "at": "Austria",
+    "au": "Australia",
+    "be": "Belgium",
+    "br": "Brazil",
+    "ca": "Canada",
+    "ch": "Switzerland",
+    "cl": "Chile",
+    "cn": "China",
+    "co": "Colombia",
+    "cz": "Czechia",
+    "de": "Germany",
+    "dk": "Denmark",
+    "ee": "Estonia",
+    "eg": "Egypt",
+    "es": "Spain",
+    "fi": "Finland",
+    "fr": "France",
+    "gb": "United Kingdom",
+    "gr": "Greece",
+    "hk": "Hong Kong SAR China",
+    "hu": "Hungary",
+    "id": "Indonesia",
+    "ie": "Ireland",
+    "il": "Israel",
+    "in": "India",
+    "is": "Iceland",
+    "it": "Italy",
+    "jp": "Japan",
+    "kr": "South Korea",
+    "kw": "Kuwait",
+    "lk": "Sri Lanka",
+    "lt": "Lithuania",
+    "lv": "Latvia",
+    "mx": "Mexico",
+    "my": "Malaysia",
+    "nl": "Netherlands",
+    "no": "Norway",
+    "nz": "New Zealand",
+    "pe": "Peru",
+    "ph": "Philippines",
+    "pk": "Pakistan",
+    "pl": "Poland",
+    "pt": "Portugal",
+    "qa": "Qatar",
+    "ro": "Romania",
+    "ru": "Russia",
+    "sa": "Saudi Arabia",
+    "se": "Sweden",
+    "sg": "Singapore",
+    "sr": "Suriname",
+    "th": "Thailand",
+    "tr": "Turkey",
+    "tw": "Taiwan",
+    "us": "United States",
+    "ve": "Venezuela",
+    "vn": "Vietnam",
+    "za": "South Africa",
+}
+
+#: What one unit is worth in dollars, about; `rate` lets it swing.
+_DOLLARS = {"USD": 1.0, "EUR": 1.12, "GBP": 1.31, "JPY": 0.0068, "SEK": 0.098, "CHF": 1.19}
+CURRENCIES = frozenset(_DOLLARS)
+
+
+def major(currency: str) -> str:
+    """The currency whose hundredth is `currency` (GBp → GBP), else itself."""
+    return {"GBp": "GBP", "ZAc": "ZAR", "ILA": "ILS"}.get(currency, currency)
+
+
+def rate(source: str, target: str, day: date) -> float:
+    """How many `target` one `source` is worth on `day`. Raises KeyError for a currency that no company uses."""
+    return _in_dollars(source, day) / _in_dollars(target, day)
+
+
+def _in_dollars(currency: str, day: date) -> float:
+    base = _DOLLARS[currency]
+    if currency == "USD":
+        return base
+    days = day.toordinal() - FIRST_DAY.toordinal()
+    phase = sum(map(ord, currency))
+    return base * (1 + 0.07 * math.sin(days / 190 + phase) + 0.008 * math.sin(days / 9 + phase))

@@ -1,0 +1,124 @@
+"""What the screener finds: queries of the JSON endpoint and of the page, sorting, and values that move while one pages through."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from local.market.companies import Company, Market
+from local.market.payloads import quote
+from local.market.regions import REGIONS
+
+#: Fields of a query or a sort → a company's value.
+FIELDS: dict[str, Callable[[Company], Any]] = {
+    "ticker": lambda company: company.symbol,
+    "companyshortname.raw": lambda company: company.name,
+    "region": lambda company: company.region,
+    "exchange": lambda company: company.exchange.code,
+    "sector": lambda company: company.sector,
+    "industry": lambda company: company.industry,
+    "intradaymarketcap": lambda company: company.market_cap,
+    "intradayprice": lambda company: company.price,
+    "intradaypricechange": lambda company: quote(company)["regularMarketChange"],
+    "percentchange": lambda company: quote(company)["regularMarketChangePercent"],
+    "dayvolume": lambda company: quote(company)["regularMarketVolume"],
+    "avgdailyvol3m": lambda company: quote(company)["averageDailyVolume3Month"],
+    "peratio.lasttwelvemonths": lambda company: quote(company).get("trailingPE", 0.0),
+    "fiftytwowkpercentchange": lambda company: quote(company)["fiftyTwoWeekChangePercent"],
+}
+#: Columns whose values change while one looks: sorted by them, rows move between pages.
+MOVING = frozenset({"intradaymarketcap", "intradayprice", "intradaypricechange", "percentchange", "dayvolume", "peratio.lasttwelvemonths"})
+#: The JSON endpoint repeats its rows past this offset.
+LARGEST_OFFSET = 10_000
+
+
+class QueryError(ValueError):
+    """A query that the endpoint would refuse."""
+
+
+def matches(query: dict[str, Any], company: Company) -> bool:
+    """Whether a company meets a query such as {"operator": "AND", "operands": […]}. BTWN includes both ends."""
+    try:
+        operator, operands = query["operator"].upper(), query["operands"]
+        if operator in ("AND", "OR"):
+            return (all if operator == "AND" else any)(matches(operand, company) for operand in operands)
+        value = FIELDS[operands[0]](company)
+        if operator == "EQ":
+            return bool(value == operands[1])
+        if operator == "BTWN":
+            return bool(operands[1] <= value <= operands[2])
+        compare = {"GT": value > operands[1], "GTE": value >= operands[1], "LT": value < operands[1], "LTE": value <= operands[1]}
+        return bool(compare[operator])
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise QueryError(f"cannot use {query!r}") from error
+
+
+def sort(companies: Sequence[Company], field: str, ascending: bool, moved: Callable[[Company], float] | None = None) -> list[Company]:
+    """Sorted by a field, by symbol where it is equal. `moved` gives a factor a company, applied to values of moving fields."""
+    if field not in FIELDS:
+        raise QueryError(f"cannot sort by {field!r}")
+    value = FIELDS[field]
+    factor = moved if moved and field in MOVING else None
+    return sorted(
+        sorted(companies, key=lambda company: company.symbol),
+        key=(lambda company: value(company) * factor(company)) if factor else value,
+        reverse=not ascending,
+    )
+
+
+def screen(market: Market, body: dict[str, Any]) -> dict[str, Any]:
+    """Answer of `POST /v1/finance/screener`. Raises QueryError."""
+    size = body.get("size") or body.get("count") or 25
+    offset = body.get("offset") or 0
+    if not (isinstance(size, int) and 0 < size <= 250 and isinstance(offset, int) and offset >= 0):
+        raise QueryError("size must be 1 to 250 and offset 0 or more")
+    query = body.get("query")
+    if not isinstance(query, dict):
+        raise QueryError("no query")
+    found = [company for company in market.companies if matches(query, company)]
+    found = sort(found, body.get("sortField") or "ticker", str(body.get("sortType", "DESC")).upper() == "ASC")
+    start = min(offset, LARGEST_OFFSET - size)
+    quotes = [quote(company) for company in found[start : start + size]]
+    return {"finance": {"result": [{"start": offset, "count": len(quotes), "total": len(found), "quotes": quotes}], "error": None}}
+
+
+def page_rows(market: Market, wanted: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Rows of the screener page: {"start", "total", "rows"}.
+
+    `wanted`: `regions` (codes; none: all), `low` and `high` (market cap, both included, None: open), `start`, `count`, `sortField`,
+    `sortAsc`. What moves is shown up to 1 % beside its true value, anew at each call, but never outside the band asked for.
+    """
+    low, high = wanted.get("low"), wanted.get("high")
+    regions = set(wanted.get("regions") or REGIONS)
+    found = [
+        company
+        for company in market.companies
+        if company.region in regions and (low is None or company.market_cap >= low) and (high is None or company.market_cap <= high)
+    ]
+    factors = {company.symbol: 1 + rng.uniform(-0.01, 0.01) for company in found}
+    found = sort(
+        found, wanted.get("sortField") or "intradaymarketcap", bool(wanted.get("sortAsc")), lambda company: factors[company.symbol]
+    )
+    start, count = max(int(wanted.get("start") or 0), 0), min(max(int(wanted.get("count") or 25), 1), 100)
+    rows = [_row(company, factors[company.symbol], low, high) for company in found[start : start + count]]
+    return {"start": start, "total": len(found), "rows": rows}
+
+
+def _row(company: Company, factor: float, low: float | None, high: float | None) -> dict[str, Any]:
+    listed = quote(company)
+    cap = company.market_cap * factor
+    cap = round(min(max(cap, low or 0), high or cap))
+    return {
+        "ticker": company.symbol,
+        "companyshortname.raw": company.name,
+        "intradayprice": round(company.price * factor, 4),
+        "intradaypricechange": listed["regularMarketChange"],
+        "percentchange": listed["regularMarketChangePercent"],
+        "dayvolume": listed["regularMarketVolume"],
+        "avgdailyvol3m": listed["averageDailyVolume3Month"],
+        "intradaymarketcap": cap,
+        "peratio.lasttwelvemonths": listed.get("trailingPE"),
+        "fiftytwowkpercentchange": listed["fiftyTwoWeekChangePercent"],
+        "region": REGIONS[company.region],
+    }

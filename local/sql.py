@@ -1,0 +1,84 @@
+"""An interactive query over a run's database: `make sql`, or `python -m local.sql [--demo | --live] [psql's arguments]`.
+
+Takes the database of the settings, or of the services that are up; where none are up, it starts the embedded PostgreSQL
+over the data of the last run until the query ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import config
+from local.postgres import Postgres, has_data, psql_path
+from local.state import State, data_dir
+from pipeline.errors import ServiceError
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.sql", description=__doc__.split("\n")[0] if __doc__ else None)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--demo", action="store_true", help="the demo's database")
+    which.add_argument("--live", action="store_true", help="the database of the settings, or the embedded one of the live runs")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        with _database(options.demo, options.live) as database:
+            return _query(database, rest)
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
+        return config.EXIT_SETTINGS
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return config.EXIT_SERVICE
+
+
+@contextlib.contextmanager
+def _database(demo: bool, live: bool) -> Iterator[config.Database]:
+    """The database that is meant; started for as long as it is used, where it is embedded and not up."""
+    chosen = [demo] if demo or live else [False, True]
+    for is_demo in chosen:
+        database = config.load(demo=is_demo).database
+        if database.name:
+            yield database
+            return
+    stopped = [is_demo for is_demo in chosen if has_data(data_dir(config.state_dir(is_demo)))]
+    if not stopped:
+        raise ServiceError("there is no database yet: run make demo, or python run_pipeline.py, first")
+    # Of two that are not up, the one that was used last.
+    folder = max((config.state_dir(is_demo) for is_demo in stopped), key=lambda path: (path / "lock").stat().st_mtime)
+    state = State.acquire(folder)
+    try:
+        server = Postgres.start(state.data_dir, folder / "sql.log")
+        try:
+            values = server.settings
+            yield config.Database(
+                values["DB_DEV_NAME"], values["DB_USER"], values["DB_PASSWORD"], values["DB_HOST"], int(values["DB_PORT"]), "disable"
+            )
+        finally:
+            server.stop()
+    finally:
+        state.release()
+
+
+def _query(database: config.Database, arguments: list[str]) -> int:
+    psql = psql_path()
+    if psql is None:
+        raise ServiceError("psql is not installed: pip install -r requirements-local.txt, or PostgreSQL's client")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    environment |= {"PGHOST": database.host, "PGPORT": str(database.port), "PGDATABASE": database.name, "PGUSER": database.user}
+    environment |= {"PGPASSWORD": database.password, "PGSSLMODE": database.sslmode, "PGAPPNAME": "make sql"}
+    # Ctrl+C is for psql: it cancels a query.
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run([str(psql), *arguments], env=environment, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""The account of a run: what was sent, and what became of each task. Pure.
+
+Counts are over distinct task_ids, so a message that arrives twice changes nothing. Of several final states of one task
+the highest counts: a task that failed and was replayed with success is completed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Final states from the lowest rank to the highest; below them all is `pending`.
+RANKS = ("pending", "failed", "no_data", "completed", "split")
+_RANK = {state: rank for rank, state in enumerate(RANKS)}
+#: How many of the newest errors are kept.
+ERRORS_KEPT = 50
+
+
+@dataclass
+class TaskState:
+    state: str = "pending"
+    #: Failed at least once and will come back.
+    retrying: bool = False
+    region: str = ""
+    #: Tickers found (scraping) or ratio rows written (processing).
+    count: int = 0
+    reason: str = ""
+
+
+@dataclass
+class Stage:
+    """One stage of a run: `scraping` or `processing`."""
+
+    name: str
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+
+    def sent(self, task_id: str, region: str) -> TaskState:
+        """Note a task; a result that overtakes its own task on another topic notes it too."""
+        task = self.tasks.get(task_id)
+        if task is None:
+            task = self.tasks[task_id] = TaskState(region=region)
+            self._counts["pending"] += 1
+        return task
+
+    def result(self, task_id: str, region: str, state: str, count: int = 0, reason: str = "") -> bool:
+        """Note a final state. True if the task's state changed."""
+        task = self.sent(task_id, region)
+        if _RANK[state] < _RANK[task.state]:
+            return False
+        changed = state != task.state
+        self._counts[task.state] -= 1
+        self._counts[state] += 1
+        task.state, task.count, task.reason, task.retrying = state, count, reason, False
+        return changed
+
+    def __getitem__(self, state: str) -> int:
+        return self._counts[state]
+
+    @property
+    def finished(self) -> int:
+        return len(self.tasks) - self["pending"]
+
+    @property
+    def retrying(self) -> int:
+        return sum(task.retrying for task in self.tasks.values())
+
+    def states(self) -> tuple[str, ...]:
+        return ("completed", "split", "failed", "pending") if self.name == "scraping" else ("completed", "no_data", "failed", "pending")
+
+    def summary(self) -> dict[str, int]:
+        return {"sent": len(self.tasks), **{state: self[state] for state in self.states()}}
+
+
+@dataclass
+class Account:
+    """All that the topics say of one run."""
+
+    run_id: str
+    scraping: Stage = field(default_factory=lambda: Stage("scraping"))
+    processing: Stage = field(default_factory=lambda: Stage("processing"))
+    regions: dict[str, str] = field(default_factory=dict)
+    errors: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
+    #: When a task last reached a final state (UTC, ISO 8601), empty before the first.
+    last_result_at: str = ""
+
+    def task(self, stage: str, fields: dict[str, Any]) -> None:
+        """A message of a task topic, already checked."""
+        self._stage(stage).sent(fields["task_id"], self._region(fields))
+
+    def completion(self, stage: str, fields: dict[str, Any]) -> bool:
+        """A message of a completion topic. True if it changed the state of a task."""
+        status = fields["status"]
+        if status not in ("completed", "split", "no_data"):
+            return False
+        region = self._region(fields)
+        for child in _texts(fields.get("children")):
+            self.scraping.sent(child, region)
+        count = fields.get("tickers_found" if stage == "scraping" else "ratios_calculated")
+        number = count if isinstance(count, int) else 0
+        return self._final(stage, fields, region, status, number, str(fields.get("reason", "")))
+
+    def error(self, stage: str, fields: dict[str, Any]) -> bool:
+        """A message of an error topic. True if it changed the state of a task."""
+        self.errors.append({"stage": stage, **fields})
+        if fields["status"] == "failed":
+            return self._final(stage, fields, self._region(fields), "failed", 0, str(fields.get("error_type", "")))
+        task = self._stage(stage).sent(fields["task_id"], self._region(fields))
+        task.retrying = task.state == "pending"
+        return False
+
+    @property
+    def finished(self) -> int:
+        return self.scraping.finished + self.processing.finished
+
+    @property
+    def pending(self) -> int:
+        return self.scraping["pending"] + self.processing["pending"]
+
+    @property
+    def failed(self) -> int:
+        return self.scraping["failed"] + self.processing["failed"]
+
+    @property
+    def ratio_rows(self) -> int:
+        return sum(task.count for task in self.processing.tasks.values() if task.state == "completed")
+
+    def summary(self, elapsed_seconds: float) -> dict[str, Any]:
+        """The summary of `--json`."""
+        return {
+            "run_id": self.run_id,
+            "elapsed_seconds": round(elapsed_seconds, 1),
+            "regions": list(self.regions),
+            "scraping": self.scraping.summary(),
+            "processing": self.processing.summary(),
+            "stocks": len(self.processing.tasks),
+            "ratio_rows": self.ratio_rows,
+            "dead_letters": self.failed,
+        }
+
+    def _final(self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str) -> bool:
+        changed = self._stage(stage).result(fields["task_id"], region, state, count, reason)
+        timestamp = fields.get("timestamp")
+        if changed and isinstance(timestamp, str):
+            self.last_result_at = max(self.last_result_at, timestamp)
+        return changed
+
+    def _stage(self, stage: str) -> Stage:
+        return self.scraping if stage == "scraping" else self.processing
+
+    def _region(self, fields: dict[str, Any]) -> str:
+        code = fields.get("region_code") or fields.get("country_code")
+        if not isinstance(code, str):
+            return ""
+        name = fields.get("region_name")
+        if isinstance(name, str) or code not in self.regions:
+            self.regions[code] = name if isinstance(name, str) else self.regions.get(code, "")
+        return code
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

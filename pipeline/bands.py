@@ -1,0 +1,52 @@
+"""Market-cap bands: as people write them, as plain integers, and cut in two. Pure."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from math import isqrt
+
+from config import SettingsError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_PATTERN = re.compile(r"\s*(\d{1,20}(?:\.\d{1,6})?)\s*([KMBT]?)\s*", re.IGNORECASE)
+
+
+def parse_market_cap(value: str | int | float) -> int:
+    """`"300M"`, `"2B"`, `"1.5T"` or a plain number → whole units of currency. Raises ValueError."""
+    match = _PATTERN.fullmatch(f"{value:f}" if isinstance(value, float) else str(value))
+    if match is None or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no market capitalization: expected a number with K, M, B or T behind it, such as 300M")
+    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
+def format_market_cap(value: int) -> str:
+    """The shortest way to write `value` without losing anything: 300000000 → `"300M"`, 1234567 → `"1234567"`."""
+    for unit in ("T", "B", "M", "K"):
+        if value and value % (_UNITS[unit] // 1000 or 1) == 0 and value >= _UNITS[unit]:
+            return f"{Decimal(value) / _UNITS[unit]:f}{unit}"
+    return str(value)
+
+
+def parse_band(low: str | int | float, high: str | int | float) -> tuple[int, int]:
+    """Both bounds of a band, each included in it. Raises SettingsError for a bound that is unreadable or above the other."""
+    bounds = []
+    for name, value in (("market-cap-min", low), ("market-cap-max", high)):
+        try:
+            bounds.append(parse_market_cap(value))
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from None
+    if bounds[0] > bounds[1]:
+        raise SettingsError(f"market-cap-min {low} is above market-cap-max {high}: expected the lower bound first")
+    return bounds[0], bounds[1]
+
+
+def cut_of(low: int, high: int) -> int | None:
+    """Where a band that is too wide is cut: the geometric mean, rounded; None where it cannot be cut.
+
+    A function of the bounds alone, so that a task that is delivered again splits the same way.
+    """
+    product = max(low, 1) * high
+    root = isqrt(product)
+    cut = root + 1 if product - root * root > root else root
+    return cut if low < cut < high else None

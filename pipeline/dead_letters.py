@@ -1,0 +1,158 @@
+"""Dead letters: read, filtered, put back. A letter is the original bytes of a task, with the reason in its headers.
+
+Replaying a letter leaves a mark behind it in the same partition (an empty record that names the letter), so that it is
+replayed once. The mark comes after the task was put back: a crash between the two puts it back twice, which is one task.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaProducer
+
+from config import Kafka, SettingsError
+from pipeline import kafka_clients, messages, topics
+from pipeline.errors import MessageError, ServiceError
+from pipeline.messages import ProcessingTask, ScrapingTask, Task
+from pipeline.topics import StageTopics
+from pipeline.worker import Headers, Message, send_all
+
+#: Header of the mark, and of the task that was put back: which letter it is of.
+REPLAY_OF = "replay-of"
+_AGE = re.compile(r"(\d+)\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One dead letter. `task` is None where the bytes are no task; such a letter belongs to no run."""
+
+    stage: StageTopics
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: str
+    value: bytes
+    headers: Headers
+    task: Task | None
+    replayed: bool = False
+
+    @property
+    def letter_id(self) -> str:
+        return f"{self.stage.name}/{self.partition}/{self.offset}"
+
+    def fields(self) -> dict[str, Any]:
+        """All of it, for `--json` and `show`."""
+        return {
+            "id": self.letter_id,
+            "stage": self.stage.name,
+            "task_id": self.task.task_id if self.task else None,
+            "run_id": self.task.run_id if self.task else None,
+            "dead_since": messages.time_text(self.timestamp_ms / 1000),
+            "attempt": self.headers.get("attempt", ""),
+            "error_type": self.headers.get("error-type", ""),
+            "error": self.headers.get("error-message", ""),
+            "original_topic": self.headers.get("original-topic", ""),
+            "original_partition": self.headers.get("original-partition", ""),
+            "original_offset": self.headers.get("original-offset", ""),
+            "replayed": self.replayed,
+            "value": self.value.decode("utf-8", "backslashreplace"),
+        }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which letters are meant; None is any. Ages are in seconds."""
+
+    stage: str | None = None
+    run: str | None = None
+    region: str | None = None
+    symbol: str | None = None
+    error_type: str | None = None
+    older_than: float | None = None
+    newer_than: float | None = None
+    letter_id: str | None = None
+    replayed_too: bool = False
+
+    def __call__(self, letter: Letter, now: float | None = None) -> bool:
+        task = letter.task
+        age = (time.time() if now is None else now) - letter.timestamp_ms / 1000
+        region = task.region_code if isinstance(task, ScrapingTask) else task.country_code if task else None
+        symbol = task.symbol if isinstance(task, ProcessingTask) else None
+        return (
+            self.stage in (None, letter.stage.name)
+            and self.run in (None, task.run_id if task else None)
+            and self.region in (None, region)
+            and self.symbol in (None, symbol)
+            and self.error_type in (None, letter.headers.get("error-type"))
+            and (self.older_than is None or age >= self.older_than)
+            and (self.newer_than is None or age <= self.newer_than)
+            and self.letter_id in (None, letter.letter_id)
+            and (self.replayed_too or not letter.replayed)
+        )
+
+
+def parse_age(text: str) -> float:
+    """`"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds. Raises SettingsError."""
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise SettingsError(f"age {text!r}: expected a number with s, m, h or d behind it, such as 30m")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: float = 60.0) -> list[Letter]:
+    """All letters up to now that are wanted, oldest first. Raises ServiceError."""
+    stages = {stage.dead_letters: stage for stage in topics.STAGES}
+    marks = kafka_clients.high_watermarks(settings, stages)
+    consumer = kafka_clients.reader(settings)
+    letters: list[Letter] = []
+    replayed: set[str] = set()
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        with kafka_clients.reaching(settings):
+            consumer.assign(list(marks))
+            consumer.seek_to_beginning(*marks)
+            while any(consumer.position(partition) < mark for partition, mark in marks.items()):
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"the dead letters could not be read to their end within {timeout_seconds:.0f} s")
+                for partition, records in consumer.poll(200).items():
+                    for record in records:
+                        letter = _letter(stages[partition.topic], record)
+                        if record.value is None and REPLAY_OF in letter.headers:
+                            replayed.add(letter.headers[REPLAY_OF])
+                        else:
+                            letters.append(letter)
+    finally:
+        consumer.close()
+    marked = [Letter(**{**vars(letter), "replayed": letter.letter_id in replayed}) for letter in letters]
+    return sorted(filter(wanted, marked), key=lambda letter: (letter.timestamp_ms, letter.letter_id))
+
+
+def replay(producer: KafkaProducer, letters: Iterable[Letter]) -> int:
+    """Put the tasks back, each with a fresh attempt count; how many. Letters that are no task stay where they are.
+
+    Raises TransientError where the broker does not acknowledge.
+    """
+    count = 0
+    for letter in letters:
+        if letter.task is None or letter.replayed:
+            continue
+        headers = {REPLAY_OF: letter.letter_id}
+        send_all(producer, [Message(letter.stage.tasks, letter.task.key, letter.value, headers)])
+        send_all(producer, [Message(letter.stage.dead_letters, letter.key, None, headers, partition=letter.partition)])
+        count += 1
+    return count
+
+
+def _letter(stage: StageTopics, record: Any) -> Letter:
+    try:
+        task: Task | None = messages.scraping_task(record.value) if stage is topics.SCRAPING else messages.processing_task(record.value)
+    except MessageError:
+        task = None  # that is why it is here: it is shown, and can't be replayed
+    headers = {key: (value or b"").decode("utf-8", "replace") for key, value in record.headers or ()}
+    key = (record.key or b"").decode("utf-8", "replace")
+    return Letter(stage, record.partition, record.offset, record.timestamp, key, record.value or b"", headers, task)

@@ -1,0 +1,170 @@
+"""Kafka clients with the settings that this pipeline needs, and what differs between the brokers, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from config import Kafka
+from pipeline.errors import ServiceError
+from pipeline.topics import LARGEST_MESSAGE_BYTES
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which a broker must answer, or the script ends with exit code 3.
+REACH_SECONDS = 8.0
+#: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
+SEND_BLOCK_MS = 5_000
+
+
+def quiet() -> None:
+    """The client logs an ERROR at every lost connection, and comes back by itself: only what is worse is shown."""
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    for name in ("kafka.net", "kafka.cluster", "kafka.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def common(settings: Kafka) -> dict[str, Any]:
+    """What every client needs to reach the brokers."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
+        "security_protocol": settings.security_protocol,
+        "bootstrap_timeout_ms": int(REACH_SECONDS * 1000),
+        "reconnect_backoff_max_ms": 2_000,
+        "client_id": f"stock-pipeline-{os.getpid()}",
+    }
+    if settings.sasl_mechanism:
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password,
+        }
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(settings, name):
+            options[name] = getattr(settings, name)
+    return options
+
+
+@contextlib.contextmanager
+def reaching(settings: Kafka) -> Any:
+    """Turn what the client raises where no broker answers into a ServiceError that says what to do."""
+    try:
+        yield
+    except (kafka.errors.KafkaError, OSError) as error:
+        if isinstance(error, kafka.errors.SaslAuthenticationFailedError):
+            what = f"refuses the user or the password ({error})"
+        else:
+            what = f"can't be reached ({type(error).__name__})"
+        raise ServiceError(
+            f"Kafka at {settings.bootstrap_servers} {what}. Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), "
+            "or try the pipeline without it: python run_pipeline.py --demo"
+        ) from error
+
+
+def admin(settings: Kafka) -> KafkaAdminClient:
+    with reaching(settings):
+        return KafkaAdminClient(**common(settings), request_timeout_ms=10_000)
+
+
+def producer(settings: Kafka) -> KafkaProducer:
+    """Idempotent, acknowledged by all in-sync replicas. `send` only queues: check the futures before relying on it."""
+    with reaching(settings):
+        return KafkaProducer(
+            **common(settings),
+            max_request_size=LARGEST_MESSAGE_BYTES,
+            max_block_ms=SEND_BLOCK_MS,
+            linger_ms=5,
+            batch_size=65536,
+        )
+
+
+def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:
+    """A member of a consumer group that commits by hand. Subscribe it yourself."""
+    # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
+    embedded = settings.source == "embedded"
+    with reaching(settings):
+        return KafkaConsumer(
+            **common(settings),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=6_000 if embedded else 20_000,
+            heartbeat_interval_ms=2_000 if embedded else 3_000,
+            max_poll_records=most_records,
+            fetch_max_wait_ms=largest_wait_ms,
+            partition_assignment_strategy=(CooperativeStickyAssignor,),
+            allow_auto_create_topics=False,
+        )
+
+
+def reader(settings: Kafka) -> KafkaConsumer:
+    """A consumer without a group: it reads what it is assigned and leaves no trace."""
+    with reaching(settings):
+        return KafkaConsumer(
+            **common(settings),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=5_000,
+            fetch_max_wait_ms=100,
+            allow_auto_create_topics=False,
+        )
+
+
+def position(offset: int) -> OffsetAndMetadata:
+    """A position to commit. The leader epoch is unknown, and must be a number all the same."""
+    return OffsetAndMetadata(offset, "", -1)
+
+
+def partitions_of(consumer: KafkaConsumer, names: Iterable[str], timeout_seconds: float = 10.0) -> list[TopicPartition]:
+    """All partitions of the topics. Raises ServiceError where one isn't there."""
+    found: list[TopicPartition] = []
+    deadline = time.monotonic() + timeout_seconds
+    for name in names:
+        numbers = consumer.partitions_for_topic(name)
+        while not numbers and time.monotonic() < deadline:
+            time.sleep(0.1)
+            numbers = consumer.partitions_for_topic(name)
+        if not numbers:
+            raise ServiceError(f"topic {name} isn't there: start run_pipeline.py or kafka_scraper_producer.py first")
+        found += [TopicPartition(name, number) for number in sorted(numbers)]
+    return found
+
+
+def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: float = 20.0) -> dict[TopicPartition, int]:
+    """The offset after the last record of each partition, read now.
+
+    Not by `end_offsets`: the embedded broker answers that wrongly for batches of several records. What a fetch says is
+    right on every broker, so each partition is fetched once, from where it is said to end.
+    """
+    consumer = reader(settings)
+    try:
+        with reaching(settings):
+            todo = partitions_of(consumer, names)
+            ends = consumer.end_offsets(todo)
+            begins = consumer.beginning_offsets(todo)
+            # Nothing can be fetched from an empty partition's end that says more than the end itself.
+            marks: dict[TopicPartition, int] = {}
+            consumer.assign(todo)
+            for partition in todo:
+                consumer.seek(partition, max(ends[partition], begins[partition]))
+            deadline = time.monotonic() + timeout_seconds
+            while len(marks) < len(todo):
+                consumer.poll(50)
+                for partition in todo:
+                    mark = consumer.highwater(partition)
+                    if mark is not None:
+                        marks[partition] = mark
+                if time.monotonic() > deadline:
+                    raise kafka.errors.KafkaTimeoutError(f"no watermark of {len(todo) - len(marks)} partitions")
+            return marks
+    finally:
+        consumer.close()

@@ -1,0 +1,105 @@
+"""The topics: names, partitions, limits. Pure but for `ensure`, which creates them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import kafka.errors
+
+from config import Kafka
+from pipeline.errors import ServiceError
+
+log = logging.getLogger(__name__)
+
+SCRAPING_TASKS = "stock-scraping-tasks"
+PROCESSING_TASKS = "stock-processing-tasks"
+SCRAPING_COMPLETION = "scraping-completion"
+PROCESSING_COMPLETION = "processing-completion"
+SCRAPING_ERRORS = "scraping-errors"
+PROCESSING_ERRORS = "processing-errors"
+SCRAPING_RETRIES = "stock-scraping-retries"
+PROCESSING_RETRIES = "stock-processing-retries"
+SCRAPING_DEAD_LETTERS = "stock-scraping-dead-letters"
+PROCESSING_DEAD_LETTERS = "stock-processing-dead-letters"
+
+#: Partitions of every topic but the task and retry topics.
+RESULT_PARTITIONS = 3
+#: Largest message in bytes that this program sends: a task of the usual limit (1 MiB) and the headers of its retry.
+LARGEST_MESSAGE_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StageTopics:
+    """The topics of one stage and the consumer group that works on it."""
+
+    name: str
+    group: str
+    tasks: str
+    retries: str
+    completion: str
+    errors: str
+    dead_letters: str
+
+
+SCRAPING = StageTopics(
+    "scraping", "stock-scrapers", SCRAPING_TASKS, SCRAPING_RETRIES, SCRAPING_COMPLETION, SCRAPING_ERRORS, SCRAPING_DEAD_LETTERS
+)
+PROCESSING = StageTopics(
+    "processing",
+    "stock-processors",
+    PROCESSING_TASKS,
+    PROCESSING_RETRIES,
+    PROCESSING_COMPLETION,
+    PROCESSING_ERRORS,
+    PROCESSING_DEAD_LETTERS,
+)
+STAGES = (SCRAPING, PROCESSING)
+ALL = tuple(name for stage in STAGES for name in (stage.tasks, stage.retries, stage.completion, stage.errors, stage.dead_letters))
+
+
+def partitions(topic: str, settings: Kafka) -> int:
+    wide = any(topic in (stage.tasks, stage.retries) for stage in STAGES)
+    return settings.task_partitions if wide else RESULT_PARTITIONS
+
+
+def spread(index: int, count: int, partition_count: int) -> int:
+    """Partition of the `index`-th of `count` scraping tasks: there are few of them, so they are spread evenly."""
+    return index * partition_count // count
+
+
+def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
+    """Create the topics that are missing; topics that exist with other partition counts stay, and that is said.
+
+    Both brokers create topics by themselves, with too few partitions, as soon as a client names them: so this must run
+    before any client starts. Several processes may run it at once.
+    """
+    missing = {
+        name: {
+            "num_partitions": partitions(name, settings),
+            "replication_factor": settings.replication_factor,
+            "configs": {"max.message.bytes": str(LARGEST_MESSAGE_BYTES)},
+        }
+        for name in ALL
+        if name not in set(admin.list_topics())
+    }
+    for name, options in missing.items():
+        try:
+            admin.create_topics({name: options})
+        except kafka.errors.TopicAlreadyExistsError:
+            continue  # another process was faster
+        except kafka.errors.KafkaError as error:
+            raise ServiceError(f"topic {name} can't be created: {error}") from error
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(list(ALL)) if topic["partitions"]}
+        if len(found) == len(ALL):
+            break
+        if time.monotonic() > deadline:
+            raise ServiceError(f"topics not ready after {timeout_seconds:.0f} s: {', '.join(sorted(set(ALL) - set(found)))}")
+        time.sleep(0.1)
+    for name, count in found.items():
+        if count != partitions(name, settings):
+            log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, partitions(name, settings), count)

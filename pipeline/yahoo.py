@@ -1,0 +1,194 @@
+"""Makes yfinance fit for a process of many threads: where its requests go, what stops them, what their errors mean.
+
+`setup` once a process, after it was started (never before a fork: children would share sockets); then `get_json`.
+Written against yfinance 1.7.0, whose session factory is replaced: `_http._backend`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+import yfinance
+from curl_cffi import requests
+from yfinance import _http, exceptions
+from yfinance.data import YfData
+
+from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
+
+#: Statuses that may be gone at the next attempt; all from 500 on too.
+_TRANSIENT_STATUSES = frozenset({401, 403, 408, 425})
+#: Hosts whose answers are data. Another (fc.yahoo.com gives its cookie with a 404) may answer what it likes.
+_DATA_HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com")
+#: A site that says when to come back later than this is not believed.
+_LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+
+BeforeRequest = Callable[[], None]
+AfterResponse = Callable[[int, float | None], None]
+
+_timeout_seconds = 30.0
+
+
+class TooManyRequests(exceptions.YFRateLimitError):
+    """A 429 with the site's own word on when to come back, which yfinance's error leaves out."""
+
+    def __init__(self, retry_after_seconds: float | None) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Session(requests.Session):
+    """yfinance's session with four differences.
+
+    - Each request waits for `before_request` and tells `after_response` its status (and Retry-After, in seconds).
+    - The time-out never exceeds the one that was set up: yfinance's own are fixed.
+    - With a base URL each request goes to that server as to a plain HTTP proxy, whatever host and scheme it names.
+    - A data host's 429 and its errors from 500 on are raised here, a 404 after a second one in a row. yfinance would
+      answer each with a new cookie, a new crumb and a repetition, for all threads, and keep the answer in its caches.
+    """
+
+    #: Not `base_url`: curl_cffi has one of its own.
+    stand_in = ""
+    timeout_seconds = 30.0
+    before_request: BeforeRequest | None = None
+    after_response: AfterResponse | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.stand_in:
+            self.proxies = {"http": self.stand_in, "https": self.stand_in}
+            self.trust_env = False
+
+    def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
+        parts = urlsplit(url)
+        if self.stand_in and parts.scheme == "https":
+            url = "http" + url[len("https") :]
+        wanted = options.get("timeout")
+        options["timeout"] = min(wanted, self.timeout_seconds) if isinstance(wanted, int | float) else self.timeout_seconds
+        response = self._send(method, url, args, options)
+        if parts.hostname in _DATA_HOSTS:
+            if response.status_code == 404:
+                response = self._send(method, url, args, options)
+            status = response.status_code
+            if status == 429:
+                raise TooManyRequests(retry_after_seconds(response.headers.get("Retry-After")))
+            # The text of a refused crumb request would be taken for the crumb.
+            if status >= 500 or status == 404 or (status >= 400 and parts.path == "/v1/test/getcrumb"):
+                response.raise_for_status()
+        return response
+
+    def _send(self, method: Any, url: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if self.before_request:
+            self.before_request()
+        response = super().request(method, url, *args, **options)
+        if self.after_response:
+            self.after_response(response.status_code, retry_after_seconds(response.headers.get("Retry-After")))
+        return response
+
+
+def setup(
+    base_url: str,
+    cache_dir: Path,
+    timeout_seconds: float = 30,
+    before_request: BeforeRequest | None = None,
+    after_response: AfterResponse | None = None,
+) -> None:
+    """Make this process's yfinance ready: live (`base_url` empty) or with a server that stands in for the whole site.
+
+    `cache_dir` is this process's own, since yfinance's caches there are locked by one another. `before_request` is called
+    before each HTTP request, those for cookie and crumb included, and may block; `after_response` after each answer with
+    its status and its Retry-After in seconds, if any (a request that got no answer is not told). Both from any thread.
+    """
+    global _timeout_seconds
+    _timeout_seconds = timeout_seconds
+    hooks = {"before_request": before_request, "after_response": after_response}
+    attributes: dict[str, Any] = {"stand_in": base_url.rstrip("/"), "timeout_seconds": float(timeout_seconds)}
+    # A plain function as a class attribute would be bound to the session.
+    attributes |= {name: staticmethod(hook) if hook else None for name, hook in hooks.items()}
+    session_class = type("Session", (Session,), attributes)
+    _http._backend = SimpleNamespace(Session=session_class)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    yfinance.set_tz_cache_location(str(cache_dir))
+    yfinance.config.debug.hide_exceptions = False
+    data = YfData(session=session_class(impersonate="chrome"))
+    # What an earlier setup in this process, of another site, may have left.
+    data._cookie = data._crumb = None
+    data._cookie_strategy = "basic"
+    YfData.cache_get.cache_clear()
+
+
+def get_json(url: str, params: dict[str, Any] | None = None) -> Any:
+    """The JSON of one URL of the site, through yfinance (cookie, crumb, impersonation). Raises a TaskError."""
+    try:
+        return YfData().get_raw_json(url, params=params, timeout=_timeout_seconds)
+    except Exception as error:
+        raise classify(error) from error
+
+
+def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds from a Retry-After header, a number or a date; None where there is none that makes sense."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - now()
+    return seconds if 0 <= seconds <= _LONGEST_RETRY_AFTER_SECONDS else None
+
+
+def classify(exception: BaseException) -> TaskError:
+    """What an exception from yfinance, or from below it, means for the task. The order matters: many are several of these."""
+    text = f"{type(exception).__name__}: {exception}"[:500]
+    if isinstance(exception, TaskError):
+        return exception
+    if isinstance(exception, exceptions.YFRateLimitError):
+        return RateLimited(text, getattr(exception, "retry_after_seconds", None))
+    if isinstance(exception, exceptions.YFTickerMissingError):
+        return NoData("gone", text)
+    status = _status(exception)
+    if status is not None:
+        return _of_status(status, exception, text)
+    if isinstance(exception, requests.exceptions.RequestException):
+        return TransientError(text)
+    # Half an answer, another page in its place (ValueError: text that is no UTF-8), "Empty …", the site's own word that it is down.
+    if isinstance(exception, json.JSONDecodeError | UnicodeError | exceptions.YFDataException) or text.find(": Empty ") > 0:
+        return TransientError(text)
+    if isinstance(exception, IndexError):
+        # yfinance's trailing statement of a company that has none.
+        return NoData("no_statements", text)
+    if isinstance(exception, sqlite3.Error | peewee.PeeweeException | OSError):
+        return TransientError(text)
+    return PermanentError(text)
+
+
+def _status(exception: BaseException) -> int | None:
+    response = getattr(exception, "response", None) if isinstance(exception, requests.exceptions.HTTPError) else None
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) and status > 0 else None
+
+
+def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
+    if status == 404:
+        return NoData("gone", text)
+    if status == 429:
+        response = getattr(exception, "response", None)
+        return RateLimited(text, retry_after_seconds(response.headers.get("Retry-After")) if response is not None else None)
+    return TransientError(text) if status in _TRANSIENT_STATUSES or status >= 500 else PermanentError(text)
+
+
+def today() -> Any:
+    """The current day, in UTC."""
+    return datetime.now(timezone.utc).date()

@@ -1,0 +1,316 @@
+"""Starts the whole pipeline and keeps it alive: services, topics, consumers, monitor, producer; then the account.
+
+    python run_pipeline.py                             the real thing; stays up until Ctrl+C
+    python run_pipeline.py --demo                      everything embedded, over a local market with made-up companies
+    python run_pipeline.py --demo --exit-when-done     ends with the run; exit code 0 if nothing failed
+    python run_pipeline.py --regions us,fr --market-cap-min 300M --market-cap-max 2B --scrapers 2 --processors 2
+    python run_pipeline.py --services                  only the services, for scripts in other terminals
+    python run_pipeline.py --check                     what works here, and what to do about the rest
+
+Exit codes: 0 done, nothing failed; 1 done, some tasks failed; 2 bad settings or arguments; 3 a service can't be reached
+or started; 4 stalled; 130 Ctrl+C during a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import config
+import kafka_scraper_producer
+from config import Settings, SettingsError
+from pipeline import children, database, kafka_clients, messages, services, summary, topics
+from pipeline.account import Account
+from pipeline.bands import parse_band
+from pipeline.browser import find_browser
+from pipeline.children import Child
+from pipeline.errors import ServiceError
+from pipeline.process import run_script, set_up_logging
+from pipeline.tally import Tally
+
+#: Folders of earlier runs' logs that are kept.
+LOGS_KEPT = 20
+
+
+class Signals:
+    """Ctrl+C and its like: the first one asks to stop, the second one ends everything at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.received is not None:
+            # Children see the end of their pipes, guardians the end of theirs: nothing stays behind.
+            os._exit(config.EXIT_INTERRUPTED)
+        self.received = number
+        print("stopping… (Ctrl+C once more stops at once)", file=sys.stderr, flush=True)
+
+
+class Interrupted(Exception):
+    """A signal asked to stop."""
+
+
+class Orchestrator:
+    """One run: its services, its children, its account."""
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings) -> None:
+        self.arguments = arguments
+        self.settings = settings
+        self.regions = kafka_scraper_producer.chosen_regions(arguments.regions)
+        self.band = (arguments.market_cap_min or settings.market_cap_min, arguments.market_cap_max or settings.market_cap_max)
+        self.bounds = parse_band(*self.band)
+        self.run_id = messages.new_run_id()
+        self.log_dir = settings.log_dir / self.run_id
+        self.signals = Signals()
+        self.workers: list[Child] = []
+        self.monitor: Child | None = None
+        self.producer: Child | None = None
+        self.started = time.monotonic()
+        self.finished = False
+        # One process owns the terminal: while the monitor draws on it, what is said goes to the log alone.
+        self.terminal_is_the_monitors = False
+        self.out = sys.stderr if arguments.json else sys.stdout
+
+    def say(self, text: str) -> None:
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.log_dir / "run_pipeline.log", "a", encoding="utf-8") as log:
+            log.write(f"{messages.now_text()} {text}\n")
+        if not self.terminal_is_the_monitors:
+            print(text, file=self.out, flush=True)
+
+    # -- the parts of a run, in order -------------------------------------------------------------------------------
+
+    def main(self) -> int:
+        from local.services import Services  # here, so that the other scripts' users need nothing of it
+
+        find_browser(self.settings.scraper_browser, self.settings.scraper_driver)
+        found = Services.start(self.settings, self.log_dir, self.arguments.market, self.say)
+        self.settings = found.settings
+        try:
+            services.ensure_topics(self.settings)
+            connection = database.connect(self.settings.database)
+            database.create_tables(connection)
+            if self.arguments.services:
+                return self._hold(found)
+            run = database.Run(self.run_id, tuple(region["code"] for region in self.regions), *self.bounds)
+            database.write(connection, [database.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
+            connection.close()
+            return self._run(found)
+        except Interrupted:
+            if not self.arguments.services and not self.finished:
+                self.say("stopped before the run was done: unfinished tasks are delivered again where the broker keeps them")
+            return config.EXIT_DONE if self.finished or self.arguments.services else config.EXIT_INTERRUPTED
+        finally:
+            self._stop(found)
+
+    def _hold(self, found: Any) -> int:
+        flag = " --demo" if self.settings.demo else ""
+        self.say("services are up; in other terminals, as many consumers as wanted:")
+        for script in ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py"):
+            self.say(f"  python {script}{flag}")
+        self.say("Ctrl+C stops them")
+        while True:
+            self._watch(found)
+            time.sleep(0.2)
+
+    def _run(self, found: Any) -> int:
+        self._start_children()
+        tally = Tally(self.settings.kafka, self.run_id)
+        try:
+            account = self._until_done(found, tally)
+            self.finished = account is not None
+            result = self._report(account or tally.newest() or Account(self.run_id), stalled=account is None)
+            if account is None or self.arguments.exit_when_done:
+                return result
+            self.say("the run is done; everything stays up until Ctrl+C")
+            while True:
+                self._watch(found)
+                tally.poll(200)
+        finally:
+            tally.close()
+
+    def _start_children(self) -> None:
+        demo = ["--demo"] if self.settings.demo else []
+        width = self.arguments.processors
+        rate = self.settings.requests_per_second / width if width else 0.0
+        for number in range(1, self.arguments.scrapers + 1):
+            self.workers.append(self._child(f"scraper-{number}", ["kafka_scraper_consumer.py", *demo]))
+        for number in range(1, width + 1):
+            child = self._child(f"processor-{number}", ["kafka_processing_consumer.py", *demo])
+            child.environment["REQUESTS_PER_SECOND"] = f"{rate:.6g}"
+            self.workers.append(child)
+        self.monitor = self._child("monitor", ["kafka_monitor.py", *demo, "--run", self.run_id])
+        self.monitor.stdout = self.out
+        low, high = self.band
+        codes = ",".join(region["code"] for region in self.regions)
+        self.producer = self._child(
+            "producer",
+            [
+                "kafka_scraper_producer.py",
+                *demo,
+                "--run-id",
+                self.run_id,
+                "--regions",
+                codes,
+                "--market-cap-min",
+                low,
+                "--market-cap-max",
+                high,
+            ],
+        )
+        self.say(f"run {self.run_id}: {codes}, market cap {low} to {high}; {self.arguments.scrapers} scrapers, {width} processors")
+        self.say(f"logs: {self.log_dir}")
+        self.terminal_is_the_monitors = self.out.isatty()
+        for child in (*self.workers, self.monitor, self.producer):
+            child.start()
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        return Child(name, command, self.log_dir / f"{name}.log")
+
+    def _until_done(self, found: Any, tally: Tally) -> Account | None:
+        """Follow the run to its end; None where it stalls."""
+        tasks_known = processing_known = False
+        while True:
+            self._watch(found, tally)
+            tally.poll(100)
+            if time.monotonic() - max(tally.last_progress, self.started) > self.arguments.stall_timeout:
+                return None
+            if not self._producer_ended():
+                continue
+            if not tasks_known:
+                tasks_known = self._read_to_now(found, tally, topics.SCRAPING_TASKS)
+            account = tally.newest()
+            if not tasks_known or account is None or account.scraping["pending"]:
+                continue
+            # Every scraping task is final, so every processing task stands in its topic by now: read up to there once.
+            if not processing_known:
+                processing_known = self._read_to_now(found, tally, topics.PROCESSING_TASKS)
+            elif not account.pending:
+                return account
+
+    def _read_to_now(self, found: Any, tally: Tally, topic: str) -> bool:
+        try:
+            marks = kafka_clients.high_watermarks(self.settings.kafka, [topic])
+        except ServiceError:
+            return False  # the broker is away: tried again with the next round
+        return tally.read_to(marks, 30.0, stop=lambda: bool(self.signals.received or found.dead()))
+
+    def _producer_ended(self) -> bool:
+        assert self.producer is not None
+        code = self.producer.returncode()
+        if code is not None and code != config.EXIT_DONE:
+            error = SettingsError if code == config.EXIT_SETTINGS else ServiceError
+            raise error(f"the producer ended with exit code {code}; {self.producer.log_file} ends with:\n{self.producer.tail()}")
+        return code is not None
+
+    def _watch(self, found: Any, tally: Tally | None = None) -> None:
+        """Act on signals, dead services and dead children."""
+        if self.signals.received is not None:
+            raise Interrupted
+        dead = found.dead()
+        if dead is not None:
+            more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""
+            raise ServiceError(f"{dead} died{more}. See {self.log_dir}")
+        account = tally.newest() if tally is not None else None
+        for child in [*self.workers, *([self.monitor] if self.monitor is not None and not self.finished else [])]:
+            child.keep_alive(account.finished if account else 0, self.say)
+
+    def _report(self, account: Account, stalled: bool) -> int:
+        """Close the account: table or JSON, and pipeline_run."""
+        self._stop_monitor()
+        if stalled:
+            self.say(f"stalled: no task came to an end for {self.arguments.stall_timeout:g} s; see {self.log_dir}")
+        result = account.summary(time.monotonic() - self.started)
+        result["regions"] = [region["code"] for region in self.regions]
+        connection = database.connect(self.settings.database)
+        status = "stalled" if stalled else "failed" if account.failed else "completed"
+        database.finish_run(connection, self.run_id, status, result, datetime.now(timezone.utc))
+        connection.close()
+        self.say("\n" + summary.text(account, result, self.settings, str(self.log_dir)))
+        if self.arguments.json:
+            print(json.dumps(result), flush=True)
+        return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _stop_monitor(self) -> None:
+        if self.monitor is not None:
+            children.stop([self.monitor], 5.0)
+            self.monitor = None
+        self.terminal_is_the_monitors = False
+
+    def _stop(self, found: Any) -> None:
+        """Workers first, then the monitor, then the services."""
+        late = children.stop([*self.workers, *([self.producer] if self.producer else [])])
+        if late:
+            self.say(f"killed after {children.DRAIN_SECONDS:g} s: {', '.join(late)}")
+        self._stop_monitor()
+        found.stop()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kafka_scraper_producer.add_arguments(parser)
+    parser.add_argument("--scrapers", type=_width, default=2, metavar="N", help="scraping consumers, each with a browser (default 2)")
+    parser.add_argument("--processors", type=_width, default=2, metavar="N", help="processing consumers (default 2)")
+    parser.add_argument("--demo", action="store_true", help="everything embedded, Yahoo replaced by a local market")
+    parser.add_argument("--services", action="store_true", help="start only the services and hold them")
+    parser.add_argument("--check", action="store_true", help="go through all a run needs, and end")
+    parser.add_argument("--exit-when-done", action="store_true", help="end when the run is done")
+    parser.add_argument("--json", action="store_true", help="the last line of stdout is the summary; all else goes to stderr")
+    parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="give up without any final state for so long")
+    market = parser.add_argument_group("the demo's market")
+    market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
+    market.add_argument("--seed", type=int, metavar="N", help="what they are made from (default 1)")
+    market.add_argument("--latency-ms", type=int, metavar="MS", help="of each API request (default 0)")
+    market.add_argument("--page-latency-ms", type=int, metavar="MS", help="of each screener page (default 0)")
+    market.add_argument("--faults", metavar="NAME=RATE,…", help="see python -m local.market --help")
+    arguments = parser.parse_args()
+    given = {name: getattr(arguments, name) for name in ("stocks", "seed", "latency_ms", "page_latency_ms", "faults")}
+    if not arguments.demo and any(value is not None for value in given.values()):
+        parser.error("--stocks, --seed, --latency-ms, --page-latency-ms and --faults belong to --demo")
+    defaults = {"stocks": 300, "seed": 1, "latency_ms": 0, "page_latency_ms": 0}
+    options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
+    arguments.market = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return arguments
+
+
+def _width(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 64:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to 64")
+    return number
+
+
+def _forget_old_logs(log_dir: Path) -> None:
+    """Keep the newest LOGS_KEPT folders of runs."""
+    folders = sorted(folder for folder in log_dir.glob("2*Z-*") if folder.is_dir()) if log_dir.is_dir() else []
+    for folder in folders[:-LOGS_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    set_up_logging(logging.WARNING)
+    settings = config.load(demo=arguments.demo)
+    if arguments.check:
+        from local.check import check
+
+        return check(settings, arguments.market)
+    _forget_old_logs(settings.log_dir)
+    return Orchestrator(arguments, settings).main()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,141 @@
+"""The scripts as users run them: processes of their own, state and logs in a folder of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+import config
+from local.market.companies import Market, build_market
+from pipeline import database
+from tests.conftest import PROJECT, until
+
+STOCKS = 60
+SEED = 1
+LOW, HIGH = 300_000_000, 2_000_000_000
+
+
+class Terminal:
+    """Terminals in which scripts run, all with the same PIPELINE_HOME."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.open: list[subprocess.Popen[str]] = []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "PIPELINE_HOME": str(self.home), **more}
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
+        """Start `python COMMAND` in the background; its output goes to `.out` and `.err` files."""
+        number = len(self.open)
+        with open(self.home / f"{number}.out", "w") as out, open(self.home / f"{number}.err", "w") as err:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=PROJECT,
+                env=self.environment(**environ),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,
+            )
+        self.open.append(process)
+        return process
+
+    def output(self, process: subprocess.Popen[str]) -> str:
+        return (self.home / f"{self.open.index(process)}.out").read_text()
+
+    def errors(self, process: subprocess.Popen[str]) -> str:
+        return (self.home / f"{self.open.index(process)}.err").read_text()
+
+    def run(self, *command: str, seconds: float = 120.0, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=PROJECT,
+            env=self.environment(**environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def demo_is_up(self) -> bool:
+        return bool(self.demo_settings())
+
+    def demo_settings(self) -> dict[str, str]:
+        return config.embedded_services(config.state_dir(True, self.environment()))
+
+    def database(self) -> Any:
+        """A connection to the demo's database."""
+        return database.connect(config.load(True, self.environment()).database)
+
+    def processes(self) -> dict[int, str]:
+        """Living processes that were started under this home, with their command lines."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"PIPELINE_HOME={self.home}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                    if state != "Z":
+                        found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def close(self) -> None:
+        for process in self.open:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        for process in self.open:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    found = Terminal(tmp_path)
+    yield found
+    found.close()
+    until(lambda: not found.processes(), 20, f"the end of all processes ({found.processes()})")
+
+
+@pytest.fixture
+def services(terminal: Terminal) -> Terminal:
+    """A terminal in whose home a demo's services are up."""
+    holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--seed", str(SEED))
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the demo's services")
+    assert holder.poll() is None, terminal.errors(holder)
+    return terminal
+
+
+@pytest.fixture(scope="session")
+def market() -> Market:
+    """The companies that the demo of these tests serves."""
+    return build_market(STOCKS, SEED)
+
+
+def rows(connection: Any, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
+def last_json(text: str) -> dict[str, Any]:
+    return json.loads(text.strip().splitlines()[-1])
+
+
+__all__ = ["HIGH", "LOW", "SEED", "STOCKS", "Terminal", "last_json", "psycopg2", "rows"]

@@ -45,8 +45,14 @@ class Kafka:
     ssl_keyfile: str | None = None
     task_partitions: int = 24
     replication_factor: int = 1
-    #: Where the settings come from: "environment", ".env", "embedded" or "default".
+    #: Where the settings come from: "environment", ".env", "default", or a broker that run_pipeline.py has started:
+    #: "embedded" (in memory) or "apache" (KAFKA_HOME's, durable).
     source: str = "default"
+
+    @property
+    def started_here(self) -> bool:
+        """Whether it is a broker that run_pipeline.py has started, not one of the user's own."""
+        return self.source in ("embedded", "apache")
 
     def __repr__(self) -> str:
         return f"Kafka({self.bootstrap_servers}, {self.security_protocol}, from {self.source})"
@@ -73,6 +79,8 @@ class Settings:
     demo: bool
     kafka: Kafka
     database: Database
+    #: An unpacked Apache Kafka, started in place of the embedded broker; None where that is not wanted, as in the demo.
+    kafka_home: Path | None
     market_cap_min: str
     market_cap_max: str
     scraper_browser: str | None
@@ -144,6 +152,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
             *_group("KAFKA_", services_layers, exclude=("KAFKA_TASK_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_HOME")), kafka_rest
         ),
         database=_database(*_group("DB_", services_layers)),
+        kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
         market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
         scraper_browser=rest.get("SCRAPER_BROWSER"),
@@ -172,6 +181,8 @@ def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafk
         raise SettingsError(
             f"KAFKA_BOOTSTRAP_SERVERS is missing beside {', '.join(sorted(values))} ({source}): expected host:port[,host:port…]"
         )
+    if source == "embedded" and values.get("KAFKA_BROKER") == "apache":
+        source = "apache"  # its orchestrator says so in services.env: it deserves a cluster's time-outs
     protocol = _choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
     return Kafka(
         bootstrap_servers=_servers(values.get("KAFKA_BOOTSTRAP_SERVERS", "")),

@@ -16,6 +16,7 @@ from typing import Any
 
 import config
 from config import Settings
+from local.apache_kafka import ApacheKafka
 from local.broker import Broker
 from local.postgres import Postgres
 from local.state import State
@@ -44,7 +45,7 @@ class Services:
     log_dir: Path
     market_options: list[str] = field(default_factory=list)
     state: State | None = None
-    broker: Broker | None = None
+    broker: Broker | ApacheKafka | None = None
     postgres: Postgres | None = None
     market: Market | None = None
     published: dict[str, str] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Services:
     def dead(self) -> str | None:
         """The embedded service that is no longer there, if any."""
         if self.broker is not None and not self.broker.is_alive():
-            return "the embedded broker"
+            return "the embedded broker" if isinstance(self.broker, Broker) else "Apache Kafka (KAFKA_HOME)"
         if self.postgres is not None and not self.postgres.is_alive():
             return "the embedded PostgreSQL"
         if self.market is not None and not self.market.is_alive():
@@ -109,13 +110,15 @@ class Services:
 
     def _find_kafka(self, say: Say) -> None:
         kafka = self.settings.kafka
-        if kafka.bootstrap_servers and kafka.source != "embedded":
+        if kafka.bootstrap_servers and not kafka.started_here:
             kafka_clients.admin(kafka).close()
             say(f"Kafka: {kafka.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS from {kafka.source})")
             return
         if self._default_broker_answers():
             self._use_servers(DEFAULT_SERVERS)
             say(f"Kafka: {DEFAULT_SERVERS} (it answers; KAFKA_BOOTSTRAP_SERVERS is not set)")
+        elif self.settings.kafka_home is not None:
+            self._apache_kafka(self.settings.kafka_home, say)
         elif (command := compose_command()) is not None:
             start_compose(command, say)
             self._use_servers(DEFAULT_SERVERS)
@@ -147,6 +150,16 @@ class Services:
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="embedded"))
         self.published["KAFKA_BOOTSTRAP_SERVERS"] = servers
         say(f"Kafka: embedded broker at {servers} (in memory: its messages end with it)")
+
+    def _apache_kafka(self, home: Path, say: Say) -> None:
+        state = self._take_state()
+        data_dir = state.folder / "kafka"
+        say(f"starting Apache Kafka of {home}…")
+        self.broker = ApacheKafka.start(home, data_dir, self.log_dir / "broker.log")
+        servers = self.broker.bootstrap_servers
+        self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="apache"))
+        self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_BROKER": "apache"}
+        say(f"Kafka: Apache Kafka {self.broker.version} at {servers} (KAFKA_HOME), kept in {data_dir}")
 
     def _find_database(self, say: Say) -> None:
         settings = self.settings.database

@@ -73,10 +73,10 @@ class Figure:
         return Figure(self.value - other.value)
 
     def __mul__(self, other: Figure | float) -> Figure:
-        factor = other if isinstance(other, Figure) else Figure(other)
-        if self.value is None or factor.value is None:
-            return Figure(None, self.problems + factor.problems)
-        return Figure(self.value * factor.value)
+        factor = other.value if isinstance(other, Figure) else other
+        if self.value is None or factor is None:
+            return Figure(None, self.problems + (other.problems if isinstance(other, Figure) else ()))
+        return Figure(self.value * factor)
 
     __rmul__ = __mul__
 
@@ -140,6 +140,7 @@ class Figures:
         self._split_factor = split_factor
         self._now: dict[str, Figure] = {"market_cap": positive(market_cap, _MARKET_CAP, "market_cap").named("market_cap")}
         self._pairs: dict[str, tuple[Figure, Figure]] = {}
+        self._means: dict[str, Figure] = {}
 
     def __getitem__(self, name: str) -> Figure:
         figure = self._now.get(name)
@@ -161,9 +162,10 @@ class Figures:
 
     def avg(self, name: str) -> Figure:
         """Mean of `name` at the period's end and one year earlier."""
-        now, earlier = self.pair(name)
-        # Halved before they are added, so that the sum of two large figures stays finite.
-        return (now * 0.5 + earlier * 0.5).named(name)
+        mean = self._means.get(name)
+        if mean is None:
+            mean = self._means[name] = _mean(*self.pair(name)).named(name)
+        return mean
 
     def growth(self, name: str) -> Figure:
         """`name` / the same one year earlier − 1."""
@@ -195,10 +197,17 @@ class Figures:
 
     def _chain(self, name: str, *sides: Mapping[str, tuple[date, float]]) -> list[Figure]:
         """The first line of `name` that every side has, at each of them."""
+        if name not in NAMES and all(name in side for side in sides):
+            return [Figure(side[name][1], (), name) for side in sides]
         for line in _lines_of(name):
             if all(key in side for side in sides for _, key in line):
                 return [Figure(sum(sign * side[key][1] for sign, key in line), (), name) for side in sides]
         return [Figure(None, ((_MISSING, f"missing:{_lines_of(name)[0][0][1]}"),), name)] * len(sides)
+
+
+def _mean(one: Figure, other: Figure) -> Figure:
+    # Halved before they are added, so that the sum of two large figures stays finite.
+    return one * 0.5 + other * 0.5
 
 
 def _growth(now: Figure, earlier: Figure, name: str) -> Figure:
@@ -249,7 +258,7 @@ def _interest_expense(y: Figures) -> Figure:
 def _avg_equity(y: Figures) -> Figure:
     """avg(equity) where it is above zero at both ends."""
     now, earlier = (positive(end, _EQUITY_AT_EITHER_END, "equity") for end in y.pair("equity"))
-    return (now * 0.5 + earlier * 0.5).named("equity")
+    return _mean(now, earlier).named("equity")
 
 
 def _avg_invested_capital(y: Figures) -> Figure:

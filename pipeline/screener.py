@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
     ElementNotInteractableException,
-    JavascriptException,
     StaleElementReferenceException,
     TimeoutException,
     WebDriverException,
@@ -122,6 +121,7 @@ class State:
     listings: tuple[Listing, ...]
     has_next: bool
     next_is_there: bool
+    #: Which of the two filter menus the page has; 0 is neither.
     menu: int
     region_text: str
     market_cap_text: str
@@ -197,6 +197,9 @@ class Screener:
         self._region = ""
         self._band = (0, 0)
         self._caps_are_in_band = True
+        self._is_at_start = False
+        # The form in which the band is typed first; the one that has worked comes first from then on.
+        self._styles: list[Callable[[int], str]] = [str, short_market_cap]
         #: The last total that the page showed.
         self.total = 0
         #: Symbols that the total promised and no page had, after `pages` is through.
@@ -211,7 +214,8 @@ class Screener:
             raise PermanentError(f"no such region: {region_code!r}")
         self._region, self._band = region_code, (market_cap_min, market_cap_max)
         self.missing = 0
-        self._prepare()
+        with self._page_errors():
+            self._prepare()
         return self.total
 
     def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]:
@@ -223,16 +227,17 @@ class Screener:
         assert self._region, "open() comes first"
         seen: set[str] = set()
         for number in range(MOST_PASSES):
-            if number:
-                _log.info("%s: %d of %d listed, going through the pages again", self._region, len(seen), self.total)
-                self._prepare()
-            for state in self._one_pass():
-                new = {listing.symbol: listing for listing in state.listings if listing.symbol not in seen}
-                seen.update(new)
-                if new:
-                    yield list(new.values())
-                if number and len(seen) >= self.total:
-                    break
+            with self._page_errors():
+                if not self._is_at_start:
+                    _log.info("%s: %d of %d listed, going through the pages again", self._name, len(seen), self.total)
+                    self._prepare()
+                for state in self._one_pass():
+                    new = {listing.symbol: listing for listing in state.listings if listing.symbol not in seen}
+                    seen.update(new)
+                    if new:
+                        yield list(new.values())
+                    if number and len(seen) >= self.total:
+                        break
             if len(seen) >= self.total:
                 break
         self.missing = max(0, self.total - len(seen))
@@ -252,13 +257,15 @@ class Screener:
         if not self._shows_region(state):
             state = self._choose_region()
         self._caps_are_in_band = True
-        state = self._choose_band()
+        if not self._named_band(state):
+            state = self._choose_band()
         if state.total and state.total > len(state.listings):
             state = self._show_most_rows(state)
             state = self._sort_by_symbol(state)
         self._check(state)
         assert state.total is not None
         self.total = state.total
+        self._is_at_start = True
 
     def _load(self) -> State:
         """Load the page, past the consent page and whatever page that leads back to, until there is a table."""
@@ -283,8 +290,9 @@ class Screener:
         self._open_menu("region", "region_option")
         complaint = f"the region menu's option {label!r}"
         options = self._until(lambda: self._options(label), complaint, "region_option")
+        regions = {screener_label(code) for code in REGIONS}
         for option in options:
-            if option["checked"] and option["label"] != label:
+            if option["checked"] and option["label"] != label and option["label"] in regions:
                 self._tick(option["label"], False, complaint)
         self._tick(label, True, complaint)
         try:
@@ -306,33 +314,41 @@ class Screener:
         self._repeat(lambda: self._click_found("option", label), done, complaint, "region_option")
 
     def _choose_band(self) -> State:
-        """Plain numbers first, as both they and `300M` have been seen to work; then the other form."""
-        low, high = self._band
-        try:
-            state = self._apply_band(str(low), str(high))
-            if state.kind != "empty" or self._named_band(state):
-                return state
-            problem = "nothing is listed, and the page does not say for which band"
-        except _NotSettled as error:
-            problem = str(error)
-        _log.warning("%s: %s; trying it as %s to %s", self._name, problem, short_market_cap(low), short_market_cap(high))
-        self._load_again_with_region()
-        try:
-            return self._apply_band(short_market_cap(low), short_market_cap(high))
-        except _NotSettled as error:
-            if error.state is None or not error.state.settled or not self._shows_region(error.state) or not self._named_band(error.state):
-                raise
-            # The page says that it filters so; the caps that it shows may be in another currency than the filter's.
-            _log.warning("%s: the page says that this is the band, yet shows market caps outside of it", self._name)
-            self._caps_are_in_band = False
-            return error.state
+        """Plain numbers and `300M` have both been seen to work: what the page does not take in one form is tried in the other."""
+        error: TransientError | LayoutChanged | None = None
+        for number, style in enumerate(self._styles):
+            if number:
+                _log.warning("%s: %s; trying the band in another form", self._name, error)
+                self._load_again_with_region()
+            try:
+                state = self._apply_band(style)
+            except (_NotSettled, LayoutChanged) as problem:
+                error = problem
+                if isinstance(problem, _NotSettled) and problem.state is not None and self._says_that_it_filters(problem.state):
+                    _log.warning("%s: the page says that this is the band, yet shows market caps outside of it", self._name)
+                    self._caps_are_in_band = False
+                    return problem.state
+                continue
+            if state.kind == "empty" and not number and not self._named_band(state):
+                error = TransientError("nothing is listed, and the page does not say for which band")
+                continue
+            if number:
+                self._styles.reverse()
+            return state
+        assert error is not None
+        raise error
+
+    def _says_that_it_filters(self, state: State) -> bool:
+        """The caps shown may be in another currency than the filter's; then what the page says of its filters has to do."""
+        return state.settled and self._shows_region(state) and self._named_band(state) is True
 
     def _load_again_with_region(self) -> None:
         state = self._load()
         if not self._shows_region(state):
             self._choose_region()
 
-    def _apply_band(self, low: str, high: str) -> State:
+    def _apply_band(self, style: Callable[[int], str]) -> State:
+        low, high = map(style, self._band)
         self._open_menu("market_cap", "custom_band", "between_button", "band_input")
         self._repeat(
             lambda: self._click_found("find", "custom_band"),
@@ -397,6 +413,7 @@ class Screener:
 
     def _one_pass(self) -> Iterator[State]:
         """The pages from the first to the last. A page that does not come is an error, never the last one."""
+        self._is_at_start = False
         state = self._wait(self._shows_all, "shows no table")
         while True:
             self._check(state)
@@ -420,14 +437,16 @@ class Screener:
 
     def _named_region(self, state: State) -> bool | None:
         """Whether the page names this region and no other; None where it names none."""
-        cells = {listing.region.lower() for listing in state.listings if listing.region}
-        if cells:
-            return cells <= {self._region, REGIONS[self._region].lower(), screener_label(self._region).lower()}
         label = screener_label(self._region)
-        rest = state.region_text.replace(label, "")
+        # A longer text is no filter's, but holds a whole menu with the names of all regions.
+        text = state.region_text if len(state.region_text) < 80 else ""
+        rest = text.replace(label, "")
         if any(screener_label(code) in rest for code in REGIONS):
             return False
-        return True if rest != state.region_text else None
+        cells = {listing.region.lower() for listing in state.listings if listing.region}
+        if cells:
+            return cells <= {self._region, REGIONS[self._region].lower(), label.lower()}
+        return True if rest != text else None
 
     def _shows_region(self, state: State) -> bool:
         named = self._named_region(state)
@@ -468,6 +487,14 @@ class Screener:
 
     # Talking to the page
 
+    @contextlib.contextmanager
+    def _page_errors(self) -> Iterator[None]:
+        """What the page does to a command just then is worth another attempt; a dead browser is BrowserLost by now."""
+        try:
+            yield
+        except WebDriverException as error:
+            raise TransientError(f"{self._name}: {type(error).__name__}: {str(error.msg).partition(chr(10))[0]}") from error
+
     def _page(self, command: str, argument: Any = None) -> Any:
         return self._browser.execute(_SCRIPT, command, SELECTORS, argument)
 
@@ -495,9 +522,9 @@ class Screener:
     def _deadline(self) -> float:
         return time.monotonic() + self._settle_timeout_seconds
 
-    def _wait(self, condition: Callable[[State], bool], what: str, deadline: float | None = None) -> State:
+    def _wait(self, condition: Callable[[State], bool], what: str) -> State:
         """Look at the page until `condition` holds. At the deadline, say what is wrong with the page."""
-        deadline = deadline or self._deadline()
+        deadline = self._deadline()
         while True:
             state = self._state()
             if state.kind not in ("blocked", "down") and condition(state):
@@ -593,7 +620,7 @@ class Screener:
         """Try `step` until it returns something true; at the deadline the element looked for counts as gone."""
         deadline = self._deadline()
         while True:
-            with contextlib.suppress(StaleElementReferenceException, JavascriptException):
+            with contextlib.suppress(WebDriverException):  # of the page, which may be rendered anew at any moment
                 if result := step():
                     return result
             if time.monotonic() >= deadline:

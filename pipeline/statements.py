@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -288,12 +289,19 @@ def parse_chart(payload: Any) -> Chart:
     return Chart(
         price=number(meta.get("regularMarketPrice")),
         currency=currency if isinstance(currency, str) and currency else None,
-        quoted_on=_local_day(int(quoted), zone) if quoted is not None and abs(quoted) < 10**11 else None,
+        quoted_on=_local_day(int(quoted), zone) if quoted is not None and abs(quoted) < _LAST_SECOND else None,
         zone=zone,
         timestamps=[stamp for stamp, _ in pairs],
         values=[value for _, value in pairs],
         splits=_splits(result, zone),
     )
+
+
+_NUMBERS = (float, int)
+#: No price, share count or amount of the real world is above it.
+_LARGEST = 1e300
+#: Epoch seconds of a day that a date can hold.
+_LAST_SECOND = 10**11
 
 
 def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
@@ -305,13 +313,14 @@ def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
         return []
     if not isinstance(closes, list) or not isinstance(stamps, list):
         return []
-    pairs = []
-    for stamp, close in zip(stamps, closes, strict=False):
-        value = close if type(close) is float else number(close)
-        if value is not None and 0 < value < float("inf") and type(stamp) is int and abs(stamp) < 10**11:
-            pairs.append((stamp, value))
+    pairs = [
+        (stamp, float(close))
+        for stamp, close in zip(stamps, closes, strict=False)
+        # NaN fails the comparison; what is no plain number is no close.
+        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and -_LAST_SECOND < stamp < _LAST_SECOND
+    ]
     # Equal stamps keep their order, so the last of two closes of one day wins.
-    pairs.sort(key=lambda pair: pair[0])
+    pairs.sort(key=itemgetter(0))
     return pairs
 
 
@@ -323,7 +332,7 @@ def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
         if not isinstance(event, dict):
             continue
         stamp, new, old = number(event.get("date")), number(event.get("numerator")), number(event.get("denominator"))
-        if stamp is not None and abs(stamp) < 10**11 and new and old and 0 < new / old < float("inf"):
+        if stamp is not None and abs(stamp) < _LAST_SECOND and new and old and 0 < new / old < float("inf"):
             found[_local_day(int(stamp), zone)] = new / old
     return found
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import peewee
 import yfinance
-from curl_cffi import requests
+from curl_cffi import CurlOpt, requests
 from yfinance import _http, exceptions
 from yfinance.data import YfData
 
@@ -67,6 +67,8 @@ class Session(requests.Session):
         if self.stand_in:
             self.proxies = {"http": self.stand_in, "https": self.stand_in}
             self.trust_env = False
+            # libcurl reads no_proxy by itself: one that names the site would send a demo's requests to it.
+            self.curl_options = {**(self.curl_options or {}), CurlOpt.NOPROXY: ""}
 
     def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
         parts = urlsplit(url)

@@ -61,14 +61,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.fixture
-def tables(postgres: Database) -> Iterator[Database]:
+def tables(postgres: Database) -> Database:
     """The database with empty tables."""
     connection = database.connect(postgres)
     database.create_tables(connection)
     with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
     connection.close()
-    yield postgres
+    return postgres
 
 
 @pytest.fixture(scope="session")

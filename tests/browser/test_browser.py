@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -136,6 +138,32 @@ def test_a_browser_is_renewed_after_its_pages() -> None:
         assert browser.renew_if_due()
         assert browser.pages_loaded == 0
         assert browser.process_group != first
+
+
+def test_images_are_not_fetched(browser: Browser) -> None:
+    asked = []
+    loaded = threading.Event()
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path == "/loaded":
+                loaded.set()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<img src=/image.png><script>onload = () => fetch('/loaded')</script>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.load(f"http://127.0.0.1:{server.server_port}/page")
+        assert loaded.wait(10)
+        server.shutdown()
+    assert "/page" in asked
+    assert "/image.png" not in asked
 
 
 def test_errors_of_the_page_keep_the_browser(browser: Browser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 
@@ -11,7 +13,7 @@ from pipeline import screener as screener_module
 from pipeline.browser import Browser
 from pipeline.errors import BrowserLost, LayoutChanged, RateLimited, TransientError
 from pipeline.regions import REGIONS, screener_label
-from pipeline.screener import Listing, Screener, parse_market_cap, short_market_cap
+from pipeline.screener import Listing, Screener, State, parse_market_cap, short_market_cap
 from tests.browser.conftest import LocalMarket
 
 LOW, HIGH = 300_000_000, 2_000_000_000
@@ -107,6 +109,59 @@ def test_one_screener_serves_one_region_after_the_other(browser: Browser, market
     for region in ("fr", "us"):
         screener.open(region, LOW, HIGH)
         assert sorted(listing.symbol for listing in listed(screener)) == market.symbols(region, LOW, HIGH)
+
+
+def test_rows_of_another_region_are_never_handed_out(quick: Screener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Screener, "_choose_region", Screener._state)
+    with pytest.raises(TransientError, match="does not show the band"):
+        quick.open("fr", LOW, HIGH)
+
+
+def after_load(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Have the page changed by a script each time it was loaded."""
+    load = Screener._load
+
+    def load_and_change(self: Screener) -> State:
+        state = load(self)
+        self._browser.execute(script)
+        return state
+
+    monkeypatch.setattr(Screener, "_load", load_and_change)
+
+
+def test_a_page_that_takes_no_plain_numbers_gets_short_ones(quick: Screener, market: LocalMarket, monkeypatch: pytest.MonkeyPatch) -> None:
+    after_load(monkeypatch, "const plain = window.amount; window.amount = (text) => (/[KMBT]$/.test(text) ? plain(text) : NaN)")
+    for _ in range(2):  # the second time in short form at once
+        assert quick.open("fr", LOW, HIGH) == len(market.symbols("fr", LOW, HIGH))
+    assert sorted(listing.symbol for listing in listed(quick)) == market.symbols("fr", LOW, HIGH)
+
+
+def test_caps_in_another_currency_than_the_filter_s_are_taken_where_the_page_names_the_band(
+    quick: Screener, market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+        const plain = window.fetch;
+        window.fetch = async (...request) => {
+            const data = await (await plain(...request)).json();
+            data.rows.forEach((row) => (row.intradaymarketcap *= 150));
+            return { ok: true, json: async () => data };
+        };"""
+    after_load(monkeypatch, script)
+    assert quick.open("jp", LOW, HIGH) == len(market.symbols("jp", LOW, HIGH))
+    assert sorted(listing.symbol for listing in listed(quick)) == market.symbols("jp", LOW, HIGH)
+
+
+def test_a_browser_that_dies_between_two_pages_is_replaced(browser: Browser, market: LocalMarket) -> None:
+    screener = Screener(browser, market.url)
+    screener.open("us", LOW, HIGH)
+    pages = screener.pages()
+    next(pages)
+    assert browser.process_group is not None
+    os.killpg(browser.process_group, signal.SIGKILL)
+    with pytest.raises(BrowserLost):
+        next(pages)
+    screener.open("us", LOW, HIGH)
+    assert sorted(listing.symbol for listing in listed(screener)) == market.symbols("us", LOW, HIGH)
 
 
 def test_a_changed_layout_is_named_with_the_selectors_that_were_tried(quick: Screener, market: LocalMarket) -> None:

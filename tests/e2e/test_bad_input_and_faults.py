@@ -1,6 +1,7 @@
 """What users meet first: wrong settings, services that aren't there, Ctrl+C, a second run beside the first."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -140,7 +141,7 @@ def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(se
 
 
 def start_demo(terminal, *more):
-    return terminal.start("run_pipeline.py", "--demo", "--stocks", "60", "--latency-ms", "300", *more)
+    return terminal.start("run_pipeline.py", "--demo", "--stocks", "60", "--latency-ms", "2000", *more)
 
 
 @pytest.mark.parametrize("moment", ["services", "children", "work"])
@@ -165,6 +166,6 @@ def test_sigkill_of_the_orchestrator_leaves_nothing_and_the_next_run_starts_at_o
 
 
 def wait_for(terminal, process, moment):
-    words = {"services": "site: local market", "children": "logs:", "work": "processing 1"}[moment]
-    until(lambda: words in terminal.output(process) or process.poll() is not None, 60, moment)
+    words = {"services": "site: local market", "children": "logs:", "work": r"processing \d+/\d+ .*[1-9]\d* pending"}[moment]
+    until(lambda: re.search(words, terminal.output(process)) or process.poll() is not None, 60, moment)
     assert process.poll() is None, terminal.errors(process)

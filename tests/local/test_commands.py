@@ -141,7 +141,6 @@ def test_an_old_python_is_refused_in_one_line(checkout: Path) -> None:
 @needs_make
 def test_setup_installs_again_only_when_the_requirements_change(checkout: Path) -> None:
     program(checkout / ".venv" / "bin" / "python", 'echo "$@"')
-    program(checkout / ".venv" / "bin" / "pip", "")
     assert "pip install" not in make(checkout, "setup").stdout
     later = (checkout / ".venv" / ".installed").stat().st_mtime + 10
     os.utime(checkout / "requirements-local.txt", (later, later))

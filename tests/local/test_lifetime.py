@@ -31,17 +31,17 @@ def test_a_killed_owner_leaves_nothing_and_the_next_start_finds_the_rows(folder:
     assert not any(map(answers, ports))
 
 
-def test_an_owner_ended_by_another_signal_leaves_nothing(data_folder: Path) -> None:
+def test_an_owner_ended_by_another_signal_leaves_nothing(folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        with python(OWNER, str(data_folder), stderr=subprocess.DEVNULL) as owner:
+        with python(OWNER, str(folder), stderr=subprocess.DEVNULL) as owner:
             up = said(owner)
             owner.send_signal(number)
             owner.wait()
             wait_until(lambda: not any(map(is_running, up["processes"] + up["guardians"])), 10)  # noqa: B023
 
 
-def test_ctrl_c_in_the_terminal_reaches_neither_service(data_folder: Path) -> None:
-    with python(OWNER, str(data_folder)) as owner:
+def test_ctrl_c_in_the_terminal_reaches_neither_service(folder: Path) -> None:
+    with python(OWNER, str(folder)) as owner:
         up = said(owner)
         groups = subprocess.run(["ps", "-o", "pgid=", "-p", f"{owner.pid}"], capture_output=True, text=True).stdout.split()
         for process_id in up["processes"] + up["guardians"]:

@@ -31,8 +31,8 @@ def start(folder: Path, port: int = 0) -> Postgres:
 
 
 @pytest.fixture
-def server(data_folder: Path) -> Iterator[Postgres]:
-    server = start(data_folder)
+def server(folder: Path) -> Iterator[Postgres]:
+    server = start(folder)
     yield server
     server.stop()
 
@@ -73,7 +73,7 @@ def test_it_asks_for_the_password_listens_here_alone_and_keeps_what_it_commits(s
     assert password_file.read_text().strip() == server.settings["DB_PASSWORD"]
 
 
-def test_the_users_own_postgres_variables_change_nothing(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_postgres_variables_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strange = {
         "PGHOST": "db.invalid",
         "PGHOSTADDR": "192.0.2.1",
@@ -84,7 +84,7 @@ def test_the_users_own_postgres_variables_change_nothing(data_folder: Path, monk
     }
     for name, value in {**strange, "PGOPTIONS": "-c nonsense=1"}.items():
         monkeypatch.setenv(name, value)
-    server = start(data_folder)
+    server = start(folder)
     assert server.is_alive()
     server.stop()
 
@@ -218,15 +218,15 @@ sys.stdin.read()
 """
 
 
-def test_a_server_that_outlived_owner_and_guardian_is_stopped_first(data_folder: Path) -> None:
-    with python(SURVIVOR, str(data_folder / "postgres"), str(data_folder / "postgres.log")) as owner:
+def test_a_server_that_outlived_owner_and_guardian_is_stopped_first(folder: Path) -> None:
+    with python(SURVIVOR, str(folder / "postgres"), str(folder / "postgres.log")) as owner:
         guardian, process_id, settings = said(owner)
         remember(settings)
         kill(guardian)
         owner.kill()
         owner.wait()
     assert is_running(process_id)
-    server = start(data_folder)
+    server = start(folder)
     assert not is_running(process_id)
     assert remembers(server.settings)
     server.stop()

@@ -1,0 +1,242 @@
+"""Currencies, pence, splits and kinds of shares: what a company was worth, in its statement's currency. All made up."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.statements import Fundamentals, Rates, Statements
+from tests.ratios.companies import (
+    BEFORE,
+    EARLIER,
+    LINES,
+    NOW,
+    QUARTER,
+    annual,
+    balance_of,
+    changed,
+    flows_of,
+    plain,
+    points,
+    row,
+    trailing,
+    ttm,
+)
+
+CLOSE_DAY = date(2023, 12, 29)
+
+
+def both(reported: str = "USD", **changes: Any) -> Fundamentals:
+    """The plain company with two fiscal years and a trailing year, all in the currency `reported`."""
+    years = annual(LINES, EARLIER, reported).annual
+    flows, balances = points({QUARTER: flows_of(LINES)}, reported), points({QUARTER: balance_of(LINES)}, reported)
+    return plain(statements=trailing(flows, balances, years), financial_currency=reported, **changes)
+
+
+def test_each_year_has_the_market_value_of_its_own_day() -> None:
+    company = both()
+    assert row(company).values["market_cap"] == 2500  # 25 × 100
+    assert row(company, BEFORE).values["market_cap"] == 2040  # 20 × 102
+    assert ttm(company).values["market_cap"] == 3000
+
+
+@pytest.mark.parametrize(("days", "there"), [(0, True), (10, True), (11, False), (-1, False)])
+def test_a_close_counts_up_to_ten_days_before_the_end_and_never_after(days: int, there: bool) -> None:
+    found = row(plain(closes={NOW - timedelta(days=days): 25.0}))
+    assert (found.values["market_cap"] == 2500) is there
+    if not there:
+        for name in ("market_cap", "enterprise_value", "price_to_earnings", "dividend_yield", "altman_z"):
+            assert found.null_reasons[name] == "no_price"
+        assert found.values["net_margin"] == 0.12
+
+
+def test_the_last_of_several_closes_counts() -> None:
+    assert row(plain(closes={NOW - timedelta(days=5): 1.0, NOW - timedelta(days=2): 25.0})).values["market_cap"] == 2500
+
+
+def test_a_year_without_a_share_count_misses_that_key() -> None:
+    found = row(plain(statements=annual(changed(LINES, OrdinarySharesNumber=None), EARLIER)))
+    assert found.null_reasons["price_to_sales"] == "missing:OrdinarySharesNumber"
+
+
+def test_a_stock_without_a_quote_has_no_price_today() -> None:
+    assert ttm(both(market_cap=None)).null_reasons["price_to_sales"] == "no_price"
+
+
+# Pence
+
+
+def london(market_cap: float, **changes: Any) -> Fundamentals:
+    """3,000 pence a share, 100 shares: worth 3,000 pounds."""
+    return both("GBP", currency="GBp", price=3000.0, market_cap=market_cap, closes={CLOSE_DAY: 2500.0}, **changes)
+
+
+@pytest.mark.parametrize("quoted", [3000.0, 300_000.0], ids=["in pounds", "in pence"])
+def test_a_london_market_cap_is_in_pounds_however_it_is_quoted(quoted: float) -> None:
+    company = london(quoted)
+    assert ttm(company).values["market_cap"] == pytest.approx(3000)
+    assert ttm(company).values["price_to_book"] == pytest.approx(4)
+    assert ttm(company).currency == "GBP"
+    # A close of 2,500 pence is 25 pounds.
+    assert row(company).values["market_cap"] == pytest.approx(2500)
+
+
+@pytest.mark.parametrize(("times", "is_pence"), [(49, False), (50, True), (200, True), (201, False)])
+def test_only_a_hundred_times_about_is_taken_for_pence(times: int, is_pence: bool) -> None:
+    assert ttm(london(3000.0 * times)).values["market_cap"] == pytest.approx(3000 * times / (100 if is_pence else 1))
+
+
+def test_a_market_cap_in_pence_is_told_by_the_statements_share_count_too() -> None:
+    assert ttm(london(300_000.0, shares_outstanding=None)).values["market_cap"] == pytest.approx(3000)
+
+
+def test_a_dollar_market_cap_is_never_divided() -> None:
+    assert ttm(both(market_cap=300_000.0)).values["market_cap"] == 300_000
+
+
+@pytest.mark.parametrize(("unit", "currency"), [("ZAc", "ZAR"), ("ILA", "ILS")])
+def test_cents_of_johannesburg_and_agorot_are_hundredths(unit: str, currency: str) -> None:
+    company = both(currency, currency=unit, price=3000.0, market_cap=300_000.0, closes={CLOSE_DAY: 2500.0})
+    assert ttm(company).values["market_cap"] == pytest.approx(3000)
+    assert row(company).values["market_cap"] == pytest.approx(2500)
+
+
+# Currencies
+
+RATES = {"USDEUR": Rates(today=0.9, by_day={CLOSE_DAY: 0.8, date(2022, 12, 28): 0.95})}
+
+
+def test_market_values_are_converted_at_todays_rate_and_at_the_closes_days() -> None:
+    company = both("EUR", rates=RATES)
+    assert ttm(company).values["market_cap"] == pytest.approx(2700)  # 3000 × 0.9
+    assert row(company).values["market_cap"] == pytest.approx(2000)  # 2500 × 0.8
+    assert row(company).values["enterprise_value"] == pytest.approx(2450)  # 2000 + 500 + 50 + 50 − 150, all in euros
+    assert row(company, BEFORE).values["market_cap"] == pytest.approx(1938)  # 2040 × 0.95, two days older than the close
+    assert row(company).currency == "EUR"
+    assert row(company).inputs["market"]["rate"] == 0.8
+    assert row(company, BEFORE).inputs["market"]["rate_date"] == "2022-12-28"
+
+
+@pytest.mark.parametrize(("days", "there"), [(7, True), (8, False), (-1, False)])
+def test_a_rate_counts_up_to_seven_days_before_the_close(days: int, there: bool) -> None:
+    company = both("EUR", rates={"USDEUR": Rates(0.9, {CLOSE_DAY - timedelta(days=days): 0.8})})
+    assert (row(company).values["market_cap"] is not None) is there
+
+
+def test_without_a_rate_only_what_mixes_price_and_statement_is_null() -> None:
+    for company in (both("EUR"), both("EUR", rates={"EURUSD": Rates(1.1)}), both("EUR", currency=None)):
+        for found in (row(company), ttm(company)):
+            assert found.null_reasons["market_cap"] == "fx_unavailable"
+            assert found.null_reasons["ev_to_ebitda"] == "fx_unavailable"
+            assert found.null_reasons["dividend_yield"] == "fx_unavailable"
+            assert found.values["current_ratio"] == 2.0
+            assert found.values["net_margin"] == 0.12
+
+
+def test_pence_and_dollars_are_both_accounted_for() -> None:
+    # 3,000 pence = 30 pounds; × 100 shares × 1.25 dollars a pound.
+    company = both("USD", currency="GBp", price=3000.0, market_cap=3000.0, rates={"GBPUSD": Rates(1.25)})
+    assert ttm(company).values["market_cap"] == pytest.approx(3750)
+
+
+def test_a_price_comes_before_a_rate_among_the_reasons() -> None:
+    assert row(both("EUR", closes={})).null_reasons["market_cap"] == "no_price"
+
+
+# Splits: the closes are as after every split, whatever the share counts are.
+
+SPLIT = {date(2023, 6, 5): 4.0}
+
+
+def counts(before: float, now: float, **changes: Any) -> Fundamentals:
+    return plain(
+        statements=annual(changed(LINES, OrdinarySharesNumber=now), changed(EARLIER, OrdinarySharesNumber=before)),
+        shares_outstanding=now,
+        market_cap=30 * now,
+        **changes,
+    )
+
+
+def test_a_split_that_the_counts_already_show_is_not_undone() -> None:
+    found = row(counts(408, 400, splits=SPLIT), BEFORE)
+    assert found.values["market_cap"] == 20 * 408
+    assert found.inputs["market"]["split_factor"] == 1.0
+
+
+def test_a_split_that_the_counts_do_not_show_is_undone() -> None:
+    # 102 shares at 80 dollars then are 408 at today's 20.
+    company = counts(102, 400, splits=SPLIT)
+    assert row(company, BEFORE).values["market_cap"] == 20 * 408
+    assert row(company, BEFORE).inputs["market"]["split_factor"] == 4.0
+    assert row(company).values["market_cap"] == 25 * 400
+    assert row(company).values["share_count_change"] == pytest.approx(400 / 408 - 1)
+    assert row(company).inputs["piotroski"]["no_new_shares"] == 1
+
+
+def test_every_year_before_an_unshown_split_is_corrected() -> None:
+    two_before = date(2021, 12, 31)
+    lines = {two_before: changed(EARLIER, OrdinarySharesNumber=104), BEFORE: changed(EARLIER, OrdinarySharesNumber=102)}
+    statements = Statements(annual=points({**lines, NOW: changed(LINES, OrdinarySharesNumber=400)}))
+    company = plain(statements=statements, splits=SPLIT, closes={two_before: 10.0}, market_cap=12_000.0, shares_outstanding=400.0)
+    assert row(company, two_before).values["market_cap"] == 10 * 416
+    assert row(company, BEFORE).values["share_count_change"] == pytest.approx(102 / 104 - 1)
+
+
+def test_a_reverse_split_is_undone_the_same_way() -> None:
+    company = counts(1020, 100, splits={date(2023, 6, 5): 0.1})
+    assert row(company, BEFORE).values["market_cap"] == pytest.approx(20 * 102)
+
+
+@pytest.mark.parametrize(("jump", "undone"), [(3.19, False), (3.21, True), (4.79, True), (4.81, False)])
+def test_the_jump_may_differ_from_the_factor_by_a_fifth(jump: float, undone: bool) -> None:
+    found = row(counts(100, 100 * jump, splits=SPLIT), BEFORE)
+    assert found.inputs["market"]["split_factor"] == (4.0 if undone else 1.0)
+
+
+def test_a_small_stock_dividend_is_not_taken_for_a_jump_where_the_count_stays() -> None:
+    assert row(counts(100, 100, splits={date(2023, 6, 5): 1.05}), BEFORE).inputs["market"]["split_factor"] == 1.0
+    assert row(counts(100, 105, splits={date(2023, 6, 5): 1.05}), BEFORE).inputs["market"]["split_factor"] == 1.05
+
+
+def test_a_split_after_the_last_fiscal_year_is_seen_in_a_quarter_or_in_todays_count() -> None:
+    later = {date(2024, 2, 5): 4.0}
+    for quarterly, outstanding in ((points({QUARTER: {"OrdinarySharesNumber": 400}}), 400.0), ({}, 400.0)):
+        statements = Statements(annual=annual(LINES, EARLIER).annual, quarterly=quarterly)
+        company = plain(statements=statements, splits=later, shares_outstanding=outstanding, market_cap=12_000.0)
+        assert row(company).values["market_cap"] == 25 * 400
+        assert row(company, BEFORE).values["market_cap"] == 20 * 408
+
+
+def test_a_split_before_a_period_does_not_touch_it() -> None:
+    assert row(counts(100, 400, splits=SPLIT)).values["market_cap"] == 25 * 400
+
+
+# Shares of another kind
+
+
+@pytest.mark.parametrize(("market_cap", "same"), [(1980.0, False), (2040.0, True), (4470.0, True), (4530.0, False)])
+def test_a_market_cap_far_from_price_times_shares_means_another_kind_of_share(market_cap: float, same: bool) -> None:
+    # Price × shares is 3,000: the bounds are 2,010 and 4,500.
+    company = both(market_cap=market_cap)
+    assert (row(company).values["market_cap"] == 2500) is same
+    if not same:
+        assert row(company).null_reasons["price_to_earnings"] == "share_unit"
+        assert row(company).null_reasons["altman_z"] == "share_unit"
+    # Today's, as quoted, is right.
+    assert ttm(company).values["market_cap"] == market_cap
+
+
+def test_the_share_unit_is_checked_against_the_newest_count() -> None:
+    company = both(market_cap=6000.0, shares_outstanding=200.0)
+    newer = {**company.statements.quarterly, **points({QUARTER: {"OrdinarySharesNumber": 200}})}
+    statements = Statements(company.statements.annual, newer, company.statements.trailing)
+    assert row(plain(statements=statements, market_cap=6000.0)).values["market_cap"] == 2500
+
+
+def test_pence_are_no_other_kind_of_share() -> None:
+    assert row(london(300_000.0)).values["market_cap"] == pytest.approx(2500)
+
+
+def test_no_price_comes_before_the_kind_of_share() -> None:
+    assert row(both(market_cap=12_000.0, closes={})).null_reasons["market_cap"] == "no_price"
+    assert row(both("EUR", market_cap=12_000.0)).null_reasons["market_cap"] == "share_unit"

@@ -1,0 +1,219 @@
+"""Which points make a period, and what it is compared with. All companies are made up."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from pipeline.ratios import ratio_rows
+from pipeline.statements import Fundamentals, Statements, fiscal_years, periods, trailing_year
+from tests.ratios.companies import (
+    BEFORE,
+    EARLIER,
+    LINES,
+    NOW,
+    QUARTER,
+    annual,
+    balance_of,
+    changed,
+    flows_of,
+    plain,
+    points,
+    row,
+    trailing,
+    ttm,
+)
+
+YEARS = {date(year, 12, 31): LINES for year in range(2019, 2024)}
+
+
+def ends(company: Fundamentals) -> list[tuple[str, date]]:
+    return [(one.period_type, one.period_end) for one in ratio_rows(company)]
+
+
+def test_four_fiscal_years_are_kept_newest_first() -> None:
+    assert [end.year for _, end in ends(plain(statements=Statements(annual=points(YEARS))))] == [2023, 2022, 2021, 2020]
+
+
+def test_a_complete_fifth_year_still_serves_for_comparison() -> None:
+    oldest = ratio_rows(plain(statements=Statements(annual=points(YEARS))))[3]
+    assert oldest.values["revenue_growth"] == 0.0
+
+
+def test_a_sparse_fifth_year_is_no_fiscal_year_and_nothing_is_compared_with_it() -> None:
+    sparse = {**YEARS, date(2019, 12, 31): {"TotalRevenue": 900, "TotalDebt": 5, "OrdinarySharesNumber": 90}}
+    rows = ratio_rows(plain(statements=Statements(annual=points(sparse))))
+    assert [one.period_end.year for one in rows] == [2023, 2022, 2021, 2020]
+    assert rows[3].null_reasons["revenue_growth"] == "no_prior_period"
+
+
+@pytest.mark.parametrize(
+    ("lines", "counts"),
+    [
+        ({"TotalAssets": 1, "TotalRevenue": 1}, True),
+        ({"TotalAssets": 1, "NetIncome": 0}, True),
+        ({"TotalAssets": 1, "EBIT": 1}, False),
+        ({"TotalRevenue": 1, "NetIncome": 1}, False),
+    ],
+)
+def test_a_fiscal_year_needs_assets_and_revenue_or_income(lines: dict[str, float], counts: bool) -> None:
+    assert bool(fiscal_years(plain(statements=Statements(annual=points({NOW: lines}))))) is counts
+
+
+def test_a_missing_year_leaves_the_next_one_without_comparison() -> None:
+    gap = {day: lines for day, lines in YEARS.items() if day.year != 2022}
+    rows = ratio_rows(plain(statements=Statements(annual=points(gap))))
+    assert [one.period_end.year for one in rows] == [2023, 2021, 2020, 2019]
+    assert rows[0].null_reasons["revenue_growth"] == "no_prior_period"
+    assert rows[0].null_reasons["return_on_equity"] == "no_prior_period"
+    assert rows[1].values["revenue_growth"] == 0.0
+    # Three years earlier is there all the same.
+    assert rows[0].values["revenue_cagr_3y"] == 0.0
+
+
+def test_ends_within_a_week_are_one_period_dated_by_the_income_statement() -> None:
+    other = NOW - timedelta(days=7)
+    company = plain(statements=Statements(annual=points({NOW: flows_of(LINES), other: balance_of(LINES)})))
+    found = row(company)
+    assert ends(company) == [("annual", NOW)]
+    assert found.values["price_to_book"] == pytest.approx(2500 / 750)
+    assert found.inputs["lines"]["TotalAssets"] == {other.isoformat(): 2000}
+
+
+def test_ends_eight_days_apart_are_two_periods() -> None:
+    company = plain(statements=Statements(annual=points({NOW: flows_of(LINES), NOW - timedelta(days=8): balance_of(LINES)})))
+    assert ends(company) == []
+
+
+@pytest.mark.parametrize(("days", "found"), [(349, False), (350, True), (380, True), (381, False)])
+def test_one_year_earlier_is_350_to_380_days_before(days: int, found: bool) -> None:
+    company = plain(statements=Statements(annual=points({NOW - timedelta(days=days): EARLIER, NOW: LINES})))
+    assert (row(company).values["revenue_growth"] is not None) is found
+
+
+def test_of_two_earlier_periods_the_one_nearest_to_365_days_counts() -> None:
+    near, far = NOW - timedelta(days=364), NOW - timedelta(days=378)
+    company = plain(statements=Statements(annual=points({far: changed(EARLIER, TotalRevenue=1), near: EARLIER, NOW: LINES})))
+    assert row(company).values["revenue_growth"] == pytest.approx(0.25)
+
+
+def test_a_currency_that_changed_blocks_what_needs_both_years_and_nothing_else() -> None:
+    found = row(plain(statements=annual(LINES, EARLIER, {BEFORE: "EUR", NOW: "USD"})))
+    assert found.currency == "USD"
+    for name in ("revenue_growth", "return_on_equity", "return_on_assets", "days_sales", "share_count_change"):
+        assert found.null_reasons[name] == "currency_changed"
+    assert found.values["net_margin"] == 0.12
+    # Two of the nine tests need one year only, and cash flow above income is one of three.
+    assert found.values["piotroski_tested"] == 3
+
+
+def test_a_line_in_another_currency_than_the_statement_is_missing() -> None:
+    statements = annual(LINES, EARLIER)
+    foreign = points({NOW: {"Inventory": 120}}, "EUR")
+    company = plain(statements=Statements(annual={**statements.annual, **foreign}))
+    assert row(company).null_reasons["days_inventory"] == "missing:Inventory"
+
+
+def test_points_without_a_currency_are_in_the_financial_one() -> None:
+    assert row(plain(statements=annual(LINES, EARLIER, ""), financial_currency="SEK")).currency == "SEK"
+    assert row(plain(statements=annual(LINES, EARLIER, ""), financial_currency=None, currency="GBp")).currency == "GBP"
+
+
+# The trailing twelve months
+
+
+def test_a_stale_trailing_point_is_missing_though_another_key_is_fresh() -> None:
+    # The site returns share counts and EPS of last year beside this year's revenue.
+    fresh = changed(flows_of(LINES), DilutedEPS=None)
+    flows = points({NOW: {"DilutedEPS": 1.0, "EBITDA": 7}, QUARTER: changed(fresh, EBITDA=None)})
+    found = ttm(plain(statements=trailing(flows, points({QUARTER: balance_of(LINES)}))))
+    assert found.null_reasons["diluted_eps_growth"] == "missing:DilutedEPS"
+    assert found.null_reasons["ebitda_margin"] == "missing:EBITDA"
+    assert found.values["net_margin"] == 0.12
+
+
+def quarters(*days: date, **changes: float | None) -> dict[date, dict[str, float]]:
+    quarter = {key: value / 4 for key, value in flows_of(LINES).items()}
+    return {day: changed({**quarter, **balance_of(LINES)}, **changes) for day in days}
+
+
+QUARTERS = (date(2023, 6, 30), date(2023, 9, 30), date(2023, 12, 31), date(2024, 3, 31))
+
+
+def test_four_quarters_are_summed_where_there_are_no_trailing_points() -> None:
+    found = ttm(plain(statements=Statements(quarterly=points(quarters(*QUARTERS)))))
+    assert found.period_end == QUARTER
+    assert found.values["net_margin"] == pytest.approx(0.12)
+    assert found.values["price_to_sales"] == pytest.approx(3.0)  # 3000 / (4 × 250)
+    assert found.values["current_ratio"] == 2.0  # of the balance, not four times it
+    assert found.inputs["lines"]["OrdinarySharesNumber"] == {"2024-03-31": 100}
+
+
+def test_tax_rates_and_earnings_a_share_of_quarters_are_never_summed() -> None:
+    found = ttm(plain(statements=Statements(quarterly=points(quarters(*QUARTERS)))))
+    assert found.null_reasons["diluted_eps_growth"] == "missing:DilutedEPS"
+    assert not {"DilutedEPS", "TaxRateForCalcs"} & found.inputs["lines"].keys()
+
+
+def test_a_key_that_one_of_the_quarters_lacks_is_missing() -> None:
+    by_day = quarters(*QUARTERS)
+    del by_day[QUARTERS[1]]["EBITDA"]
+    assert ttm(plain(statements=Statements(quarterly=points(by_day)))).null_reasons["ebitda_margin"] == "missing:EBITDA"
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        QUARTERS[1:],  # three only
+        (date(2022, 9, 30), date(2023, 3, 31), date(2023, 9, 30), date(2024, 3, 31)),  # half-yearly
+        (date(2023, 3, 31), date(2023, 9, 30), date(2023, 12, 31), date(2024, 3, 31)),  # one quarter is missing
+    ],
+)
+def test_quarters_that_do_not_follow_one_another_are_no_year(days: tuple[date, ...]) -> None:
+    assert trailing_year(plain(statements=Statements(quarterly=points(quarters(*days))))) is None
+
+
+def test_quarters_in_two_currencies_are_no_year() -> None:
+    currencies = dict(zip(QUARTERS, ("EUR", "USD", "USD", "USD"), strict=True))
+    assert trailing_year(plain(statements=Statements(quarterly=points(quarters(*QUARTERS), currencies)))) is None
+
+
+def test_a_half_yearly_reporter_has_a_trailing_year_by_the_sites_own_points() -> None:
+    half_years = points({date(2023, 6, 30): balance_of(EARLIER), NOW: balance_of(LINES)})
+    found = ttm(plain(statements=trailing(points({NOW: flows_of(LINES)}), half_years, annual(LINES, EARLIER).annual)))
+    assert found.period_end == NOW
+    assert found.values["current_ratio"] == 2.0
+    # The balance 350 to 380 days before is not there: half a year is.
+    assert found.null_reasons["return_on_equity"] == "no_prior_period"
+
+
+def test_a_trailing_year_older_than_the_newest_fiscal_year_is_left_out() -> None:
+    flows, balances = points({date(2023, 9, 30): flows_of(LINES)}), points({date(2023, 9, 30): balance_of(LINES)})
+    assert ends(plain(statements=trailing(flows, balances, points({NOW: LINES})))) == [("annual", NOW)]
+    assert ends(plain(statements=trailing(flows, balances, points({BEFORE: LINES})))) == [("annual", BEFORE), ("ttm", date(2023, 9, 30))]
+
+
+def test_a_trailing_year_that_ends_with_the_fiscal_year_stays() -> None:
+    flows, balances = points({NOW: flows_of(LINES)}), points({NOW: balance_of(LINES)})
+    assert ends(plain(statements=trailing(flows, balances, points({NOW: LINES})))) == [("annual", NOW), ("ttm", NOW)]
+
+
+def test_the_trailing_balance_is_of_that_day_within_a_week() -> None:
+    flows = points({QUARTER: flows_of(LINES)})
+    assert ttm(plain(statements=trailing(flows, points({QUARTER + timedelta(days=7): balance_of(LINES)})))).values["current_ratio"] == 2.0
+    other = ttm(plain(statements=trailing(flows, points({QUARTER - timedelta(days=8): balance_of(LINES)}))))
+    assert other.null_reasons["current_ratio"] == "missing:CurrentAssets"
+    assert other.values["net_margin"] == 0.12
+
+
+def test_the_trailing_balance_is_never_an_annual_one() -> None:
+    company = plain(statements=trailing(points({NOW: flows_of(LINES)}), {}, annual(LINES, EARLIER).annual))
+    assert ttm(company).null_reasons["price_to_book"] == "missing:CommonStockEquity"
+
+
+def test_a_trailing_year_in_a_new_currency_does_not_take_a_balance_in_the_old() -> None:
+    company = plain(statements=trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}, "EUR")))
+    assert ttm(company).null_reasons["price_to_book"] == "missing:CommonStockEquity"
+
+
+def test_periods_of_a_company_without_points_are_none() -> None:
+    assert periods(Fundamentals("NONE")) == []

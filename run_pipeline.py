@@ -218,6 +218,7 @@ class Orchestrator:
         """Act on signals, dead services and dead children."""
         if self.signals.received is not None:
             raise Interrupted
+        found.revive(self.say)
         dead = found.dead()
         if dead is not None:
             more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""

@@ -77,12 +77,25 @@ class Services:
             ("PostgreSQL", lambda: self._find_database(say)),
         ]
 
+    def revive(self, say: Say) -> None:
+        """Start the embedded PostgreSQL again if it died: all that was committed is there, and the writers wait for it.
+
+        Raises ServiceError where it does not start on the port that the writers know.
+        """
+        if self.postgres is None or self.postgres.is_alive():
+            return
+        port = int(self.postgres.settings["DB_PORT"])
+        say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
+        self.postgres.stop()
+        assert self.state is not None
+        self.postgres = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
+        if self.postgres.settings["DB_PORT"] != str(port):
+            raise ServiceError(f"the embedded PostgreSQL can't come back: port {port} was taken meanwhile")
+
     def dead(self) -> str | None:
-        """The embedded service that is no longer there, if any."""
+        """The embedded service that is gone for good, if any."""
         if self.broker is not None and not self.broker.is_alive():
             return "the embedded broker" if isinstance(self.broker, Broker) else "Apache Kafka (KAFKA_HOME)"
-        if self.postgres is not None and not self.postgres.is_alive():
-            return "the embedded PostgreSQL"
         if self.market is not None and not self.market.is_alive():
             return "the local market"
         return None

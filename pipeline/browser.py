@@ -222,19 +222,18 @@ class Browser:
         if self._folder is not None:
             _remove(self._folder)
         if self._guardian is not None:
-            for number in self._duties:
-                # The guardian is gone only if someone killed it; what it was for is done already.
-                with contextlib.suppress(OSError):
+            # Where someone has killed the guardian, what it was for is done all the same.
+            with contextlib.suppress(OSError):
+                for number in self._duties:
                     self._guardian.forget(number)
+            self._guardian.finish()
+            self._guardian = None
         self._duties, self._process, self._folder, self._connection, self._driver = [], None, None, None, None
         self.pages_loaded = 0
 
     def close(self) -> None:
-        """End browser, driver and guardian. The browser may be used again; it then starts anew."""
+        """End browser, driver and guardian: the profile is temporary, so there is nothing to end gently."""
         self.kill()
-        if self._guardian is not None:
-            self._guardian.finish()
-            self._guardian = None
 
     def restart(self) -> None:
         self.kill()
@@ -315,8 +314,7 @@ class Browser:
 
     def _start_driver(self, binaries: Binaries) -> None:
         assert binaries.driver is not None
-        if self._guardian is None:
-            self._guardian = Guardian()
+        self._guardian = Guardian()
         self._folder = Path(tempfile.mkdtemp(prefix="scraper-"))
         environment = dict(os.environ)
         if len(str(self._folder)) < 40:

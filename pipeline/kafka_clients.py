@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from config import Kafka
+from pipeline import unreachable
 from pipeline.errors import ServiceError
 from pipeline.topics import LARGEST_MESSAGE_BYTES
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a broker must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8.0
+_last_failure = unreachable.attach()
+
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -30,10 +33,14 @@ def quiet() -> None:
     logging.getLogger("kafka").setLevel(logging.WARNING)
     for name in ("kafka.net", "kafka.cluster", "kafka.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # This one is listened to: what it says of a failed connection is the reason that the client does not raise.
+    logging.getLogger("kafka.net.connection").setLevel(logging.ERROR)
+    _last_failure.silent = True
 
 
 def common(settings: Kafka) -> dict[str, Any]:
-    """What every client needs to reach the brokers."""
+    """What every client needs to reach the brokers. Raises SettingsError where that can't work with any broker."""
+    unreachable.check_files(settings)
     options: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
         "security_protocol": settings.security_protocol,
@@ -56,22 +63,24 @@ def common(settings: Kafka) -> dict[str, Any]:
 @contextlib.contextmanager
 def reaching(settings: Kafka) -> Any:
     """Turn what the client raises where no broker answers into a ServiceError that says what to do."""
+    _last_failure.forget()
     try:
         yield
     except (kafka.errors.KafkaError, OSError) as error:
-        if isinstance(error, kafka.errors.SaslAuthenticationFailedError):
-            what = f"refuses the user or the password ({error})"
-        else:
-            what = f"can't be reached ({type(error).__name__})"
-        raise ServiceError(
-            f"Kafka at {settings.bootstrap_servers} {what}. Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), "
-            "or try the pipeline without it: python run_pipeline.py --demo"
-        ) from error
+        raise ServiceError(unreachable.explain(settings, error, _last_failure.error)) from error
+
+
+class _Admin(KafkaAdminClient):
+    def _process_acl_operations(self, description: Any) -> Any:
+        """Groups and topics come with the rights that one has on them. The embedded broker sends bits there that mean
+        nothing, which would be an error; nobody here asks for them.
+        """
+        return description
 
 
 def admin(settings: Kafka) -> KafkaAdminClient:
     with reaching(settings):
-        return KafkaAdminClient(**common(settings), request_timeout_ms=10_000)
+        return _Admin(**common(settings), request_timeout_ms=10_000)
 
 
 def producer(settings: Kafka) -> KafkaProducer:
@@ -148,23 +157,53 @@ def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: floa
     consumer = reader(settings)
     try:
         with reaching(settings):
-            todo = partitions_of(consumer, names)
-            ends = consumer.end_offsets(todo)
-            begins = consumer.beginning_offsets(todo)
-            # Nothing can be fetched from an empty partition's end that says more than the end itself.
-            marks: dict[TopicPartition, int] = {}
-            consumer.assign(todo)
-            for partition in todo:
-                consumer.seek(partition, max(ends[partition], begins[partition]))
-            deadline = time.monotonic() + timeout_seconds
-            while len(marks) < len(todo):
-                consumer.poll(50)
-                for partition in todo:
-                    mark = consumer.highwater(partition)
-                    if mark is not None:
-                        marks[partition] = mark
-                if time.monotonic() > deadline:
-                    raise kafka.errors.KafkaTimeoutError(f"no watermark of {len(todo) - len(marks)} partitions")
-            return marks
+            return watermarks(consumer, partitions_of(consumer, names), timeout_seconds)[1]
     finally:
         consumer.close()
+
+
+def watermarks(
+    consumer: KafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float = 20.0
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """The first offset that is still there, and the one after the last record, of each partition, read now.
+
+    consumer: a `reader`, whose assignment this changes. Raises KafkaError where the broker does not answer in time.
+    """
+    begins = consumer.beginning_offsets(partitions)
+    ends = consumer.end_offsets(partitions)
+    marks: dict[TopicPartition, int] = {}
+    # What it read of a partition before is forgotten with the assignment.
+    consumer.unsubscribe()
+    consumer.assign(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(ends[partition], begins[partition]))
+    deadline = time.monotonic() + timeout_seconds
+    while len(marks) < len(partitions):
+        consumer.poll(50)
+        for partition in partitions:
+            mark = consumer.highwater(partition)
+            if mark is not None:
+                marks[partition] = mark
+        if time.monotonic() > deadline:
+            raise kafka.errors.KafkaTimeoutError(f"no watermark of {len(partitions) - len(marks)} partitions")
+    return begins, marks
+
+
+def group_description(client: KafkaAdminClient, group: str, timeout_seconds: float = 10.0) -> dict[str, Any]:
+    """A group as `describe_groups` has it; of one that nobody has joined yet, an empty one. Raises KafkaError.
+
+    The embedded broker leaves client, host and assignment of its members blank.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            found = client.describe_groups([group])[group]
+            break
+        except kafka.errors.CoordinatorNotAvailableError:
+            # A cluster makes the topic that groups live in when it is first asked for one.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        except kafka.errors.GroupIdNotFoundError:
+            return {"group_state": "Empty", "members": []}
+    return {**found, "group_state": "Empty"} if found["group_state"] in ("Dead", "") else dict(found)

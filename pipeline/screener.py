@@ -66,7 +66,7 @@ SELECTORS: dict[str, tuple[str, ...]] = {
         'button[aria-label="Goto next page"]',
     ),
     "page_size_button": ("div.select-dropdown button", 'button[aria-label*="Rows per page"]'),
-    "page_size_option": (f'div[role=option][data-value="{ROWS_PER_PAGE}"]', f'[role=option]::text="{ROWS_PER_PAGE}"'),
+    "page_size_option": (f'div[role=option][data-value="{ROWS_PER_PAGE}"]', f"[role=option]::text={ROWS_PER_PAGE}"),
     "symbol_header": ('th[data-testid-header="ticker"] button', "th button::text=Symbol", "th::text=Symbol"),
     # A column's header has a button of the same text.
     "region_button": ('button[data-ylk*="slk:Region"]', "button:not(table button)::text=Region"),

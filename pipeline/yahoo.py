@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import peewee
 import yfinance
 from curl_cffi import CurlOpt, requests
-from yfinance import _http, exceptions
+from yfinance import _http, cache, exceptions
 from yfinance.data import YfData
 
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
@@ -120,6 +120,9 @@ def setup(
     _http._backend = SimpleNamespace(Session=session_class)
     cache_dir.mkdir(parents=True, exist_ok=True)
     yfinance.set_tz_cache_location(str(cache_dir))
+    # Caches that are open keep the folder they have, and the cookie of another site in it.
+    cache._CookieCacheManager._Cookie_cache = None
+    cache._TzCacheManager._tz_cache = None
     yfinance.config.debug.hide_exceptions = False
     data = YfData(session=session_class(impersonate="chrome"))
     # What an earlier setup in this process, of another site, may have left.
@@ -191,6 +194,6 @@ def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
     return TransientError(text) if status in _TRANSIENT_STATUSES or status >= 500 else PermanentError(text)
 
 
-def today() -> Any:
+def today() -> date:
     """The current day, in UTC."""
     return datetime.now(timezone.utc).date()

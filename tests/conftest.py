@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kafka.errors
 import pytest
 
 from config import Database, Kafka
+from local.apache_kafka import ApacheKafka
 from local.broker import Broker
-from local.postgres import Postgres
+from local.ports import free_port
+from local.postgres import Postgres, remove_data
 from pipeline import database, kafka_clients
 
 PROJECT = Path(__file__).resolve().parent.parent
+#: Which broker the fixtures give: the embedded one or, in `make test-kafka`, "apache".
+ON_APACHE_KAFKA = os.environ.get("TEST_BROKER") == "apache"
 # A user's own settings must not reach the tests, nor the tests a user's services.
 for name in [name for name in os.environ if name.startswith(("KAFKA_", "DB_", "SCRAPER_", "MARKET_CAP_", "PG", "YAHOO_"))]:
     if name not in ("SCRAPER_BROWSER", "SCRAPER_DRIVER", "PG_BIN_DIR"):
@@ -33,9 +39,56 @@ def until(condition: Callable[[], object], seconds: float = 30.0, what: str = "t
         time.sleep(0.05)
 
 
+def pytest_report_header() -> str:
+    return f"broker: Apache Kafka of {os.environ.get('TEST_KAFKA_HOME')}" if ON_APACHE_KAFKA else "broker: embedded (Tansu)"
+
+
+def quiet_port() -> int:
+    """A free port outside the range that outgoing connections take theirs from: it is still free after a restart."""
+    return free_port(20_000 + os.getpid() % 10_000)
+
+
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """A real Apache Kafka (`make test-kafka`), with TEST_KAFKA_HOME's jars; started once a session."""
+    kafka_clients.quiet()
+    folder = tmp_path_factory.mktemp("apache-kafka")
+    running = ApacheKafka.start(Path(os.environ["TEST_KAFKA_HOME"]), folder / "data", folder / "broker.log", quiet_port())
+    yield running
+    running.stop()
+
+
+def emptied(running: ApacheKafka) -> Kafka:
+    """Settings of the broker, with all topics and groups of earlier tests gone."""
+    running.start_again()
+    settings = Kafka(bootstrap_servers=running.bootstrap_servers, source="apache")
+    admin = kafka_clients.admin(settings)
+
+    def groups_are_gone() -> bool:
+        names = [group["group_id"] for group in admin.list_groups()]
+        with contextlib.suppress(kafka.errors.NonEmptyGroupError):
+            admin.delete_groups(names)
+        return not admin.list_groups()
+
+    def topics_are_gone() -> bool:
+        names = [name for name in admin.list_topics() if not name.startswith("__")]
+        if names:
+            with contextlib.suppress(kafka.errors.UnknownTopicOrPartitionError):
+                admin.delete_topics(names)
+        return not names
+
+    until(groups_are_gone, 60, "the end of the groups")
+    until(topics_are_gone, 60, "the end of the topics")
+    admin.close()
+    return settings
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """Settings of a broker that all tests share: use topics and groups of your own, or run_ids of your own."""
+    if ON_APACHE_KAFKA:
+        yield Kafka(bootstrap_servers=request.getfixturevalue("apache_kafka").bootstrap_servers, source="apache")
+        return
     kafka_clients.quiet()
     running = Broker.start(tmp_path_factory.mktemp("broker") / "broker.log")
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
@@ -43,8 +96,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Kafka]:
-    """Settings of a broker of this test alone."""
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kafka]:
+    """Settings of a broker of this test alone, or of one that is as empty."""
+    if ON_APACHE_KAFKA:
+        # Emptied in a tenth of the time that a new one takes.
+        yield emptied(request.getfixturevalue("apache_kafka"))
+        return
     kafka_clients.quiet()
     running = Broker.start(tmp_path / "broker.log")
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
@@ -58,6 +115,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     found = running.settings
     yield Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]), source="embedded")
     running.stop()
+    remove_data(folder / "data")
 
 
 @pytest.fixture

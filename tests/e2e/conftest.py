@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ import pytest
 
 import config
 from local.market.companies import Market, build_market
+from local.postgres import remove_data
+from local.state import data_dir
 from pipeline import database
 from tests.conftest import PROJECT, until
 
@@ -34,7 +38,8 @@ class Terminal:
         self.open: list[subprocess.Popen[str]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {**os.environ, "PIPELINE_HOME": str(self.home), **more}
+        # Browsers keep their profiles in TMPDIR: so that they are found by their command lines.
+        return {**os.environ, "PIPELINE_HOME": str(self.home), "TMPDIR": str(self.home), **more}
 
     def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
         """Start `python COMMAND` in the background; its output goes to `.out` and `.err` files."""
@@ -86,13 +91,28 @@ class Terminal:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if f"PIPELINE_HOME={self.home}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                environ = (folder / "environ").read_bytes().split(b"\0")
+                if f"PIPELINE_HOME={self.home}".encode() in environ or f"{self.home}/" in command:
                     state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
                     if state != "Z":
-                        found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                        found[int(folder.name)] = command
         return found
 
+    @classmethod
+    def opened(cls) -> Terminal:
+        """With a home of its own, whose path is short: a socket's path has little room."""
+        return cls(Path(tempfile.mkdtemp(prefix="stocks-")))
+
     def close(self) -> None:
+        """End everything, see that nothing is left, and remove the home."""
+        self.end_processes()
+        until(lambda: not self.processes(), 20, f"the end of all processes ({self.processes()})")
+        remove_data(data_dir(config.state_dir(True, self.environment())))
+        remove_data(data_dir(config.state_dir(False, self.environment())))
+        shutil.rmtree(self.home)
+
+    def end_processes(self) -> None:
         for process in self.open:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -106,11 +126,10 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    found = Terminal(tmp_path)
+def terminal() -> Iterator[Terminal]:
+    found = Terminal.opened()
     yield found
     found.close()
-    until(lambda: not found.processes(), 20, f"the end of all processes ({found.processes()})")
 
 
 @pytest.fixture

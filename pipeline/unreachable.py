@@ -1,0 +1,157 @@
+"""Why Kafka can't be reached, in one line that names the setting to look at.
+
+The client tells its log alone why a connection failed (a wrong password, an unknown authority) and raises a time-out that
+says nothing. So its log is listened to, and where that leaves it open whether the port speaks TLS, the port is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+import threading
+
+import kafka.errors
+
+from config import Kafka, SettingsError
+
+#: Seconds in which a port must answer the question whether it speaks TLS.
+PROBE_SECONDS = 3.0
+
+_START = "Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), or try the pipeline without it: python run_pipeline.py --demo"
+
+
+class LastFailure(logging.Filter):
+    """Listens to the client's log: `error` is the most telling reason why connections of this process's clients failed.
+
+    Attached to the logger "kafka.net.connection", whose records never reach the log itself while `silent`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+        self.silent = False
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        errors = [value for value in record.args or () if isinstance(value, BaseException)] if isinstance(record.args, tuple) else []
+        with self._lock:
+            if errors and _telling(errors[-1]) >= _telling(self.error):
+                self.error = errors[-1]
+        return not self.silent
+
+    def forget(self) -> None:
+        with self._lock:
+            self.error = None
+
+
+def _telling(error: BaseException | None) -> int:
+    """The last attempt is cut short by the time-out, and a refused login sometimes looks like a lost connection."""
+    if error is None:
+        return 0
+    if isinstance(error, kafka.errors.RequestTimedOutError | kafka.errors.KafkaTimeoutError):
+        return 1
+    return 3 if isinstance(error, kafka.errors.BrokerResponseError) or "certificate" in str(error) else 2
+
+
+def attach() -> LastFailure:
+    """Listen from now on."""
+    logger = logging.getLogger("kafka.net.connection")
+    for known in logger.filters:
+        if isinstance(known, LastFailure):
+            return known
+    failure = LastFailure()
+    logger.addFilter(failure)
+    return failure
+
+
+def check_files(settings: Kafka) -> None:
+    """Raises SettingsError for security settings that cannot work with any broker; no password is ever named."""
+    protocol = settings.security_protocol
+    if protocol.startswith("SASL"):
+        for name in ("sasl_username", "sasl_password"):
+            if not getattr(settings, name):
+                raise SettingsError(f"KAFKA_{name.upper()} is missing: KAFKA_SECURITY_PROTOCOL {protocol} needs a user and a password")
+    if not protocol.endswith("SSL"):
+        return
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        path = getattr(settings, name)
+        try:
+            if path:
+                open(path, "rb").close()
+        except OSError as error:
+            raise SettingsError(f"KAFKA_{name.upper()} is {path!r}: expected a file in PEM format ({error.strerror})") from error
+    context = ssl.create_default_context()
+    try:
+        if settings.ssl_cafile:
+            context.load_verify_locations(settings.ssl_cafile)
+    except ssl.SSLError as error:
+        raise SettingsError(f"KAFKA_SSL_CAFILE is {settings.ssl_cafile!r}: expected certificates in PEM format") from error
+    try:
+        if settings.ssl_certfile:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"KAFKA_SSL_CERTFILE is {settings.ssl_certfile!r}, KAFKA_SSL_KEYFILE {settings.ssl_keyfile!r}: "
+            "expected a certificate and its key in PEM format"
+        ) from error
+
+
+def explain(settings: Kafka, raised: BaseException, logged: BaseException | None) -> str:
+    """One line: what is wrong, and what to look at. `logged` is why the last connection failed, if that is known."""
+    reason = raised if isinstance(raised, kafka.errors.BrokerResponseError) or logged is None else logged
+    return f"Kafka at {settings.bootstrap_servers} {_what(settings, reason, type(raised).__name__)}"
+
+
+def _what(settings: Kafka, reason: BaseException, raised_name: str) -> str:
+    protocol, text = settings.security_protocol, str(reason)
+    login = "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
+    if isinstance(reason, kafka.errors.SaslAuthenticationFailedError):
+        return f"refuses the user {settings.sasl_username!r} or the password. {login}"
+    if isinstance(reason, kafka.errors.UnsupportedSaslMechanismError):
+        return f"does not know SASL mechanism {settings.sasl_mechanism}. Check KAFKA_SASL_MECHANISM"
+    if isinstance(reason, kafka.errors.IllegalSaslStateError):
+        return f"asks for no user there. Check KAFKA_SECURITY_PROTOCOL (it is {protocol})"
+    if isinstance(reason, kafka.errors.AuthorizationError):
+        return f"does not allow the user {settings.sasl_username!r} to do this ({type(reason).__name__}). Check its rights on the broker"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        found = re.search(r"certificate verify failed: (.*?)(?: \(_ssl|$)", text)
+        where = repr(settings.ssl_cafile) if settings.ssl_cafile else "not set, so the system's authorities count"
+        return f"has a certificate that is not trusted: {found.group(1) if found else text}. Check KAFKA_SSL_CAFILE (it is {where})"
+    if "Handshake failed" in text or isinstance(reason, ssl.SSLError):
+        return f"does not speak TLS there, or not this one. Check the port, and KAFKA_SECURITY_PROTOCOL (it is {protocol})"
+    if isinstance(reason, kafka.errors.KafkaConnectionError) and "disconnected" in text:
+        if not protocol.endswith("SSL"):
+            if speaks_tls(settings.bootstrap_servers):
+                return f"speaks TLS. Check KAFKA_SECURITY_PROTOCOL (it is {protocol})"
+        elif settings.sasl_mechanism:
+            return f"ends the connection at the login of user {settings.sasl_username!r}. {login}"
+        else:
+            return f"ends the connection: it may want a user. Check KAFKA_SECURITY_PROTOCOL (it is {protocol})"
+    detail = raised_name if isinstance(reason, kafka.errors.KafkaTimeoutError) or not text else f"{raised_name}: {text}"
+    return f"can't be reached ({detail}). {_START}"
+
+
+def speaks_tls(servers: str) -> bool:
+    """Whether the first of the brokers that accepts a connection answers a TLS greeting."""
+    context = ssl.create_default_context()
+    # Nothing is sent over it: this only asks which language is spoken there.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            connection = socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS)
+        except OSError:
+            continue
+        with connection:
+            try:
+                context.wrap_socket(connection).close()
+            except ssl.SSLError as error:
+                # A server that asks for a client's certificate speaks TLS all the same.
+                return "ALERT" in (error.reason or "")
+            except OSError:
+                return False
+            return True
+    return False

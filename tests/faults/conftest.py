@@ -1,0 +1,167 @@
+"""A run that things happen to, and the three checks at its end.
+
+1. The account adds up: nothing pending, and nothing failed that the fault does not explain.
+2. The rows of `stock` and `financial_ratios` equal those of an undisturbed run, but for times and run_id.
+3. No process, browser, port or lock is left (the `terminal` fixture sees to the processes).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+import config
+from local.postgres import Postgres
+from local.state import data_dir
+from pipeline.ratios import RATIOS
+from tests.conftest import until
+from tests.e2e.conftest import Terminal, last_json, rows, terminal
+
+STOCKS = 200
+#: What was hit, how often, and how long it took: printed at the end of the suite.
+REPORT: list[str] = []
+SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+
+_RATIO_ROWS = (
+    f"SELECT symbol, period_type, period_end, currency, {', '.join(RATIOS)}, null_reasons, inputs FROM financial_ratios ORDER BY 1, 2, 3"
+)
+_STOCK_ROWS = "SELECT symbol, name, country_code, exchange, sector, industry, currency, financial_currency FROM stock ORDER BY 1"
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def all_rows(connection: Any) -> Rows:
+    return {"financial_ratios": rows(connection, _RATIO_ROWS), "stock": rows(connection, _STOCK_ROWS)}
+
+
+class Run:
+    """A demo that runs by itself, to be disturbed."""
+
+    def __init__(self, terminal: Terminal, *arguments: str) -> None:
+        self.terminal = terminal
+        self.random = random.Random(SEED)
+        self.started = time.monotonic()
+        self.process = terminal.start(
+            "run_pipeline.py", "--demo", "--exit-when-done", "--json", "--stocks", str(STOCKS), "--stall-timeout", "120", *arguments
+        )
+        self.hits = 0
+
+    def shows(self, words: str) -> bool:
+        assert self.process.poll() is None, f"the run ended too early:\n{self.terminal.errors(self.process)}"
+        return words in self.terminal.errors(self.process)
+
+    def wait_for_work(self) -> None:
+        """Return when stocks are being processed."""
+        until(lambda: self.shows("logs:"), 60, "the start")
+        until(lambda: any("pending" in line and " processing 0/0" not in line for line in self._lines()), 90, "some work")
+
+    def _lines(self) -> list[str]:
+        assert self.process.poll() is None, f"the run ended too early:\n{self.terminal.errors(self.process)}"
+        return [line for line in self.terminal.errors(self.process).splitlines() if " processing " in line]
+
+    def victims(self, words: str) -> list[int]:
+        """Processes of this run by a part of their command line."""
+        return sorted(number for number, command in self.terminal.processes().items() if words in command)
+
+    def kill(self, words: str, number: int = signal.SIGKILL) -> int | None:
+        """Signal one of them, chosen at random; its process id."""
+        found = self.victims(words)
+        if not found:
+            return None
+        victim = self.random.choice(found)
+        try:
+            os.kill(victim, number)
+        except ProcessLookupError:
+            return None
+        self.hits += 1
+        return victim
+
+    def pause(self, most_seconds: float) -> None:
+        """Let a random time go by: the moment of the next kill is meant to be any."""
+        time.sleep(self.random.uniform(0.1, most_seconds))
+
+    def end(self, expected_code: int = 0, seconds: float = 240.0) -> dict[str, Any]:
+        code = self.process.wait(seconds)
+        said = self.terminal.errors(self.process)
+        assert code == expected_code, said
+        return last_json(self.terminal.output(self.process))
+
+
+def check_account(summary: dict[str, Any], failed: int = 0) -> None:
+    for stage in ("scraping", "processing"):
+        counts = dict(summary[stage])
+        sent = counts.pop("sent")
+        assert counts["pending"] == 0, summary
+        assert sent == sum(counts.values()), summary
+    assert summary["scraping"]["failed"] + summary["processing"]["failed"] == failed, summary
+
+
+def stored_rows(home: Path) -> Rows:
+    """What a demo that has ended left in its database."""
+    folder = config.state_dir(True, {"PIPELINE_HOME": str(home)})
+    assert config.lock_holder(folder) is None, "the lock is left"
+    server = Postgres.start(data_dir(folder), home / "look.log")
+    try:
+        found = server.settings
+        connection = psycopg2.connect(
+            dbname=found["DB_DEV_NAME"], user=found["DB_USER"], password=found["DB_PASSWORD"], host=found["DB_HOST"], port=found["DB_PORT"]
+        )
+        result = all_rows(connection)
+        connection.close()
+        return result
+    finally:
+        server.stop()
+
+
+def assert_same_rows(found: Rows, expected: Rows) -> None:
+    for table, wanted in expected.items():
+        assert len(found[table]) == len(wanted), table
+        for one, other in zip(found[table], wanted, strict=True):
+            assert one == other, table
+
+
+@pytest.fixture(scope="session")
+def undisturbed() -> tuple[dict[str, Any], Rows]:
+    """Summary and rows of a run that nothing happens to."""
+    found = Terminal.opened()
+    try:
+        summary = Run(found).end()
+        return summary, stored_rows(found.home)
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureRequest) -> Callable[..., None]:
+    """The three checks; notes the fault in the report."""
+
+    def run(disturbed: Run, summary: dict[str, Any], home: Path) -> None:
+        check_account(summary)
+        wanted, expected = undisturbed
+        for stage in ("scraping", "processing"):
+            assert summary[stage] == wanted[stage]
+        assert (summary["stocks"], summary["ratio_rows"]) == (wanted["stocks"], wanted["ratio_rows"])
+        until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
+        assert_same_rows(stored_rows(home), expected)
+        extra = summary["elapsed_seconds"] - wanted["elapsed_seconds"]
+        REPORT.append(f"{request.node.name:<70} hits {disturbed.hits:>4}   {summary['elapsed_seconds']:6.1f} s ({extra:+.1f} s)")
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def report(undisturbed: tuple[dict[str, Any], Rows]) -> Iterator[None]:
+    yield
+    print(f"\n\nfaults, seed {SEED} (FAULTS_SEED={SEED} repeats it); an undisturbed run takes {undisturbed[0]['elapsed_seconds']} s")
+    print("\n".join(REPORT))
+
+
+__all__ = ["terminal"]

@@ -1,0 +1,113 @@
+"""Processes that die, freeze, join and leave in the middle of a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.conftest import until
+from tests.faults.conftest import Run
+
+SLOW = ("--latency-ms", "150", "--page-latency-ms", "300")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a processing consumer", "kafka_processing_consumer.py"),
+        ("a scraping consumer", "kafka_scraper_consumer.py"),
+        ("the browser", "--type=renderer"),
+        ("the whole browser", "--remote-debugging-port"),
+        ("the driver", "chromedriver"),
+        ("the monitor", "kafka_monitor.py"),
+    ],
+)
+def test_killed_several_times(terminal, check, name, words):
+    run = Run(terminal, *SLOW)
+    until(lambda: run.shows("logs:"), 60, "the start")
+    until(lambda: run.victims(words), 30, name)
+    for _ in range(3):
+        run.pause(4)
+        if run.process.poll() is not None:
+            break
+        run.kill(words)
+    check(run, run.end(), terminal.home)
+    assert run.hits, name
+
+
+def test_everything_that_may_die_dies_in_one_run(terminal, check):
+    run = Run(terminal, *SLOW, "--scrapers", "3", "--processors", "3")
+    run.wait_for_work()
+    for words in (
+        "kafka_processing_consumer.py",
+        "kafka_scraper_consumer.py",
+        "chromedriver",
+        "kafka_monitor.py",
+        "kafka_processing_consumer.py",
+    ):
+        run.kill(words)
+        run.pause(2)
+        if run.process.poll() is not None:
+            break
+    check(run, run.end(), terminal.home)
+
+
+@pytest.mark.parametrize("words", ["kafka_processing_consumer.py", "kafka_scraper_consumer.py"])
+def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal, check, words):
+    run = Run(terminal, *SLOW)
+    run.wait_for_work()
+    victim = run.kill(words, signal.SIGSTOP)
+    assert victim is not None
+    # The embedded broker's sessions end after 6 s: by then its partitions are another's.
+    time.sleep(9)
+    os.kill(victim, signal.SIGCONT)
+    check(run, run.end(), terminal.home)
+
+
+def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
+    run = Run(terminal, *SLOW)
+    run.wait_for_work()
+    guests = [terminal.start(script, "--demo") for script in ("kafka_processing_consumer.py", "kafka_scraper_consumer.py")]
+    run.hits += len(guests)
+    until(
+        lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None, 60, "the guests"
+    )
+    run.pause(2)
+    for guest in guests:
+        guest.send_signal(signal.SIGTERM)
+    for guest in guests:
+        assert guest.wait(30) == 0, terminal.errors(guest)
+    check(run, run.end(), terminal.home)
+
+
+def test_postgresql_killed_in_mid_run_is_started_again(terminal, check):
+    run = Run(terminal, *SLOW)
+    run.wait_for_work()
+    pid_file = next(iter(_postmaster_pids(terminal)), None)
+    assert pid_file is not None
+    os.kill(pid_file, signal.SIGKILL)
+    run.hits += 1
+    summary = run.end()
+    assert "starting it again" in terminal.errors(run.process)
+    check(run, summary, terminal.home)
+
+
+def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_word(terminal):
+    run = Run(terminal, *SLOW)
+    run.wait_for_work()
+    assert run.kill("tansu") is not None
+    assert run.process.wait(60) == 3
+    assert "the embedded broker died: its messages are gone with it" in terminal.errors(run.process)
+    until(lambda: not terminal.processes(), 20, "the end of all processes")
+
+
+def _postmaster_pids(terminal) -> list[int]:
+    """The server itself, not its helpers: their command lines begin with `postgres:`."""
+    return [
+        number
+        for number, command in terminal.processes().items()
+        if "/bin/postgres " in command + " " and not command.startswith("postgres:")
+    ]

@@ -1,0 +1,34 @@
+"""The site answers with errors, late, with rubbish, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import REPORT, Run, check_account
+
+
+@pytest.mark.parametrize(
+    "faults",
+    ["http500=0.1", "rate_limit=0.02", "bad_json=0.1", "drop=0.1", "hang=0.01", "gone_once=0.05"],
+)
+def test_an_api_with_faults_costs_time_and_nothing_else(terminal, check, faults):
+    run = Run(terminal, "--faults", faults, "--latency-ms", "20")
+    summary = run.end()
+    run.hits = sum(" retrying" in line for line in terminal.errors(run.process).splitlines())
+    check(run, summary, terminal.home)
+
+
+@pytest.mark.parametrize("faults", ["page_error=0.2", "blocked_page=0.2", "page_never_settles=0.1"])
+def test_a_page_with_faults_costs_time_and_nothing_else(terminal, check, faults):
+    run = Run(terminal, "--faults", faults)
+    check(run, run.end(), terminal.home)
+
+
+def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal):
+    run = Run(terminal, "--faults", "changed_layout=1")
+    summary = run.end(expected_code=1)
+    check_account(summary, failed=5)
+    assert summary["scraping"] == {"sent": 5, "completed": 0, "split": 0, "failed": 5, "pending": 0}
+    said = terminal.errors(run.process)
+    assert "LayoutChanged" in said
+    REPORT.append(f"{'a changed layout':<70} hits    5   {summary['elapsed_seconds']:6.1f} s")

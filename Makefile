@@ -3,9 +3,11 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
+# The version stands in the pom alone.
+KAFKA_BUILD := build/kafka-$(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/apache_kafka/pom.xml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sql clean
+.PHONY: help setup demo test test-faults test-kafka lint sql screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z][a-z-]*:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -16,8 +18,14 @@ setup: $(VENV)/.browser ## .venv with everything, and the browser if it is missi
 demo: $(VENV)/.browser ## a whole run on this machine, with a local stand-in for the site; without a terminal it ends when done
 	@if [ -t 1 ]; then exec $(PY) run_pipeline.py --demo $(ARGS); else exec $(PY) run_pipeline.py --demo --exit-when-done $(ARGS); fi
 
-test: lint $(VENV)/.browser ## lint and all tests (ARGS goes to pytest)
-	$(PY) -m pytest $(ARGS)
+test: lint $(VENV)/.browser ## lint and all tests but those of the next two (ARGS goes to pytest)
+	$(PY) -m pytest --ignore=tests/faults --ignore=tests/apache_kafka $(ARGS)
+
+test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts, a site that misbehaves (FAULTS_SEED repeats one)
+	$(PY) -m pytest -s tests/faults $(ARGS)
+
+test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka $(ARGS)
 
 lint: $(VENV)/.installed ## ruff, its formatter and mypy
 	$(PY) -m ruff check .
@@ -27,9 +35,20 @@ lint: $(VENV)/.installed ## ruff, its formatter and mypy
 sql: $(VENV)/.installed ## psql over the database of the run that is up, or of the last one (ARGS="--demo -c 'SELECT …'")
 	@$(PY) -m local.sql $(ARGS)
 
+screenshots: $(VENV)/.browser ## docs/screenshots anew, of a demo of their own
+	$(PY) -m ui.screenshots
+
 clean: ## remove .venv, logs, caches and the demo's database; a live run's database stays unless ARGS=--live
 	@if [ -x $(PY) ]; then $(PY) -m local.clean $(ARGS); fi
 	rm -rf logs .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)
+
+# Apache Kafka's jars from Maven's central repository, once for each version.
+$(KAFKA_BUILD)/.fetched: tests/apache_kafka/pom.xml
+	@command -v java >/dev/null || { echo "java is not installed: make test-kafka needs Java 17 or newer" >&2; exit 2; }
+	@command -v mvn >/dev/null || { echo "mvn is not installed: make test-kafka needs Maven" >&2; exit 2; }
+	rm -rf $(KAFKA_BUILD)
+	mvn -B -q -f tests/apache_kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA_BUILD)/libs
+	@touch $@
 
 # The two stamps: what is newer than they are is installed again, else nothing is done.
 $(VENV)/.installed: requirements.txt requirements-local.txt requirements-dev.txt

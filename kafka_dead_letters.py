@@ -15,7 +15,8 @@ import logging
 
 import config
 from pipeline import dead_letters, kafka_clients, services
-from pipeline.dead_letters import Letter, Wanted, parse_age
+from pipeline.ages import parse_age
+from pipeline.dead_letters import Letter, Wanted
 from pipeline.display import safe
 from pipeline.process import run_script, set_up_logging
 

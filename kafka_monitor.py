@@ -58,12 +58,14 @@ def main() -> int:
             tally.poll(100)
             if time.monotonic() - shown >= (REFRESH_SECONDS if live else LINE_SECONDS):
                 shown = time.monotonic()
-                account = tally.newest()
-                display.show(account, _elapsed(account) if account else 0.0)
+                _show(display, tally.newest())
         tally.poll(0)
-        account = tally.newest()
-        display.show(account, _elapsed(account) if account else 0.0)
+        _show(display, tally.newest())
     return config.EXIT_DONE
+
+
+def _show(display: Display, account: Account | None) -> None:
+    display.show(account, _elapsed(account) if account else 0.0)
 
 
 def _elapsed(account: Account) -> float:

@@ -11,6 +11,7 @@ python kafka_processing_consumer.py --demo     joins the demo that is up
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import shutil
 import tempfile
@@ -18,60 +19,78 @@ from pathlib import Path
 
 import config
 from pipeline import fundamentals, messages, services, topics, yahoo
+from pipeline.ages import parse_age
 from pipeline.database import Profile, Run, Write, Writer
 from pipeline.errors import NoData
 from pipeline.messages import ProcessingTask
 from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.ratios import ratio_rows
 from pipeline.regions import REGIONS
+from pipeline.runs import Followed, FreshStocks, abandoned_runs
+from pipeline.statements import Fundamentals
 from pipeline.throttle import Throttle
 from pipeline.worker import GONE, Delivery, Message, Outcome, TaskWorker
 
 log = logging.getLogger(__name__)
 
 
-def process(delivery: Delivery) -> Outcome:
-    """The handler: fetch, compute, hand over the rows and the completion."""
-    task = delivery.task
-    assert isinstance(task, ProcessingTask)
-    countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
-    runs = [Run(task.run_id, (task.country_code,))]
-    try:
-        found = fundamentals.fetch(task.symbol)
-    except NoData as error:
-        # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
-        if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
-            raise
-        completion = messages.processing_completion(task, 0, error.reason)
-        return Outcome([Message(topics.PROCESSING_COMPLETION, task.task_id, completion)], Write(countries=countries, runs=runs))
-    rows = ratio_rows(found)
-    profile = Profile(
-        symbol=task.symbol,
-        name=task.name or found.name or task.symbol,
-        country_code=task.country_code,
-        exchange=messages.clean_text(found.exchange),
-        sector=messages.clean_text(found.sector),
-        industry=messages.clean_text(found.industry),
-        currency=messages.clean_text(found.currency),
-        financial_currency=messages.clean_text(found.financial_currency),
-    )
-    completion = messages.processing_completion(task, len(rows), "" if rows else "no_statements")
-    return Outcome(
-        [Message(topics.PROCESSING_COMPLETION, task.task_id, completion)],
-        Write(
+class Processor:
+    """The handler: fetch, compute, hand over the rows and the completion. Called by many threads at once."""
+
+    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks) -> None:
+        self.abandoned = abandoned
+        self.is_fresh = is_fresh
+
+    def __call__(self, delivery: Delivery) -> Outcome:
+        task = delivery.task
+        assert isinstance(task, ProcessingTask)
+        if task.run_id in self.abandoned.value:
+            return _completion(task, messages.untouched_completion(task, "abandoned"))
+        if self.is_fresh(task.symbol, task.run_id):
+            return _completion(task, messages.untouched_completion(task, "fresh"))
+        countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
+        runs = [Run(task.run_id, (task.country_code,))]
+        try:
+            found = fundamentals.fetch(task.symbol)
+        except NoData as error:
+            # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
+            if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
+                raise
+            return _completion(task, messages.processing_completion(task, 0, error.reason), Write(countries=countries, runs=runs))
+        rows = ratio_rows(found)
+        written = Write(
             countries=countries,
-            profiles=[profile],
+            profiles=[_profile(task, found)],
             ratios=[(task.run_id, row) for row in rows],
             trailing_of=[task.symbol],
             runs=runs,
-        ),
+        )
+        return _completion(task, messages.processing_completion(task, len(rows), "" if rows else "no_statements"), written)
+
+
+def _completion(task: ProcessingTask, value: bytes, write: Write | None = None) -> Outcome:
+    return Outcome([Message(topics.PROCESSING_COMPLETION, task.task_id, value)], write)
+
+
+def _profile(task: ProcessingTask, found: Fundamentals) -> Profile:
+    return Profile(
+        symbol=task.symbol,
+        name=task.name or messages.clean_text(found.name or "") or task.symbol,
+        country_code=task.country_code,
+        exchange=messages.clean_text(found.exchange or ""),
+        sector=messages.clean_text(found.sector or ""),
+        industry=messages.clean_text(found.industry or ""),
+        currency=messages.clean_text(found.currency or ""),
+        financial_currency=messages.clean_text(found.financial_currency or ""),
     )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
     arguments = parser.parse_args()
+    max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
     settings = services.found(config.load(demo=arguments.demo))
 
@@ -86,13 +105,17 @@ def main() -> int:
             settings.kafka,
             topics.PROCESSING,
             messages.processing_task,
-            process,
+            Processor(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
             threads=settings.processor_threads,
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,
             writer=writer,
         )
         on_stop(worker.stop)
+        # What is loaded by now stays: without it the collector goes through pandas and yfinance again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         worker.run(ready=lambda: log.info("ready: processing tasks from %s", settings.kafka.bootstrap_servers))
         writer.close()
     return config.EXIT_DONE

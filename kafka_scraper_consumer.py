@@ -12,33 +12,50 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 
 import config
 from pipeline import kafka_clients, messages, services, topics
+from pipeline.bands import cut_of
 from pipeline.browser import Browser
 from pipeline.database import Listing, Run, Write, Writer
 from pipeline.errors import PermanentError
 from pipeline.messages import ProcessingTask, ScrapingTask
 from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.regions import REGIONS
+from pipeline.runs import Followed, abandoned_runs
 from pipeline.screener import Screener
 from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
 
+#: A band that lists more stocks than this is split in two.
+SPLIT_ABOVE = 250
+
 
 class Scraper:
     """The handler: one browser, kept across tasks."""
 
-    def __init__(self, browser: Browser, screener: Screener, writer: Writer, producer: kafka_clients.KafkaProducer) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        screener: Screener,
+        writer: Writer,
+        producer: kafka_clients.KafkaProducer,
+        abandoned: Followed[frozenset[str]],
+    ) -> None:
         self.browser = browser
         self.screener = screener
         self.writer = writer
         self.producer = producer
+        self.abandoned = abandoned
+        self.partitions = len(producer.partitions_for(topics.SCRAPING_TASKS))
 
     def __call__(self, delivery: Delivery) -> Outcome:
         task = delivery.task
         assert isinstance(task, ScrapingTask)
+        if task.run_id in self.abandoned.value:
+            return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, messages.untouched_completion(task, "abandoned"))])
         if task.region_code not in REGIONS:
             raise PermanentError(f"region {task.region_code!r} is unknown to the screener: expected one of {', '.join(REGIONS)}")
         run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
@@ -46,6 +63,9 @@ class Scraper:
         self.browser.renew_if_due()
         total = self.screener.open(task.region_code, task.market_cap_min, task.market_cap_max)
         log.info("%s: %d stocks listed", task, total)
+        cut = cut_of(task.market_cap_min, task.market_cap_max) if total > SPLIT_ABOVE else None
+        if cut is not None:
+            return self._split(delivery, task, cut)
         emitted: set[str] = set()
         for page in self.screener.pages():
             listings = [
@@ -58,6 +78,25 @@ class Scraper:
         log.info("%s: %d stocks emitted", task, len(emitted))
         completion = messages.scraping_completion(task, len(emitted))
         return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
+
+    def _split(self, delivery: Delivery, task: ScrapingTask, cut: int) -> Outcome:
+        """Two tasks in place of one that lists too much, so that any number of browsers shares a region.
+
+        The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
+        """
+        halves = [replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)]
+        origin = delivery.headers.get("original-partition", "")
+        first = int(origin) if origin.isdigit() else delivery.partition.partition
+        # The first half to the parent's partition, the second to the opposite one: the load spreads with each cut.
+        count = self.partitions
+        places = [first % count, (first + count // 2) % count]
+        children = [
+            Message(topics.SCRAPING_TASKS, half.key, messages.pending(half), partition=place)
+            for half, place in zip(halves, places, strict=True)
+        ]
+        log.info("%s: split at %d", task, cut)
+        completion = messages.scraping_completion(task, 0, halves)
+        return Outcome([*children, Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
     def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
         processing = ProcessingTask(task.run_id, listing.symbol, listing.name, task.region_code)
@@ -82,7 +121,7 @@ def main() -> int:
         settings.kafka,
         topics.SCRAPING,
         messages.scraping_task,
-        Scraper(browser, screener, writer, producer),
+        Scraper(browser, screener, writer, producer, abandoned_runs(settings.database)),
         threads=1,
         buffered=1,
         max_attempts=settings.max_attempts,

@@ -30,6 +30,7 @@ import kafka_scraper_producer
 from config import Settings, SettingsError
 from pipeline import children, database, kafka_clients, messages, services, summary, topics
 from pipeline.account import Account
+from pipeline.ages import parse_age
 from pipeline.bands import parse_band
 from pipeline.browser import find_browser
 from pipeline.children import Child
@@ -37,6 +38,8 @@ from pipeline.errors import ServiceError
 from pipeline.process import run_script, set_up_logging
 from pipeline.tally import Tally
 
+#: Seconds within which the page must say its address.
+PAGE_SECONDS = 15.0
 #: Folders of earlier runs' logs that are kept.
 LOGS_KEPT = 20
 
@@ -76,6 +79,8 @@ class Orchestrator:
         self.workers: list[Child] = []
         self.monitor: Child | None = None
         self.producer: Child | None = None
+        self.page: Child | None = None
+        self.page_address = ""
         self.started = time.monotonic()
         self.finished = False
         # One process owns the terminal: while the monitor draws on it, what is said goes to the log alone.
@@ -101,18 +106,78 @@ class Orchestrator:
             services.ensure_topics(self.settings)
             connection = database.connect(self.settings.database)
             database.create_tables(connection)
+            self._start_page()
             if self.arguments.services:
                 return self._hold(found)
-            run = database.Run(self.run_id, tuple(region["code"] for region in self.regions), *self.bounds)
-            database.write(connection, [database.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
+            missing = self._open_run(connection)
             connection.close()
-            return self._run(found)
+            return self._run(found, missing)
         except Interrupted:
             if not self.arguments.services and not self.finished:
                 self.say("stopped before the run was done: unfinished tasks are delivered again where the broker keeps them")
             return config.EXIT_DONE if self.finished or self.arguments.services else config.EXIT_INTERRUPTED
         finally:
             self._stop(found)
+
+    def _start_page(self) -> None:
+        """Start the page at localhost:8080, or the next free port, and say where it is. A run does without it if it must."""
+        self.page = self._child("page", ["kafka_ui.py", *(["--demo"] if self.settings.demo else [])])
+        self.page.start()
+        deadline = time.monotonic() + PAGE_SECONDS
+        while not self.page_address and self.page.returncode() is None and time.monotonic() < deadline:
+            found = [line for line in self.page.tail().splitlines() if line.startswith("page: ")]
+            self.page_address = found[0].removeprefix("page: ") if found else ""
+            time.sleep(0.05)
+        if self.page_address:
+            self.say(f"page: {self.page_address}")
+        else:
+            self.say(f"no page this time: {self.page.tail(1)}")
+            self.page.kill()
+            self.page = None
+
+    def _keep_page(self) -> None:
+        if self.page is None:
+            return
+        try:
+            self.page.keep_alive(0, self.say)
+        except ServiceError as error:
+            self.say(f"no page any more: {error}")
+            self.page = None
+
+    def _open_run(self, connection: Any) -> list[dict[str, str]]:
+        """Write the run into `pipeline_run`, or with --resume take up the newest unfinished one; the regions still to be sent."""
+        missing = self.regions
+        unfinished = database.newest_unfinished_run(connection) if self.arguments.resume else None
+        if unfinished is not None and self.settings.kafka.source == "embedded":
+            self.say(f"run {unfinished.run_id} is gone: the embedded broker kept nothing of it; starting anew")
+        elif unfinished is not None:
+            missing = self._resume(unfinished)
+        elif self.arguments.resume:
+            self.say("no unfinished run to resume; starting anew")
+        if not self.arguments.keep_others:
+            given_up = database.abandon_unfinished_runs(connection, self.run_id)
+            if given_up:
+                self.say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
+        run = database.Run(self.run_id, tuple(region["code"] for region in self.regions), *self.bounds)
+        database.write(connection, [database.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
+        return missing
+
+    def _resume(self, run: database.Run) -> list[dict[str, str]]:
+        """Go on with `run`; the regions whose tasks its producer had not sent yet."""
+        assert run.market_cap_min is not None
+        assert run.market_cap_max is not None
+        self.run_id = run.run_id
+        self.regions = kafka_scraper_producer.chosen_regions(",".join(run.regions))
+        self.bounds = (int(run.market_cap_min), int(run.market_cap_max))
+        self.band = (str(self.bounds[0]), str(self.bounds[1]))
+        tally = Tally(self.settings.kafka, self.run_id)
+        with kafka_clients.reaching(self.settings.kafka):
+            tally.read_to_now()
+        account = tally.newest() or Account(self.run_id)
+        tally.close()
+        sent = {task.region for task in account.scraping.tasks.values()}
+        self.say(f"resuming {self.run_id}: {account.finished} tasks are done, {account.pending} are pending")
+        return [region for region in self.regions if region["code"] not in sent]
 
     def _hold(self, found: Any) -> int:
         flag = " --demo" if self.settings.demo else ""
@@ -124,8 +189,8 @@ class Orchestrator:
             self._watch(found)
             time.sleep(0.2)
 
-    def _run(self, found: Any) -> int:
-        self._start_children()
+    def _run(self, found: Any, missing: list[dict[str, str]]) -> int:
+        self._start_children(missing)
         tally = Tally(self.settings.kafka, self.run_id)
         try:
             account = self._until_done(found, tally)
@@ -140,39 +205,28 @@ class Orchestrator:
         finally:
             tally.close()
 
-    def _start_children(self) -> None:
+    def _start_children(self, missing: list[dict[str, str]]) -> None:
         demo = ["--demo"] if self.settings.demo else []
+        max_age = ["--max-age", self.arguments.max_age] if self.arguments.max_age else []
         width = self.arguments.processors
         rate = self.settings.requests_per_second / width if width else 0.0
         for number in range(1, self.arguments.scrapers + 1):
             self.workers.append(self._child(f"scraper-{number}", ["kafka_scraper_consumer.py", *demo]))
         for number in range(1, width + 1):
-            child = self._child(f"processor-{number}", ["kafka_processing_consumer.py", *demo])
+            child = self._child(f"processor-{number}", ["kafka_processing_consumer.py", *demo, *max_age])
             child.environment["REQUESTS_PER_SECOND"] = f"{rate:.6g}"
             self.workers.append(child)
         self.monitor = self._child("monitor", ["kafka_monitor.py", *demo, "--run", self.run_id])
         self.monitor.stdout = self.out
         low, high = self.band
+        if missing:
+            command = ["kafka_scraper_producer.py", *demo, "--run-id", self.run_id, "--market-cap-min", low, "--market-cap-max", high]
+            self.producer = self._child("producer", [*command, "--regions", ",".join(region["code"] for region in missing)])
         codes = ",".join(region["code"] for region in self.regions)
-        self.producer = self._child(
-            "producer",
-            [
-                "kafka_scraper_producer.py",
-                *demo,
-                "--run-id",
-                self.run_id,
-                "--regions",
-                codes,
-                "--market-cap-min",
-                low,
-                "--market-cap-max",
-                high,
-            ],
-        )
         self.say(f"run {self.run_id}: {codes}, market cap {low} to {high}; {self.arguments.scrapers} scrapers, {width} processors")
         self.say(f"logs: {self.log_dir}")
         self.terminal_is_the_monitors = self.out.isatty()
-        for child in (*self.workers, self.monitor, self.producer):
+        for child in (*self.workers, self.monitor, *([self.producer] if self.producer else [])):
             child.start()
 
     def _child(self, name: str, command: list[str]) -> Child:
@@ -207,7 +261,8 @@ class Orchestrator:
         return tally.read_to(marks, 30.0, stop=lambda: bool(self.signals.received or found.dead()))
 
     def _producer_ended(self) -> bool:
-        assert self.producer is not None
+        if self.producer is None:
+            return True
         code = self.producer.returncode()
         if code is not None and code != config.EXIT_DONE:
             error = SettingsError if code == config.EXIT_SETTINGS else ServiceError
@@ -223,6 +278,7 @@ class Orchestrator:
         if dead is not None:
             more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""
             raise ServiceError(f"{dead} died{more}. See {self.log_dir}")
+        self._keep_page()
         account = tally.newest() if tally is not None else None
         for child in [*self.workers, *([self.monitor] if self.monitor is not None and not self.finished else [])]:
             child.keep_alive(account.finished if account else 0, self.say)
@@ -238,7 +294,7 @@ class Orchestrator:
         status = "stalled" if stalled else "failed" if account.failed else "completed"
         database.finish_run(connection, self.run_id, status, result, datetime.now(timezone.utc))
         connection.close()
-        self.say("\n" + summary.text(account, result, self.settings, str(self.log_dir)))
+        self.say("\n" + summary.text(account, result, self.settings, str(self.log_dir), self.page_address))
         if self.arguments.json:
             print(json.dumps(result), flush=True)
         return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE
@@ -252,11 +308,13 @@ class Orchestrator:
         self.terminal_is_the_monitors = False
 
     def _stop(self, found: Any) -> None:
-        """Workers first, then the monitor, then the services."""
+        """Workers first, then monitor and page, then the services."""
         late = children.stop([*self.workers, *([self.producer] if self.producer else [])])
         if late:
             self.say(f"killed after {children.DRAIN_SECONDS:g} s: {', '.join(late)}")
         self._stop_monitor()
+        if self.page is not None:
+            children.stop([self.page], 5.0)
         found.stop()
 
 
@@ -270,6 +328,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="go through all a run needs, and end")
     parser.add_argument("--exit-when-done", action="store_true", help="end when the run is done")
     parser.add_argument("--json", action="store_true", help="the last line of stdout is the summary; all else goes to stderr")
+    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
+    parser.add_argument("--resume", action="store_true", help="take up the newest unfinished run where it stood")
+    parser.add_argument("--keep-others", action="store_true", help="do not give up older unfinished runs for this one")
     parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="give up without any final state for so long")
     market = parser.add_argument_group("the demo's market")
     market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
@@ -283,6 +344,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--stocks, --seed, --latency-ms, --page-latency-ms and --faults belong to --demo")
     defaults = {"stocks": 300, "seed": 1, "latency_ms": 0, "page_latency_ms": 0}
     options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
+    if arguments.max_age:
+        parse_age(arguments.max_age)
     arguments.market = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return arguments
 

@@ -10,8 +10,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Final states from the lowest rank to the highest; below them all is `pending`.
-RANKS = ("pending", "failed", "no_data", "completed", "split")
+#: States from the lowest rank to the highest; all but `pending` are final. `fresh` was skipped because its ratios are
+#: young, `abandoned` because its run was given up for a newer one.
+RANKS = ("pending", "abandoned", "failed", "no_data", "fresh", "completed", "split")
 _RANK = {state: rank for rank, state in enumerate(RANKS)}
 #: How many of the newest errors are kept.
 ERRORS_KEPT = 50
@@ -67,7 +68,9 @@ class Stage:
         return sum(task.retrying for task in self.tasks.values())
 
     def states(self) -> tuple[str, ...]:
-        return ("completed", "split", "failed", "pending") if self.name == "scraping" else ("completed", "no_data", "failed", "pending")
+        """The states of this stage that a summary names; `fresh` and `abandoned` only where there are any."""
+        usual = ("completed", "split", "failed", "pending") if self.name == "scraping" else ("completed", "no_data", "failed", "pending")
+        return (*usual[:-1], *(state for state in ("fresh", "abandoned") if self[state]), "pending")
 
     def summary(self) -> dict[str, int]:
         return {"sent": len(self.tasks), **{state: self[state] for state in self.states()}}
@@ -92,7 +95,7 @@ class Account:
     def completion(self, stage: str, fields: dict[str, Any]) -> bool:
         """A message of a completion topic. True if it changed the state of a task."""
         status = fields["status"]
-        if status not in ("completed", "split", "no_data"):
+        if status not in ("completed", "split", "no_data", "fresh", "abandoned"):
             return False
         region = self._region(fields)
         for child in _texts(fields.get("children")):

@@ -218,6 +218,45 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
         _run(cursor, _UPSERT_RATIOS, [_ratio_row(*ratios[key]) for key in keys])
 
 
+def abandoned_runs(connection: Any) -> frozenset[str]:
+    """The run_ids that were given up for a newer run."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT run_id FROM pipeline_run WHERE status = 'abandoned'")
+        return frozenset(run_id for (run_id,) in cursor.fetchall())
+
+
+def newest_computations(connection: Any) -> dict[str, tuple[str, float]]:
+    """symbol → run_id and time (epoch seconds) of its newest row of ratios."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (symbol) symbol, run_id, extract(epoch FROM computed_at)::float8 FROM financial_ratios "
+            "ORDER BY symbol, computed_at DESC"
+        )
+        return {symbol: (run_id, computed) for symbol, run_id, computed in cursor.fetchall()}
+
+
+def abandon_unfinished_runs(connection: Any, but: str) -> list[str]:
+    """Give up all runs that are not finished, except `but`; their run_ids."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE pipeline_run SET status = 'abandoned', finished_at = now() "
+            "WHERE status IN ('running', 'stalled') AND run_id <> %s RETURNING run_id",
+            (but,),
+        )
+        return sorted(run_id for (run_id,) in cursor.fetchall())
+
+
+def newest_unfinished_run(connection: Any) -> Run | None:
+    """The run that `--resume` takes up."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT run_id, regions, market_cap_min, market_cap_max FROM pipeline_run "
+            "WHERE status IN ('running', 'stalled') AND market_cap_min IS NOT NULL ORDER BY run_id DESC LIMIT 1"
+        )
+        found = cursor.fetchone()
+        return Run(found[0], tuple(found[1]), found[2], found[3]) if found else None
+
+
 def finish_run(connection: Any, run_id: str, status: str, summary: dict[str, Any], finished_at: datetime) -> None:
     """Close the account of a run in `pipeline_run`."""
     with connection, connection.cursor() as cursor:

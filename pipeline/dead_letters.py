@@ -6,7 +6,6 @@ replayed once. The mark comes after the task was put back: a crash between the t
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from config import Kafka, SettingsError
+from config import Kafka
 from pipeline import kafka_clients, messages, topics
 from pipeline.errors import MessageError, ServiceError
 from pipeline.messages import ProcessingTask, ScrapingTask, Task
@@ -23,8 +22,6 @@ from pipeline.worker import Headers, Message, send_all
 
 #: Header of the mark, and of the task that was put back: which letter it is of.
 REPLAY_OF = "replay-of"
-_AGE = re.compile(r"(\d+)\s*([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -96,14 +93,6 @@ class Wanted:
         )
 
 
-def parse_age(text: str) -> float:
-    """`"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds. Raises SettingsError."""
-    match = _AGE.fullmatch(text.strip().lower())
-    if match is None:
-        raise SettingsError(f"age {text!r}: expected a number with s, m, h or d behind it, such as 30m")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: float = 60.0) -> list[Letter]:
     """All letters up to now that are wanted, oldest first. Raises ServiceError."""
     stages = {stage.dead_letters: stage for stage in topics.STAGES}
@@ -121,7 +110,7 @@ def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: flo
                     raise ServiceError(f"the dead letters could not be read to their end within {timeout_seconds:.0f} s")
                 for partition, records in consumer.poll(200).items():
                     for record in records:
-                        letter = _letter(stages[partition.topic], record)
+                        letter = letter_of(stages[partition.topic], record)
                         if record.value is None and REPLAY_OF in letter.headers:
                             replayed.add(letter.headers[REPLAY_OF])
                         else:
@@ -148,7 +137,8 @@ def replay(producer: KafkaProducer, letters: Iterable[Letter]) -> int:
     return count
 
 
-def _letter(stage: StageTopics, record: Any) -> Letter:
+def letter_of(stage: StageTopics, record: Any) -> Letter:
+    """A record of the stage's dead-letter topic, not yet known to be replayed."""
     try:
         task: Task | None = messages.scraping_task(record.value) if stage is topics.SCRAPING else messages.processing_task(record.value)
     except MessageError:

@@ -128,8 +128,15 @@ class Display:
             bar = ProgressBar(total=max(len(stage.tasks), 1), completed=stage.finished)
             stages.add_row(stage.name, f"{percent(stage):3.0f} %", bar, f"{stage.finished}/{len(stage.tasks)}")
             failed = Text(str(stage["failed"]), style="bold red" if stage["failed"] else "")
-            row = [stage.name, str(len(stage.tasks)), str(stage["completed"]), str(stage["split"]), str(stage["no_data"]), failed]
+            row: list[Any] = [
+                stage.name,
+                str(len(stage.tasks)),
+                str(stage["completed"]),
+                str(stage["split"]),
+                str(stage["no_data"]),
+                failed,
+            ]
             counts.add_row(*row, str(stage.retrying), str(stage["pending"]), f"{self._rates[stage.name](stage.finished):.1f}")
         errors = [Text(self.error(error, width), style="yellow", no_wrap=True) for error in list(account.errors)[-ERRORS_SHOWN:]]
-        parts = [title, Text(""), stages, Text(""), counts]
+        parts: list[Any] = [title, Text(""), stages, Text(""), counts]
         return Group(*parts, Text(""), Text("recent errors", style="dim"), *errors) if errors else Group(*parts)

@@ -64,7 +64,7 @@ class GroupReader:
         self.settings = settings
         self._admin = kafka_clients.admin(settings)
         try:
-            self._consumer = kafka_clients.reader(settings)
+            self._consumer = kafka_clients.reader(settings, for_watermarks=True)
         except BaseException:
             self._admin.close()
             raise
@@ -74,14 +74,14 @@ class GroupReader:
         with kafka_clients.reaching(self.settings):
             # Committed positions before the ends: they only grow, so a lag is never made too small by reading late.
             descriptions = {stage.group: kafka_clients.group_description(self._admin, stage.group) for stage in stages}
-            committed = {stage.group: self._admin.list_group_offsets(stage.group).get(stage.group, {}) for stage in stages}
+            committed = {stage.group: kafka_clients.committed_offsets(self._admin, stage.group) for stage in stages}
             topics_of = {stage.group: (stage.tasks, stage.retries) for stage in stages}
             partitions = kafka_clients.partitions_of(self._consumer, [name for names in topics_of.values() for name in names])
             begins, ends = kafka_clients.watermarks(self._consumer, partitions)
         found = {}
         for group, names in topics_of.items():
             lags = {
-                partition: PartitionLag(begins[partition], ends[partition], _offset(committed[group].get(partition)))
+                partition: PartitionLag(begins[partition], ends[partition], committed[group].get(partition))
                 for partition in partitions
                 if partition.topic in names
             }
@@ -101,10 +101,6 @@ def group_state(settings: Kafka, stage: StageTopics) -> GroupState:
         return reader.read((stage,))[stage.group]
     finally:
         reader.close()
-
-
-def _offset(committed: Any) -> int | None:
-    return committed.offset if committed is not None and committed.offset >= 0 else None
 
 
 def _member(description: dict[str, Any]) -> Member:

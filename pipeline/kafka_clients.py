@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kafka.errors
@@ -114,12 +114,26 @@ def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_
         )
 
 
-def reader(settings: Kafka) -> KafkaConsumer:
-    """A consumer without a group: it reads what it is assigned and leaves no trace."""
+def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> None:
+    """Close a member of a group, without committing.
+
+    Not with a LeaveGroup request on the embedded broker: where a follower leaves before the leader, it goes on naming
+    the departed leader as that of every later generation, and nobody is assigned anything ever again. A member that is
+    silent is forgotten after its session, and that works.
+    """
+    if settings.source == "embedded":
+        consumer._coordinator.maybe_leave_group = lambda *_, **__: None
+    consumer.close(autocommit=False, timeout_ms=timeout_ms)
+
+
+def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
+    """A consumer without a group: it reads what it is assigned and leaves no trace. `watermarks` needs one of its own."""
     with reaching(settings):
         return KafkaConsumer(
             **common(settings),
             group_id=None,
+            # Within a fetch session Apache Kafka tells of a partition only what is new: not the watermark it told before.
+            enable_incremental_fetch_sessions=not for_watermarks,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=5_000,
@@ -154,7 +168,7 @@ def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: floa
     Not by `end_offsets`: the embedded broker answers that wrongly for batches of several records. What a fetch says is
     right on every broker, so each partition is fetched once, from where it is said to end.
     """
-    consumer = reader(settings)
+    consumer = reader(settings, for_watermarks=True)
     try:
         with reaching(settings):
             return watermarks(consumer, partitions_of(consumer, names), timeout_seconds)[1]
@@ -167,7 +181,7 @@ def watermarks(
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """The first offset that is still there, and the one after the last record, of each partition, read now.
 
-    consumer: a `reader`, whose assignment this changes. Raises KafkaError where the broker does not answer in time.
+    consumer: a `reader(for_watermarks=True)`, whose assignment this changes. Raises KafkaError where the broker does not answer in time.
     """
     begins = consumer.beginning_offsets(partitions)
     ends = consumer.end_offsets(partitions)
@@ -189,21 +203,39 @@ def watermarks(
     return begins, marks
 
 
-def group_description(client: KafkaAdminClient, group: str, timeout_seconds: float = 10.0) -> dict[str, Any]:
+def group_description(client: KafkaAdminClient, group: str) -> dict[str, Any]:
     """A group as `describe_groups` has it; of one that nobody has joined yet, an empty one. Raises KafkaError.
 
     The embedded broker leaves client, host and assignment of its members blank.
     """
+    try:
+        found = _from_coordinator(lambda: client.describe_groups([group]))[group]
+    except kafka.errors.GroupIdNotFoundError:
+        return {"group_state": "Empty", "members": []}
+    return {**found, "group_state": "Empty"} if found["group_state"] in ("Dead", "") else dict(found)
+
+
+def committed_offsets(client: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    """What the group has committed; partitions without a commit are left out. Raises KafkaError."""
+    found = _from_coordinator(lambda: client.list_group_offsets(group)).get(group, {})
+    return {partition: position.offset for partition, position in found.items() if position.offset >= 0}
+
+
+def _from_coordinator(ask: Callable[[], Any], timeout_seconds: float = 5.0) -> Any:
+    """What `ask` returns, asked again where the group's coordinator is not ready.
+
+    A cluster makes the topic that groups live in when it is first asked for one, and loads it after each restart.
+    """
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            found = client.describe_groups([group])[group]
-            break
-        except kafka.errors.CoordinatorNotAvailableError:
-            # A cluster makes the topic that groups live in when it is first asked for one.
+            return ask()
+        except (
+            kafka.errors.CoordinatorNotAvailableError,
+            kafka.errors.NotCoordinatorError,
+            kafka.errors.CoordinatorLoadInProgressError,
+            kafka.errors.NodeNotReadyError,  # a connection that was lost waits for its next attempt
+        ):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-        except kafka.errors.GroupIdNotFoundError:
-            return {"group_state": "Empty", "members": []}
-    return {**found, "group_state": "Empty"} if found["group_state"] in ("Dead", "") else dict(found)

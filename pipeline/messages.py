@@ -143,6 +143,12 @@ def processing_completion(task: ProcessingTask, ratios_calculated: int, no_data_
     return encode(fields)
 
 
+def untouched_completion(task: Task, status: str) -> bytes:
+    """A task that was not done on purpose: `fresh` (its ratios are young) or `abandoned` (its run was given up)."""
+    count = {"tickers_found": 0} if isinstance(task, ScrapingTask) else {"ratios_calculated": 0}
+    return encode({**task.fields(), "timestamp": now_text(), **count, "status": status})
+
+
 def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool) -> bytes:
     """What failed: `retrying` will come back, `failed` is final and lies in the dead letters."""
     return encode(

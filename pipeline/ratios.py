@@ -223,7 +223,7 @@ def _dividends(y: Figures) -> Figure:
     if common is None and total is not None:
         # A company without preferred stock has no line for its dividend.
         common = total - (preferred or 0.0)
-        wrong = total > 0 or (preferred or 0.0) > 0 or common > 0
+        wrong = common > 0 or (preferred or 0.0) > 0
     else:
         wrong = common is not None and common > 0
     if common is None and "OperatingCashFlow" not in y.lines:
@@ -434,7 +434,8 @@ def _not_applicable(period: Period, financial: bool) -> frozenset[str]:
 
 
 def _has_balance(statement: Statement) -> bool:
-    return any(key in statement.lines for key in BALANCE_KEYS)
+    # A share count alone is no balance sheet.
+    return any(key in statement.lines for key in BALANCE_KEYS if key != "OrdinarySharesNumber")
 
 
 # Market value ----------------------------------------------------------------------------------------------------
@@ -484,9 +485,11 @@ class ShareCounts:
 
 
 def _jumped(before: float, after: float, factor: float) -> bool:
-    if before <= 0 or after <= 0 or not isfinite(after / before) or after / before == 0:
+    if before <= 0 or after <= 0 or factor <= 0:
         return False
     jump = after / before
+    if not 0 < jump < float("inf"):
+        return False
     # A stock dividend of 5 % lies within the tolerance of no change at all: there the nearer of the two decides.
     return abs(jump / factor - 1) <= SPLIT_TOLERANCE and abs(log(jump / factor)) < abs(log(jump))
 

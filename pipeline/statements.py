@@ -72,6 +72,9 @@ _DATING_KEYS = ("TotalRevenue", "NetIncome")
 #: Rates and per-share figures of four quarters don't add up to a year's.
 _NOT_SUMMED = frozenset({"TaxRateForCalcs", "DilutedEPS"})
 
+#: Days outside these years (the last one not included) are mistakes, and near the ends of what a date can hold.
+_YEARS = (1900, 2200)
+
 #: The one period type that counts for each prefix of the timeseries' keys.
 PERIOD_TYPES = {"annual": "12M", "quarterly": "3M", "trailing": "TTM"}
 
@@ -228,9 +231,10 @@ def _split_name(name: str) -> tuple[str, str]:
 @lru_cache(maxsize=4096)
 def _parse_day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if _YEARS[0] <= day.year < _YEARS[1] else None
 
 
 def _read_point(point: Any, period_type: str, points: dict[date, Point]) -> None:
@@ -289,7 +293,7 @@ def parse_chart(payload: Any) -> Chart:
     return Chart(
         price=number(meta.get("regularMarketPrice")),
         currency=currency if isinstance(currency, str) and currency else None,
-        quoted_on=_local_day(int(quoted), zone) if quoted is not None and abs(quoted) < _LAST_SECOND else None,
+        quoted_on=_local_day(int(quoted), zone) if quoted is not None and _FIRST_SECOND < quoted < _LAST_SECOND else None,
         zone=zone,
         timestamps=[stamp for stamp, _ in pairs],
         values=[value for _, value in pairs],
@@ -300,8 +304,8 @@ def parse_chart(payload: Any) -> Chart:
 _NUMBERS = (float, int)
 #: No price, share count or amount of the real world is above it.
 _LARGEST = 1e300
-#: Epoch seconds of a day that a date can hold.
-_LAST_SECOND = 10**11
+#: Epoch seconds within _YEARS.
+_FIRST_SECOND, _LAST_SECOND = -2_208_988_800, 7_258_118_400
 
 
 def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
@@ -317,7 +321,7 @@ def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
         (stamp, float(close))
         for stamp, close in zip(stamps, closes, strict=False)
         # NaN fails the comparison; what is no plain number is no close.
-        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and -_LAST_SECOND < stamp < _LAST_SECOND
+        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and _FIRST_SECOND < stamp < _LAST_SECOND
     ]
     # Equal stamps keep their order, so the last of two closes of one day wins.
     pairs.sort(key=itemgetter(0))
@@ -332,7 +336,7 @@ def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
         if not isinstance(event, dict):
             continue
         stamp, new, old = number(event.get("date")), number(event.get("numerator")), number(event.get("denominator"))
-        if stamp is not None and abs(stamp) < _LAST_SECOND and new and old and 0 < new / old < float("inf"):
+        if stamp is not None and _FIRST_SECOND < stamp < _LAST_SECOND and new and old and 0 < new / old < _LARGEST:
             found[_local_day(int(stamp), zone)] = new / old
     return found
 

@@ -10,19 +10,24 @@ from config import Settings
 from pipeline.account import Account
 from pipeline.display import safe
 
-_COLUMNS = ("sent", "completed", "split", "no_data", "failed", "pending")
+_COLUMNS = ("sent", "completed", "split", "no_data", "failed", "fresh", "abandoned", "pending")
 
 
-def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir: str) -> str:
+def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir: str, page: str = "") -> str:
     """The summary on the terminal."""
     lines = [f"run {summary['run_id']}: {', '.join(summary['regions'])}, {summary['elapsed_seconds']:.0f} s", ""]
-    lines.append(f"{'':<12}" + "".join(f"{name.replace('_', ' '):>11}" for name in _COLUMNS))
+    columns = [name for name in _COLUMNS if any(name in summary[stage] for stage in ("scraping", "processing"))]
+    lines.append(f"{'':<12}" + "".join(f"{name.replace('_', ' '):>11}" for name in columns))
     for stage in ("scraping", "processing"):
-        lines.append(f"{stage:<12}" + "".join(f"{summary[stage].get(name, '-'):>11}" for name in _COLUMNS))
+        lines.append(f"{stage:<12}" + "".join(f"{summary[stage].get(name, '-'):>11}" for name in columns))
     lines += ["", f"{summary['stocks']} stocks, {summary['ratio_rows']} rows of ratios, {summary['dead_letters']} dead letters"]
     lines += _by_region(account)
     lines += _reasons(account)
     lines += ["", f"logs: {log_dir}", *_queries(settings)]
+    if page:
+        lines.append(f"page: {page} (while the services are up)")
+    demo = " --demo" if settings.demo else ""
+    lines.append(f"export: python export_ratios.py{demo} --format csv --where 'price_to_earnings < 15 and return_on_equity > 0.15'")
     return "\n".join(lines)
 
 

@@ -90,6 +90,10 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
             admin.create_topics({name: options})
         except kafka.errors.TopicAlreadyExistsError:
             continue  # another process was faster
+        except kafka.errors.InvalidReplicationFactorError as error:
+            raise ServiceError(
+                f"topic {name} can't be created: KAFKA_REPLICATION_FACTOR is {settings.replication_factor}, more than there are brokers"
+            ) from error
         except kafka.errors.KafkaError as error:
             raise ServiceError(f"topic {name} can't be created: {error}") from error
     deadline = time.monotonic() + timeout_seconds

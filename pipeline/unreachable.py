@@ -6,6 +6,7 @@ says nothing. So its log is listened to, and where that leaves it open whether t
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import socket
@@ -18,6 +19,8 @@ from config import Kafka, SettingsError
 
 #: Seconds in which a port must answer the question whether it speaks TLS.
 PROBE_SECONDS = 3.0
+#: Failed connections after which the garbage is collected.
+COLLECT_EVERY = 100
 
 _START = "Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), or try the pipeline without it: python run_pipeline.py --demo"
 
@@ -32,6 +35,7 @@ class LastFailure(logging.Filter):
         super().__init__()
         self.error: BaseException | None = None
         self.silent = False
+        self._count = 0
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -39,7 +43,17 @@ class LastFailure(logging.Filter):
         with self._lock:
             if errors and _telling(errors[-1]) >= _telling(self.error):
                 self.error = errors[-1]
+        if errors:
+            self._collect()
         return not self.silent
+
+    def _collect(self) -> None:
+        """The client leaves the socket of each refused connection to the garbage collector, which hardly runs in a process
+        that does nothing but wait: within an hour without a broker it would have no files left to open.
+        """
+        self._count += 1
+        if self._count % COLLECT_EVERY == 0:
+            gc.collect()
 
     def forget(self) -> None:
         with self._lock:
@@ -121,7 +135,8 @@ def _what(settings: Kafka, reason: BaseException, raised_name: str) -> str:
         return f"has a certificate that is not trusted: {found.group(1) if found else text}. Check KAFKA_SSL_CAFILE (it is {where})"
     if "Handshake failed" in text or isinstance(reason, ssl.SSLError):
         return f"does not speak TLS there, or not this one. Check the port, and KAFKA_SECURITY_PROTOCOL (it is {protocol})"
-    if isinstance(reason, kafka.errors.KafkaConnectionError) and "disconnected" in text:
+    # A port of another language ends the connection, or what it says is taken for a message of an absurd length.
+    if "disconnected" in text or "Invalid frame length" in text:
         if not protocol.endswith("SSL"):
             if speaks_tls(settings.bootstrap_servers):
                 return f"speaks TLS. Check KAFKA_SECURITY_PROTOCOL (it is {protocol})"

@@ -432,7 +432,7 @@ class TaskWorker:
         self._abandon.set()
         try:
             self._commit()
-            self._consumer.close(autocommit=False, timeout_ms=3_000)
+            kafka_clients.leave(self._consumer, self.settings)
             self._producer.close(timeout=3)
         except (kafka.errors.KafkaError, AssertionError) as error:
             log.warning("the broker did not hear the good-bye: %s: %s", type(error).__name__, error)

@@ -136,7 +136,11 @@ def get_json(url: str, params: dict[str, Any] | None = None) -> Any:
     try:
         return YfData().get_raw_json(url, params=params, timeout=_timeout_seconds)
     except Exception as error:
-        raise classify(error) from error
+        meant = classify(error)
+        if type(meant) is PermanentError and _status(error) is None:
+            # Nothing that the site said of this URL: threads that meet in yfinance's shared cookie and crumb, say.
+            meant = TransientError(str(meant))
+        raise meant from error
 
 
 def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
@@ -182,7 +186,8 @@ def classify(exception: BaseException) -> TaskError:
 def _status(exception: BaseException) -> int | None:
     response = getattr(exception, "response", None) if isinstance(exception, requests.exceptions.HTTPError) else None
     status = getattr(response, "status_code", None)
-    return status if isinstance(status, int) and status > 0 else None
+    # An answer cut off in the middle is an HTTPError too, with the 200 that it began with: it is the transport's error.
+    return status if isinstance(status, int) and status >= 400 else None
 
 
 def _of_status(status: int, exception: BaseException, text: str) -> TaskError:

@@ -14,6 +14,7 @@ import pytest
 
 from config import Database, Kafka
 from local.apache_kafka import ApacheKafka
+from local.apache_kafka import version as apache_kafka_version
 from local.broker import Broker
 from local.ports import free_port
 from local.postgres import Postgres, remove_data
@@ -40,7 +41,12 @@ def until(condition: Callable[[], object], seconds: float = 30.0, what: str = "t
 
 
 def pytest_report_header() -> str:
-    return f"broker: Apache Kafka of {os.environ.get('TEST_KAFKA_HOME')}" if ON_APACHE_KAFKA else "broker: embedded (Tansu)"
+    if not ON_APACHE_KAFKA:
+        return "broker: embedded (Tansu)"
+    home = Path(os.environ.get("TEST_KAFKA_HOME", ""))
+    if not list(home.glob("libs/kafka_2.*.jar")):
+        pytest.exit("TEST_BROKER=apache needs TEST_KAFKA_HOME, an unpacked Apache Kafka: run it by make test-kafka", 4)
+    return f"broker: Apache Kafka {apache_kafka_version(home)} ({home})"
 
 
 def quiet_port() -> int:
@@ -127,6 +133,18 @@ def tables(postgres: Database) -> Database:
         cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
     connection.close()
     return postgres
+
+
+def reset_group(settings: Kafka, group: str, topic_names: list[str]) -> None:
+    """Set a group that has no living member back to the beginning; members that did not say good-bye must expire first."""
+    marks = kafka_clients.high_watermarks(settings, topic_names)
+    # As a member: the embedded broker forgets silent members only when another one joins.
+    consumer = kafka_clients.group_consumer(settings, group, 1)
+    consumer.subscribe(topic_names)
+    until(lambda: consumer.poll(100) or consumer.assignment() == set(marks), 60, f"all partitions of {group}")
+    until(lambda: consumer.assignment() == set(marks), 1)
+    consumer.commit({partition: kafka_clients.position(0) for partition in marks})
+    consumer.close(autocommit=False)
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,9 @@ def _make_awkward(result: Statements, company: Company, fifth_year: list[Quarter
             if key in lines and key in result.annual:
                 result.annual[key].insert(0, Point(fifth_year[-1].end, lines[key], company.financial_currency))
     if "currency_changed" in traits:
-        for points in result.annual.values():
+        for key, points in result.annual.items():
+            if key in ("OrdinarySharesNumber", "DilutedAverageShares"):
+                continue  # counts, not amounts
             points[:] = [_in_old_currency(point) if point.day.year <= 2023 else point for point in points]
     if "missing_statement" in traits:
         gone = rng.choice((INCOME_KEYS, BALANCE_KEYS, CASH_KEYS))

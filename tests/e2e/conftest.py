@@ -147,6 +147,11 @@ def market() -> Market:
     return build_market(STOCKS, SEED)
 
 
+def shows_work(said: str) -> bool:
+    """Whether the monitor's lines say that stocks are being processed."""
+    return any(" processing " in line and " processing 0/0" not in line for line in said.splitlines())
+
+
 def rows(connection: Any, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connection, connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -157,4 +162,4 @@ def last_json(text: str) -> dict[str, Any]:
     return json.loads(text.strip().splitlines()[-1])
 
 
-__all__ = ["HIGH", "LOW", "SEED", "STOCKS", "Terminal", "last_json", "psycopg2", "rows"]
+__all__ = ["HIGH", "LOW", "SEED", "STOCKS", "Terminal", "last_json", "psycopg2", "rows", "shows_work"]

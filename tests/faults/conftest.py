@@ -23,7 +23,7 @@ from local.postgres import Postgres
 from local.state import data_dir
 from pipeline.ratios import RATIOS
 from tests.conftest import until
-from tests.e2e.conftest import Terminal, last_json, rows, terminal
+from tests.e2e.conftest import Terminal, last_json, rows, shows_work, terminal
 
 STOCKS = 200
 #: What was hit, how often, and how long it took: printed at the end of the suite.
@@ -45,13 +45,12 @@ def all_rows(connection: Any) -> Rows:
 class Run:
     """A demo that runs by itself, to be disturbed."""
 
-    def __init__(self, terminal: Terminal, *arguments: str) -> None:
+    def __init__(self, terminal: Terminal, *arguments: str, **environ: str) -> None:
         self.terminal = terminal
         self.random = random.Random(SEED)
         self.started = time.monotonic()
-        self.process = terminal.start(
-            "run_pipeline.py", "--demo", "--exit-when-done", "--json", "--stocks", str(STOCKS), "--stall-timeout", "120", *arguments
-        )
+        command = ["run_pipeline.py", "--demo", "--exit-when-done", "--json", "--stocks", str(STOCKS), "--stall-timeout", "120"]
+        self.process = terminal.start(*command, *arguments, **environ)
         self.hits = 0
 
     def shows(self, words: str) -> bool:
@@ -61,11 +60,7 @@ class Run:
     def wait_for_work(self) -> None:
         """Return when stocks are being processed."""
         until(lambda: self.shows("logs:"), 60, "the start")
-        until(lambda: any("pending" in line and " processing 0/0" not in line for line in self._lines()), 90, "some work")
-
-    def _lines(self) -> list[str]:
-        assert self.process.poll() is None, f"the run ended too early:\n{self.terminal.errors(self.process)}"
-        return [line for line in self.terminal.errors(self.process).splitlines() if " processing " in line]
+        until(lambda: self.shows("") and shows_work(self.terminal.errors(self.process)), 90, "some work")
 
     def victims(self, words: str) -> list[int]:
         """Processes of this run by a part of their command line."""

@@ -147,11 +147,11 @@ def test_a_time_out_is_capped_and_transient(site: Site, tmp_path: Path) -> None:
     site.answers["chart"] = {}
     begin = time.monotonic()
     with pytest.raises(TransientError, match="Timeout"):
-        YfData_get()
+        ask_with_yfinances_own_time_out()
     assert time.monotonic() - begin < 1.4
 
 
-def YfData_get() -> None:
+def ask_with_yfinances_own_time_out() -> None:
     try:
         YfData().get(URL, timeout=30)
     except Exception as error:
@@ -161,6 +161,15 @@ def YfData_get() -> None:
 def test_a_server_that_is_not_there_is_transient(fresh_yfinance: None, tmp_path: Path) -> None:
     yahoo.setup("http://127.0.0.1:9", tmp_path / "c", timeout_seconds=2)
     with pytest.raises(TransientError):
+        yahoo.get_json(URL)
+
+
+def test_an_error_inside_yfinance_that_nobody_knows_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def race(*arguments: object, **options: object) -> None:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(YfData, "get_raw_json", race)
+    with pytest.raises(TransientError, match="changed size"):
         yahoo.get_json(URL)
 
 

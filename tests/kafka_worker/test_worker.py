@@ -14,7 +14,7 @@ from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, 
 from pipeline.messages import ProcessingTask
 from pipeline.tally import Tally
 from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
-from tests.conftest import until
+from tests.conftest import reset_group, until
 
 
 @pytest.fixture
@@ -42,8 +42,12 @@ class Running:
         self.worker = TaskWorker(
             kafka, topics.PROCESSING, messages.processing_task, handler, threads=threads, buffered=buffered, max_attempts=max_attempts
         )
-        self.thread = threading.Thread(target=self.worker.run)
+        self.thread = threading.Thread(target=self.worker.run, daemon=True)
         self.thread.start()
+
+    def has_partitions(self):
+        consumer = getattr(self.worker, "_consumer", None)
+        return consumer is not None and bool(consumer.assignment())
 
     def stop(self):
         self.worker.stop()
@@ -308,12 +312,7 @@ def test_redelivery_of_everything_changes_nothing(kafka, run_id):
     send_tasks(kafka, run_id, [f"S{number}" for number in range(50)])
     with Running(kafka):
         before = follow(kafka, run_id, lambda account: account.processing["completed"] == 50).summary(0)
-    admin = kafka_clients.admin(kafka)
-    admin.alter_group_offsets(
-        topics.PROCESSING.group,
-        {TopicPartition(topics.PROCESSING_TASKS, partition): kafka_clients.position(0) for partition in range(24)},
-    )
-    admin.close()
+    reset_group(kafka, topics.PROCESSING.group, [topics.PROCESSING_TASKS])
     handled = Counter()
 
     def handler(delivery):
@@ -326,3 +325,17 @@ def test_redelivery_of_everything_changes_nothing(kafka, run_id):
     tally.read_to_now()
     assert tally.newest().summary(0) == before
     tally.close()
+
+
+def test_a_group_whose_members_leave_in_any_order_works_again(kafka):
+    """On the embedded broker, a follower that left before the leader once left the group without anyone to lead it."""
+    for number in range(3):
+        run_id = messages.new_run_id()
+        send_tasks(kafka, run_id, [f"S{number}" for number in range(48)])
+        first = Running(kafka)
+        until(first.has_partitions, 40, f"an assignment in round {number}")
+        with Running(kafka) as second:
+            until(second.has_partitions, 40, f"the second assignment in round {number}")
+            account = follow(kafka, run_id, lambda account: account.processing["completed"] == 48)
+            assert account.pending == 0
+        first.stop()

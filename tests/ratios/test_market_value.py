@@ -139,6 +139,12 @@ def test_pence_and_dollars_are_both_accounted_for() -> None:
     assert ttm(company).values["market_cap"] == pytest.approx(3750)
 
 
+def test_a_statement_in_pence_gets_its_market_value_in_pence() -> None:
+    assert ttm(both("GBp", currency="GBp", price=3000.0, market_cap=3000.0)).values["market_cap"] == pytest.approx(300_000)
+    in_dollars = both("GBp", rates={"USDGBP": Rates(0.8)})
+    assert ttm(in_dollars).values["market_cap"] == pytest.approx(240_000)  # 3000 × 0.8 pounds
+
+
 def test_a_price_comes_before_a_rate_among_the_reasons() -> None:
     assert row(both("EUR", closes={})).null_reasons["market_cap"] == "no_price"
 
@@ -209,6 +215,20 @@ def test_a_split_after_the_last_fiscal_year_is_seen_in_a_quarter_or_in_todays_co
 
 def test_a_split_before_a_period_does_not_touch_it() -> None:
     assert row(counts(100, 400, splits=SPLIT)).values["market_cap"] == 25 * 400
+
+
+def test_a_count_of_the_splits_own_day_is_after_it() -> None:
+    assert row(counts(408, 400, splits={BEFORE: 4.0}), BEFORE).values["market_cap"] == 20 * 408
+    # A jump after that day is none of the split's.
+    assert row(counts(102, 408, splits={BEFORE: 4.0}), BEFORE).inputs["market"]["split_factor"] == 1.0
+
+
+def test_quarterly_counts_between_two_years_do_not_hide_what_the_annual_ones_show() -> None:
+    company = counts(102, 400, splits=SPLIT)
+    restated = points({date(2023, 3, 31): {"OrdinarySharesNumber": 404}, QUARTER: {"OrdinarySharesNumber": 400}})
+    statements = Statements(annual=company.statements.annual, quarterly=restated)
+    mixed = plain(statements=statements, splits=SPLIT, market_cap=12_000.0, shares_outstanding=400.0)
+    assert row(mixed, BEFORE).values["market_cap"] == 20 * 408
 
 
 # Shares of another kind

@@ -91,9 +91,10 @@ def test_one_year_earlier_is_350_to_380_days_before(days: int, found: bool) -> N
 
 
 def test_of_two_earlier_periods_the_one_nearest_to_365_days_counts() -> None:
-    near, far = NOW - timedelta(days=364), NOW - timedelta(days=378)
-    company = plain(statements=Statements(annual=points({far: changed(EARLIER, TotalRevenue=1), near: EARLIER, NOW: LINES})))
-    assert row(company).values["revenue_growth"] == pytest.approx(0.25)
+    near = NOW - timedelta(days=366)
+    for far in (NOW - timedelta(days=352), NOW - timedelta(days=380)):
+        company = plain(statements=Statements(annual=points({far: changed(EARLIER, TotalRevenue=1), near: EARLIER, NOW: LINES})))
+        assert row(company).values["revenue_growth"] == pytest.approx(0.25)
 
 
 def test_a_currency_that_changed_blocks_what_needs_both_years_and_nothing_else() -> None:
@@ -104,6 +105,11 @@ def test_a_currency_that_changed_blocks_what_needs_both_years_and_nothing_else()
     assert found.values["net_margin"] == 0.12
     # Two of the nine tests need one year only, and cash flow above income is one of three.
     assert found.values["piotroski_tested"] == 3
+
+
+def test_a_missing_line_comes_before_a_currency_that_changed() -> None:
+    found = row(plain(statements=annual(changed(LINES, Inventory=None), EARLIER, {BEFORE: "EUR", NOW: "USD"})))
+    assert found.null_reasons["days_inventory"] == "missing:Inventory"
 
 
 def test_a_line_in_another_currency_than_the_statement_is_missing() -> None:
@@ -213,6 +219,8 @@ def test_the_trailing_balance_is_never_an_annual_one() -> None:
 def test_a_trailing_year_in_a_new_currency_does_not_take_a_balance_in_the_old() -> None:
     company = plain(statements=trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}, "EUR")))
     assert ttm(company).null_reasons["price_to_book"] == "missing:CommonStockEquity"
+    # The share count, in no currency, is left: that makes no balance sheet without current items.
+    assert ttm(company).null_reasons["current_ratio"] == "missing:CurrentAssets"
 
 
 def test_periods_of_a_company_without_points_are_none() -> None:

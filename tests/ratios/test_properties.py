@@ -219,7 +219,9 @@ def test_any_answer_is_read_without_an_error_and_without_a_number_that_is_none(p
                                             },
                                         ),
                                     ),
-                                    "timestamp": st.one_of(JUNK, st.lists(st.one_of(st.integers(), JUNK), max_size=6)),
+                                    "timestamp": st.one_of(
+                                        JUNK, st.lists(st.one_of(st.integers(), st.integers(0, 2 * 10**9), JUNK), max_size=6)
+                                    ),
                                     "indicators": st.one_of(
                                         JUNK,
                                         st.fixed_dictionaries(

@@ -57,6 +57,20 @@ def test_a_broken_point_is_skipped_and_the_others_stay(broken: Any) -> None:
     assert len(parse_timeseries(series("annualEBIT", broken, point("2023-09-30", 1.0))).annual["EBIT"]) == 1
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-31", "2200-01-01", "9999-12-31"])
+def test_a_day_that_no_statement_can_have_is_no_day(day: str) -> None:
+    assert parse_timeseries(series("annualEBIT", point(day, 1.0))).annual == {}
+
+
+@pytest.mark.parametrize("stamp", [-(10**11) + 1, -(10**12), 10**11 - 1, 10**18, 10**30])
+def test_a_second_that_no_price_can_have_is_no_second(stamp: int) -> None:
+    splits = {"1": {"date": stamp, "numerator": 3, "denominator": 2}}
+    payload = chart([stamp], [5.0], events={"splits": splits})
+    payload["chart"]["result"][0]["meta"]["regularMarketTime"] = stamp
+    found = parse_chart(payload)
+    assert (found.closes(), found.splits, found.quoted_on) == ({}, {}, None)
+
+
 def test_unknown_keys_and_keys_without_data_are_left_out() -> None:
     payload = {"timeseries": {"result": [{"meta": {"type": ["annualEBIT"]}}, series("annualGoodwill", point("2023-09-30", 1.0))]}}
     assert parse_timeseries(payload).annual == {}

@@ -1,0 +1,113 @@
+"""Writes stocks and their ratios as CSV or JSON lines, for scripts and spreadsheets.
+
+    python export_ratios.py --format csv --region fr --output france.csv
+    python export_ratios.py --format jsonl --where "price_to_earnings < 15 and return_on_equity > 15%"
+    python export_ratios.py --format csv --where "sector = 'Energy' and dividend_yield is not null" --sort dividend_yield --descending
+    python export_ratios.py --format csv --period annual --demo
+
+A row is a stock with its trailing twelve months or, where it has none, its newest fiscal year; `--period ttm` gives the
+trailing rows alone, `--period annual` every fiscal year. Fractions (0.15), not percentages; amounts in the row's currency.
+A value that can't be computed is empty; JSON lines have the reason in null_reasons.
+
+Exit codes: 0 done; 2 bad arguments or a bad condition; 3 the database can't be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+import psycopg2
+import psycopg2.errors
+
+import config
+from config import Settings, SettingsError
+from pipeline import database, services
+from pipeline.errors import ServiceError
+from pipeline.process import run_script
+from ui import conditions, export, query
+from ui.query import Screen
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    screen = Screen(
+        regions=tuple(filter(None, (code.strip().lower() for code in ",".join(arguments.region).split(",")))),
+        where=arguments.where,
+        period=arguments.period,
+        sort=arguments.sort,
+        descending=arguments.descending,
+    )
+    if screen.sort not in query.FIELDS:
+        raise SettingsError(f"--sort {arguments.sort!r}: expected a column, such as price_to_earnings")
+    try:
+        screen.condition()
+    except conditions.ConditionError as error:
+        raise SettingsError(f"--where can't be read\n{error.shown(screen.where)}") from None
+    connection = database.connect(_database(config.load(demo=arguments.demo)))
+    connection.set_session(readonly=True)
+    try:
+        found = export.rows(connection, screen, more="r.null_reasons" if arguments.format == "jsonl" else "")
+        texts = (export.csv_texts if arguments.format == "csv" else export.json_texts)(found)
+        # The first piece is asked for before the file is touched: what can't be read leaves an older file as it is.
+        first = next(texts, "")
+        with _output(arguments.output) as output:
+            output.write(first)
+            for text in texts:
+                output.write(text)
+    except psycopg2.errors.UndefinedTable:
+        raise ServiceError("the database has no tables yet: run the pipeline first (python run_pipeline.py --demo)") from None
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise ServiceError(f"the database went away: {' '.join(str(error).split())}") from error
+    except BrokenPipeError:
+        # `… | head` has seen enough. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        connection.close()
+    return config.EXIT_DONE
+
+
+def _database(settings: Settings) -> config.Database:
+    """The database's settings. Raises ServiceError with how to start it where it is embedded and not up."""
+    if settings.database.name:
+        return settings.database
+    flag = " --demo" if settings.demo else ""
+    if settings.demo or settings.state_dir.exists():
+        raise ServiceError(f"the database is not up. Start it in another terminal: python run_pipeline.py{flag} --services")
+    return services.found(settings).database
+
+
+@contextlib.contextmanager
+def _output(path: str) -> Iterator[IO[str]]:
+    if path == "-":
+        # CSV brings its own line ends, and names of companies are in every script of the world.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise SettingsError(f"--output {path!r} can't be written: {error.strerror}") from None
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default csv")
+    parser.add_argument("--region", action="append", default=[], metavar="CODE", help="such as fr, or fr,de; may be given again")
+    parser.add_argument("--period", choices=query.PERIODS, default="latest", help="what a row is (default latest)")
+    parser.add_argument("--where", default="", metavar="CONDITION", help="columns with < <= > >= = != `is null`; and, or, not, parentheses")
+    parser.add_argument("--sort", default="symbol", metavar="COLUMN", help="default symbol; rows without a value come last")
+    parser.add_argument("--descending", action="store_true", help="the greatest first")
+    parser.add_argument("--output", default="-", metavar="FILE", help="default: standard output")
+    parser.add_argument("--demo", action="store_true", help="the database of the demo that is up")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,114 @@
+"""A live pipeline on a real Apache Kafka: its broker, PostgreSQL, and a local market in the place of the site.
+
+These tests run by `make test-kafka` alone: everywhere else they are not even collected.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from config import Database, Kafka
+from local.apache_kafka import ApacheKafka
+from local.services import Market
+from pipeline import kafka_clients, topics
+from tests.conftest import ON_APACHE_KAFKA, emptied
+from tests.e2e.conftest import SEED, STOCKS, Terminal, market, terminal
+
+if not ON_APACHE_KAFKA:
+    collect_ignore_glob = ["test_*.py"]
+
+#: What was done to the broker and how long it took until all was well again: printed at the end.
+REPORT: list[str] = []
+
+__all__ = ["market", "terminal"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REPORT:
+        terminalreporter.section("recovery times on Apache Kafka")
+        for line in REPORT:
+            terminalreporter.write_line(line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The client leaves the socket of each refused connection to the garbage collector."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
+
+
+@pytest.fixture(autouse=True)
+def _collect_what_the_client_leaves() -> Iterator[None]:
+    """In this test, not in one where a warning is an error."""
+    yield
+    gc.collect()
+
+
+def away(seconds: float) -> None:
+    """Let time pass: the length of an outage, never a way to wait for something."""
+    threading.Event().wait(seconds)
+
+
+def servers_of(running: ApacheKafka, **security: str) -> dict[str, str]:
+    return {"KAFKA_BOOTSTRAP_SERVERS": running.bootstrap_servers, **security}
+
+
+@pytest.fixture
+def kafka(apache_kafka: ApacheKafka) -> Kafka:
+    """Settings of the broker with new, empty topics."""
+    settings = emptied(apache_kafka)
+    admin = kafka_clients.admin(settings)
+    topics.ensure(admin, settings)
+    admin.close()
+    return settings
+
+
+@pytest.fixture
+def start_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Market]]:
+    """Starts local markets with the companies of these tests; more options as given."""
+    started: list[Market] = []
+
+    def start(*options: str) -> Market:
+        log = tmp_path_factory.mktemp("market") / "market.log"
+        started.append(Market.start(log, ["--stocks", str(STOCKS), "--seed", str(SEED), *options]))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def database_environment(database: Database) -> dict[str, str]:
+    return {
+        "DB_DEV_NAME": database.name,
+        "DB_USER": database.user,
+        "DB_PASSWORD": database.password,
+        "DB_HOST": database.host,
+        "DB_PORT": str(database.port),
+    }
+
+
+class Live:
+    """Terminals whose scripts run live: on this Kafka and database, with a local market as the site."""
+
+    def __init__(self, terminal: Terminal, environment: dict[str, str]) -> None:
+        self.terminal = terminal
+        self.settings = environment
+
+    def start(self, *command: str, **more: str):  # type: ignore[no-untyped-def]
+        return self.terminal.start(*command, **{**self.settings, **more})
+
+    def run(self, *command: str, **more: str):  # type: ignore[no-untyped-def]
+        return self.terminal.run(*command, **{**self.settings, **more})
+
+
+@pytest.fixture
+def live(apache_kafka: ApacheKafka, kafka: Kafka, terminal: Terminal, tables: Database) -> Live:
+    """Without a site yet: give YAHOO_BASE_URL to what needs one."""
+    return Live(terminal, {**servers_of(apache_kafka), **database_environment(tables), "REQUESTS_PER_SECOND": "0"})

@@ -1,0 +1,113 @@
+"""A whole live run on a cluster, and on the Apache Kafka that KAFKA_HOME names."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import config
+from pipeline import database, kafka_clients, topics
+from tests.apache_kafka.conftest import Live, database_environment
+from tests.conftest import until
+from tests.e2e.conftest import HIGH, LOW, last_json, rows
+
+HOME = str(Path(os.environ["TEST_KAFKA_HOME"]).resolve())
+#: run_pipeline.py where nothing answers at localhost:9092, whatever else this machine has up.
+ALONE = """
+import local.services, run_pipeline
+local.services.DEFAULT_SERVERS = "127.0.0.1:1"
+run_pipeline.run_script(run_pipeline.main)
+"""
+
+
+def test_a_run_on_a_cluster_adds_up(live, start_market, market, tables):
+    site = start_market()
+    done = live.run("run_pipeline.py", "--exit-when-done", "--json", YAHOO_BASE_URL=site.base_url)
+    assert done.returncode == 0, done.stderr
+    summary = last_json(done.stdout)
+    listed = [company for code in summary["regions"] for company in market.in_band(code, LOW, HIGH)]
+    without = [company for company in listed if company.traits & {"gone", "no_statements"}]
+    assert summary["scraping"] == {"sent": 5, "completed": 5, "split": 0, "failed": 0, "pending": 0}
+    assert summary["processing"] == {
+        "sent": len(listed),
+        "completed": len(listed) - len(without),
+        "no_data": len(without),
+        "failed": 0,
+        "pending": 0,
+    }
+    connection = database.connect(tables)
+    assert rows(connection, "SELECT count(*) FROM stock")[0][0] == len(listed)
+    assert rows(connection, "SELECT count(*) FROM financial_ratios")[0][0] == summary["ratio_rows"]
+    connection.close()
+
+    # A second run on the same topics is an account of its own.
+    again = live.run("run_pipeline.py", "--exit-when-done", "--json", "--regions", "fr", YAHOO_BASE_URL=site.base_url)
+    assert again.returncode == 0, again.stderr
+    second = last_json(again.stdout)
+    assert second["run_id"] != summary["run_id"]
+    assert second["processing"]["sent"] == len(market.in_band("fr", LOW, HIGH))
+
+
+@pytest.fixture
+def at_home(terminal, tables):
+    """No broker is set, but KAFKA_HOME."""
+    return Live(terminal, {**database_environment(tables), "KAFKA_HOME": HOME, "REQUESTS_PER_SECOND": "0"})
+
+
+def published(terminal):
+    return config.embedded_services(config.state_dir(False, terminal.environment()))
+
+
+def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_messages(at_home, start_market):
+    terminal, site = at_home.terminal, start_market()
+    at_home.settings["YAHOO_BASE_URL"] = site.base_url
+
+    def started():
+        holder = at_home.start("-c", ALONE, "--services")
+        until(lambda: published(terminal) or holder.poll() is not None, 120, "the services")
+        assert holder.poll() is None, terminal.errors(holder)
+        return holder
+
+    holder = started()
+    assert f"Apache Kafka {kafka_version()} at 127.0.0.1:" in terminal.output(holder)
+    found = config.load(environ=terminal.environment(**at_home.settings), env_file=Path("/nowhere")).kafka
+    assert (found.source, found.bootstrap_servers) == ("apache", published(terminal)["KAFKA_BOOTSTRAP_SERVERS"])
+    sent = at_home.run("kafka_scraper_producer.py", "--regions", "us,fr,de")
+    assert sent.returncode == 0, sent.stderr
+    assert sum(kafka_clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
+
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    until(lambda: not terminal.processes(), 40, f"the end of all processes ({terminal.processes()})")
+
+    holder = started()
+    found = config.load(environ=terminal.environment(**at_home.settings), env_file=Path("/nowhere")).kafka
+    assert sum(kafka_clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
+    holder.send_signal(signal.SIGINT)
+    assert holder.wait(60) == 0, terminal.errors(holder)
+    until(lambda: not terminal.processes(), 5, "the end of all processes")
+
+
+def kafka_version() -> str:
+    return HOME.rpartition("-")[2]
+
+
+def test_a_run_on_kafka_home(at_home, start_market):
+    done = at_home.run("-c", ALONE, "--exit-when-done", "--json", "--regions", "fr", YAHOO_BASE_URL=start_market().base_url)
+    assert done.returncode == 0, done.stderr
+    assert last_json(done.stdout)["scraping"]["completed"] == 1
+
+
+def test_a_wrong_kafka_home_is_exit_code_3_and_one_line(at_home, start_market):
+    done = at_home.run("-c", ALONE, KAFKA_HOME="/nowhere", YAHOO_BASE_URL=start_market().base_url)
+    assert done.returncode == config.EXIT_SERVICE, done.stderr
+    assert "KAFKA_HOME is '/nowhere': expected" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_demo_leaves_kafka_home_alone():
+    assert config.load(demo=True, environ={"KAFKA_HOME": HOME}).kafka_home is None
+    assert config.load(environ={"KAFKA_HOME": HOME}).kafka_home == Path(HOME)

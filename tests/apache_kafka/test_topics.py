@@ -1,0 +1,61 @@
+"""Topics on a real cluster: replication, in-sync replicas, limits, retention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline import kafka_clients, messages, topics
+from pipeline.errors import ServiceError
+from pipeline.groups import group_state
+from pipeline.tally import Tally
+from tests.conftest import emptied, until
+from tests.kafka_worker.test_worker import Running, follow, send_tasks
+
+
+@pytest.fixture
+def admin(kafka):
+    admin = kafka_clients.admin(kafka)
+    yield admin
+    admin.close()
+
+
+def configs(admin, topic):
+    (found,) = admin.describe_configs({"topic": [topic]})["topic"].values()
+    return found
+
+
+def test_more_replicas_than_brokers_is_one_line_that_names_the_setting(apache_kafka):
+    settings = replace(emptied(apache_kafka), replication_factor=3)
+    admin = kafka_clients.admin(settings)
+    with pytest.raises(ServiceError, match="KAFKA_REPLICATION_FACTOR is 3, more than there are brokers") as caught:
+        topics.ensure(admin, settings)
+    admin.close()
+    assert "\n" not in str(caught.value)
+
+
+def test_topics_take_large_messages_and_leave_the_rest_to_the_cluster(admin):
+    for topic in topics.ALL:
+        found = configs(admin, topic)
+        assert found["max.message.bytes"]["value"] == str(topics.LARGEST_MESSAGE_BYTES)
+        for left_alone in ("min.insync.replicas", "retention.ms", "cleanup.policy"):
+            assert found[left_alone]["config_source"] != "DYNAMIC_TOPIC_CONFIG", left_alone
+
+
+def test_what_retention_has_removed_is_neither_read_nor_waited_for(kafka, admin):
+    old, new = messages.new_run_id(), messages.new_run_id()
+    send_tasks(kafka, old, [f"S{number}" for number in range(60)])
+    marks = kafka_clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+    admin.delete_records(marks)  # as retention does: the log begins later
+    assert group_state(kafka, topics.PROCESSING).lag == 0
+    tasks = send_tasks(kafka, new, [f"S{number}" for number in range(30)])
+    assert group_state(kafka, topics.PROCESSING).lag == 30
+    with Running(kafka):
+        account = follow(kafka, new, lambda account: account.processing["completed"] == len(tasks))
+    assert account.pending == 0
+    until(lambda: group_state(kafka, topics.PROCESSING).lag == 0, 30, "the last commit")
+    tally = Tally(kafka)
+    assert tally.read_to_now()
+    assert set(tally.accounts) == {new}
+    tally.close()

@@ -1,0 +1,199 @@
+"""The services of a run: the database away, everything delivered again, a child that can't live."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import config
+from local.broker import Broker
+from local.postgres import Postgres, remove_data
+from local.services import Market
+from pipeline import database, kafka_clients, topics
+from tests.conftest import reset_group, until
+from tests.e2e.conftest import Terminal, last_json, shows_work
+from tests.faults.conftest import REPORT, STOCKS, Rows, all_rows, assert_same_rows, check_account
+
+
+class Own:
+    """Services of a user's own: the orchestrator finds them by its settings and starts none."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.home = terminal.home
+        self.broker = Broker.start(self.home / "broker.log")
+        self.data = self.home / "data"
+        self.postgres = Postgres.start(self.data, self.home / "postgres.log")
+        self.port = int(self.postgres.settings["DB_PORT"])
+        self.market = Market.start(self.home / "market.log", ["--stocks", str(STOCKS), "--seed", "1", "--latency-ms", "150"])
+        self.environ = {
+            **self.postgres.settings,
+            "KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "YAHOO_BASE_URL": self.market.base_url,
+            "REQUESTS_PER_SECOND": "0",
+        }
+
+    def restart_postgres(self, away_seconds: float) -> None:
+        self.postgres.stop()
+        time.sleep(away_seconds)
+        self.postgres = Postgres.start(self.data, self.home / "postgres.log", self.port)
+        assert self.postgres.settings["DB_PORT"] == str(self.port)
+
+    def rows(self) -> Rows:
+        found = self.postgres.settings
+        connection = database.connect(
+            config.Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]))
+        )
+        try:
+            return all_rows(connection)
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        for service in (self.market, self.broker, self.postgres):
+            service.stop()
+        remove_data(self.data)
+
+
+@pytest.fixture
+def own(terminal: Terminal) -> Iterator[Own]:
+    found = Own(terminal)
+    yield found
+    terminal.end_processes()
+    found.stop()
+
+
+@pytest.mark.parametrize("away_seconds", [0, 20])
+def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, away_seconds):
+    process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", **own.environ)
+    until(lambda: shows_work(terminal.errors(process)), 90, "some work")
+    own.restart_postgres(away_seconds)
+    assert process.wait(200) == 0, terminal.errors(process)
+    summary = last_json(terminal.output(process))
+    check_account(summary)
+    wanted, expected = undisturbed
+    assert summary["ratio_rows"] == wanted["ratio_rows"]
+    assert_same_rows(own.rows(), expected)
+    REPORT.append(f"{f'PostgreSQL away for {away_seconds} s':<70} hits    1   {summary['elapsed_seconds']:6.1f} s")
+
+
+def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):
+    holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS))
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    scripts = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py")
+    settings = config.load(True, terminal.environment())
+
+    def tallies() -> dict:
+        return json.loads(terminal.run("kafka_monitor.py", "--demo", "--once", "--json").stdout)
+
+    def done() -> dict | None:
+        found = tallies()
+        return (
+            found if found["processing"]["sent"] == STOCKS and not found["processing"]["pending"] + found["scraping"]["pending"] else None
+        )
+
+    first = [terminal.start(script, "--demo") for script in scripts]
+    assert terminal.run("kafka_scraper_producer.py", "--demo").returncode == 0
+    before = until(done, 120, "the end of the run")
+    connection = terminal.database()
+    rows_before = all_rows(connection)
+    for process in first:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    for stage in topics.STAGES:
+        reset_group(settings.kafka, stage.group, [stage.tasks, stage.retries])
+    again = [terminal.start(script, "--demo") for script in scripts]
+    until(lambda: all(_all_committed(settings.kafka, stage) for stage in topics.STAGES), 120, "everything again")
+    after = tallies()
+    for name in ("scraping", "processing", "stocks", "ratio_rows", "dead_letters"):
+        assert after[name] == before[name]
+    assert_same_rows(all_rows(connection), rows_before)
+    assert_same_rows(rows_before, undisturbed[1])
+    connection.close()
+    assert all(process.poll() is None for process in again)
+
+
+def _all_committed(kafka: config.Kafka, stage: topics.StageTopics) -> bool:
+    """Whether the group has committed everything that stands in its topics, counted from the beginning again."""
+    marks = kafka_clients.high_watermarks(kafka, [stage.tasks, stage.retries])
+    admin = kafka_clients.admin(kafka)
+    try:
+        committed = admin.list_group_offsets({stage.group: None})[stage.group]
+    finally:
+        admin.close()
+    return all(partition in committed and committed[partition].offset >= mark for partition, mark in marks.items() if mark)
+
+
+def test_a_child_that_dies_at_each_start_stops_the_run_with_the_end_of_its_log(terminal):
+    process = terminal.start("run_pipeline.py", "--demo", "--exit-when-done", "--page-latency-ms", "20000", "--scrapers", "1")
+    killed: set[int] = set()
+
+    def kill_each() -> bool:
+        for number, command in terminal.processes().items():
+            if "kafka_scraper_consumer.py" in command and number not in killed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+                killed.add(number)
+        return process.poll() is not None
+
+    until(kill_each, 120, "the end of the run")
+    assert process.returncode == config.EXIT_SERVICE
+    assert "scraper-1 died 5 times right after its start" in terminal.errors(process)
+    assert len(killed) == 5
+
+
+def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(terminal):
+    holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    settings = config.load(True, terminal.environment())
+    run_id = "20261124T071326Z-1f3a"
+    task = {
+        "task_id": f"scrape:{run_id}:zz:1-2",
+        "run_id": run_id,
+        "region_code": "zz",
+        "region_name": "\x1b[31mred\x07 <b>",
+        "market_cap_min": 1,
+        "market_cap_max": 2,
+        "status": "pending",
+        "timestamp": "2026-11-24T07:13:26Z",
+        "unknown": "travels along",
+    }
+    producer = kafka_clients.producer(settings.kafka)
+    producer.send(topics.SCRAPING_TASKS, key=task["task_id"].encode(), value=json.dumps(task).encode())
+    producer.send(topics.SCRAPING_TASKS, key=b"poison", value=b"\x1b[2Jnot json")
+    producer.flush()
+    producer.close()
+    terminal.start("kafka_scraper_consumer.py", "--demo")
+
+    def letters(*filters: str) -> list[dict]:
+        done = terminal.run("kafka_dead_letters.py", "list", "--demo", "--json", *filters)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    until(lambda: len(letters()) == 2, 60, "two dead letters")
+    (letter,) = letters("--region", "zz", "--stage", "scraping", "--run", run_id, "--error-type", "PermanentError", "--newer-than", "1h")
+    assert letter["task_id"] == task["task_id"]
+    assert json.loads(letter["value"]) == task, "the original bytes"
+    assert letters("--region", "fr") == []
+    assert letters("--older-than", "1h") == []
+    for command in (["list"], ["show"], ["show", letter["id"]]):
+        shown = terminal.run("kafka_dead_letters.py", *command, "--demo")
+        assert shown.returncode == 0
+        assert "\x1b" not in shown.stdout
+        assert "\x07" not in shown.stdout
+
+    dry = terminal.run("kafka_dead_letters.py", "replay", "--demo", "--dry-run")
+    assert "would replay 1 tasks" in dry.stdout
+    assert "1 letters are no task and stay" in dry.stdout
+    assert "replayed 1 tasks" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
+    until(lambda: len(letters("--run", run_id)) == 1, 60, "the new dead letter of the replayed task")
+    assert len(letters("--run", run_id, "--all")) == 2
+    summary = json.loads(terminal.run("kafka_monitor.py", "--demo", "--once", "--json", "--run", run_id).stdout)
+    assert summary["scraping"] == {"sent": 1, "completed": 0, "split": 0, "failed": 1, "pending": 0}
+    assert terminal.run("kafka_dead_letters.py", "list", "--demo", "--older-than", "soon").returncode == config.EXIT_SETTINGS

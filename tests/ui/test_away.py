@@ -1,0 +1,146 @@
+"""The page while broker or database is away, at the start or later, and after they are back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import Database, Kafka
+from local.broker import Broker
+from local.ports import free_port
+from local.postgres import Postgres, remove_data
+from pipeline import kafka_clients, messages
+from tests.conftest import until
+from tests.ui.conftest import Producer, environment, fill, make_topics, page_process
+
+
+class Away:
+    """A broker and a database that this test starts and stops, always on the same ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._broker: Broker | None = None
+        self._postgres: Postgres | None = None
+        # The first start only makes the data and finds the port; then it is away.
+        started = Postgres.start(folder / "postgres", folder / "postgres.log", free_port(25_000))
+        found = started.settings
+        self.database = Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]))
+        started.stop()
+        self.kafka = Kafka(bootstrap_servers=f"127.0.0.1:{free_port(26_000)}", source="embedded")
+
+    def start_broker(self) -> None:
+        self._broker = Broker.start(self._folder / "broker.log", int(self.kafka.bootstrap_servers.rpartition(":")[2]))
+        assert self._broker.bootstrap_servers == self.kafka.bootstrap_servers
+        make_topics(self.kafka)
+
+    def stop_broker(self) -> None:
+        if self._broker is not None:
+            self._broker.stop()
+            self._broker = None
+
+    def start_database(self) -> None:
+        self._postgres = Postgres.start(self._folder / "postgres", self._folder / "postgres.log", self.database.port)
+        assert self._postgres.settings["DB_PORT"] == str(self.database.port)
+
+    def stop_database(self) -> None:
+        if self._postgres is not None:
+            self._postgres.stop()
+            self._postgres = None
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[Away]:
+    kafka_clients.quiet()
+    found = Away(tmp_path)
+    yield found
+    with contextlib.suppress(Exception):
+        found.stop_broker()
+    found.stop_database()
+    remove_data(tmp_path / "postgres")
+
+
+def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_path):
+    with page_process(tmp_path, environment(away.kafka, away.database)) as page:
+        # Neither is there: every view answers, and says so.
+        window.open(page.url + "/")
+        until(lambda: "can’t be read just now" in window.text("#live-state"), 20, "the notice")
+        for view in (
+            "/kafka",
+            "/kafka/topics/stock-processing-tasks",
+            "/dead-letters",
+            "/stocks",
+            "/stocks/M001",
+            "/scatter",
+            "/distribution",
+        ):
+            answer = page.ask(view)
+            assert answer.status == 503, view
+            assert 'role="alert"' in answer.text, view
+        assert page.ask("/stocks.csv").status == 503
+
+        # The broker comes, and the pipeline's view fills without a reload.
+        away.start_broker()
+        window.run("window.same = true")
+        run_id = messages.new_run_id()
+        with Producer(away.kafka, run_id) as producer:
+            tasks = producer.processing(["ONE", "TWO"], "fr")
+            producer.processed(tasks[:1])
+            producer.failed(tasks[1], "lost with the broker")
+        until(lambda: window.percent("processing") == 100, 30, "the run")
+        assert window.run("return window.same") is True
+        until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters")
+        assert page.ask("/stocks").status == 503
+
+        # The database comes, and a view that was open with its error shows the stocks.
+        window.open(page.url + "/stocks")
+        assert "can’t be shown just now" in window.text("#stocks")
+        away.start_database()
+        until(lambda: "no tables yet" in window.text("#stocks"), 20, "the notice that there are no tables")
+        fill(away.database)
+        until(lambda: "Aubergine SA" in window.text('[data-testid="stocks-table"]'), 20, "the stocks")
+
+        # Both go, and what was there does not stand as if it were now.
+        window.open(page.url + "/kafka")
+        assert "processing-errors" in window.text('[data-testid="topics-table"]')
+        away.stop_broker()
+        away.stop_database()
+        until(lambda: "can't be reached" in window.text("#topics"), 30, "the notice")
+        assert page.ask("/stocks").status == 503
+        until(lambda: "can’t be read just now" in page.ask("/").text, 30, "the pipeline's notice")
+
+        # A broker that starts anew has forgotten everything: so has the page, and follows what comes.
+        away.start_broker()
+        away.start_database()
+        until(lambda: "No run yet" in page.ask("/").text, 40, "the empty pipeline")
+        with Producer(away.kafka, messages.new_run_id()) as producer:
+            producer.processing(["ANEW"], "us")
+            until(lambda: producer.run_id in page.ask("/").text, 30, "the new run")
+        assert page.ask("/dead-letters").status == 200
+        assert "lost with the broker" not in page.ask("/dead-letters").text
+        assert page.ask("/stocks").status == 200
+
+
+def test_a_demo_that_starts_later_is_found(away, tmp_path):
+    """The embedded services' settings are read when they are there, not once at the start."""
+    with page_process(tmp_path, {}, "--demo", "--port", "0") as page:
+        assert "no demo is up" in page.ask("/stocks").text
+        away.start_database()
+        fill(away.database)
+        folder = tmp_path / ".pipeline" / "demo"
+        folder.mkdir(parents=True)
+        settings = environment(away.kafka, away.database)
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            (folder / "services.env").write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in settings.items()))
+            answer = page.ask("/stocks?region=fr")
+            assert answer.status == 200
+            assert "Aubergine SA" in answer.text
+        assert page.ask("/stocks").status == 503

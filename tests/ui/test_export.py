@@ -1,0 +1,169 @@
+"""export_ratios.py and the page's CSV, against SQL."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import Kafka
+from pipeline import database
+from pipeline.ratios import RATIOS
+from tests.conftest import PROJECT
+from tests.ui.conftest import FORMULA, STOCKS, environment
+from ui import export
+
+WHERE = "price_to_earnings < 25 and (return_on_equity > 5% or net_margin is null)"
+SQL = (
+    "SELECT s.symbol FROM stock s JOIN financial_ratios r USING (symbol) WHERE r.period_type = 'ttm' "
+    "AND price_to_earnings < 25 AND (return_on_equity > 0.05 OR net_margin IS NULL)"
+)
+#: The export needs no broker.
+NOBODY = Kafka(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture(scope="module")
+def run(stocks, tmp_path_factory):
+    home = tmp_path_factory.mktemp("export")
+
+    def start(*arguments, **environ):
+        found = {**os.environ, "PIPELINE_HOME": str(home), **environment(NOBODY, stocks), **environ}
+        return subprocess.run(
+            [sys.executable, "export_ratios.py", *arguments], cwd=PROJECT, env=found, capture_output=True, timeout=60, check=False
+        )
+
+    return start
+
+
+@pytest.fixture
+def query(stocks):
+    connection = database.connect(stocks)
+
+    def rows(sql, *values):
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+
+    yield rows
+    connection.close()
+
+
+def table(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_csv_has_the_rows_that_sql_finds_with_every_digit(run, query):
+    done = run("--format", "csv", "--where", WHERE, "--period", "ttm", "--sort", "price_to_earnings", "--descending")
+    assert done.returncode == 0, done.stderr
+    found = table(done.stdout.decode())
+    assert [row["symbol"] for row in found] == [symbol for (symbol,) in query(SQL + " ORDER BY price_to_earnings DESC, s.symbol")]
+    assert found
+    for row in found:
+        ((*values,),) = query(f"SELECT {', '.join(RATIOS)} FROM financial_ratios WHERE symbol = %s AND period_type = 'ttm'", row["symbol"])
+        assert [float(row[name]) if row[name] else None for name in RATIOS] == values
+
+
+def test_json_lines_say_why_a_value_is_null(run):
+    done = run("--format", "jsonl", "--region", "fr")
+    rows = {row["symbol"]: row for row in map(json.loads, done.stdout.decode().splitlines())}
+    assert set(rows) == {"AAA.PA", "BBB.PA", "CCC.PA", "DDD.PA"}
+    assert (rows["AAA.PA"]["period_type"], rows["AAA.PA"]["period_end"]) == ("annual", "2025-12-31")
+    assert (rows["BBB.PA"]["period_type"], rows["BBB.PA"]["period_end"]) == ("ttm", "2026-03-31")
+    assert rows["DDD.PA"]["period_type"] is None
+    assert rows["AAA.PA"]["null_reasons"] == dict.fromkeys(
+        (name for name, value in rows["AAA.PA"].items() if value is None and name in RATIOS), "missing:TotalDebt"
+    )
+    assert rows["CCC.PA"]["name"] == FORMULA
+
+
+def test_a_year_a_row_where_fiscal_years_are_asked_for(run, query):
+    found = table(run("--period", "annual").stdout.decode())
+    assert len(found) == query("SELECT count(*) FROM financial_ratios WHERE period_type = 'annual'")[0][0]
+
+
+def test_names_that_a_spreadsheet_would_run_are_only_text(run):
+    found = {row["symbol"]: row for row in table(run("--region", "fr").stdout.decode())}
+    assert found["CCC.PA"]["name"] == f"'{FORMULA}"
+    # Negative numbers stay numbers.
+    assert float(found["BBB.PA"]["net_margin"]) < 0
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_no_text_cell_starts_as_a_formula_does(text):
+    cell = export.cell(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell in (text, f"'{text}")
+
+
+def test_a_bad_condition_is_refused_with_its_place(run):
+    done = run("--where", "price_to_earnings < 15 and retrun_on_equity > 1")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().splitlines()[2] == " " * 27 + "^ 'retrun_on_equity' is no column; did you mean return_on_equity?"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--sort", "nonsense"), ("--output", "/no/such/folder/file.csv"), ("--format", "xml"), ("--period", "daily")]
+)
+def test_bad_arguments_end_with_2(run, arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_without_a_database_it_ends_with_3_and_says_how_to_start_one(run, tmp_path):
+    away = run("--format", "csv", DB_PORT="1")
+    assert (away.returncode, away.stdout) == (3, b"")
+    demo = run("--demo", PIPELINE_HOME=str(tmp_path))
+    assert demo.returncode == 3
+    assert b"python run_pipeline.py --demo --services" in demo.stderr
+
+
+def test_a_file_is_written_and_left_alone_where_nothing_can_be_read(run, tmp_path):
+    file = tmp_path / "out.csv"
+    assert run("--output", str(file)).returncode == 0
+    assert len(table(file.read_text())) == len(STOCKS)
+    before = file.read_bytes()
+    assert run("--output", str(file), DB_PORT="1").returncode == 3
+    assert file.read_bytes() == before
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(run, stocks, tmp_path):
+    script = f"{sys.executable} export_ratios.py --period annual | head -1; exit ${{PIPESTATUS[0]}}"
+    environ = {**os.environ, "PIPELINE_HOME": str(tmp_path), **environment(NOBODY, stocks)}
+    done = subprocess.run(["bash", "-c", script], cwd=PROJECT, env=environ, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"symbol,name,")
+
+
+def test_the_pages_csv_is_exactly_what_is_filtered(page, query):
+    view = "region=us&range=price_to_earnings:5:25&where=return_on_equity+%3E+5%25&sort=-net_margin"
+    answer = page.ask(f"/stocks.csv?{view}")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="stocks-')
+    expected = query(
+        "SELECT s.symbol FROM stock s JOIN financial_ratios r USING (symbol) WHERE r.period_type = 'ttm' AND country_code = 'us' "
+        "AND price_to_earnings BETWEEN 5 AND 25 AND return_on_equity > 0.05 ORDER BY net_margin DESC NULLS LAST, s.symbol"
+    )
+    assert expected
+    assert [row["symbol"] for row in table(answer.text)] == [symbol for (symbol,) in expected]
+    assert page.ask("/stocks.csv?where=nonsense").status == 400
+
+
+def test_the_command_that_the_page_shows_gives_the_same_rows(page, run):
+    text = page.ask("/stocks?region=us&sector=Energy&range=price_to_earnings:5:25&where=net_margin+%3C+0&sort=-net_margin").text
+    command = html.unescape(re.search(r"<pre><code>(.*?)</code>", text)[1])
+    words = shlex.split(command)
+    assert words[:2] == ["python", "export_ratios.py"]
+    shown = re.findall(r'data-symbol="([^"]*)"', text)
+    assert shown
+    assert [row["symbol"] for row in table(run(*words[2:]).stdout.decode())] == shown

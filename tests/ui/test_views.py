@@ -1,0 +1,376 @@
+"""The page without a browser: what it refuses, what it escapes, what it finds."""
+
+from __future__ import annotations
+
+import html
+import re
+import signal
+import socket
+import subprocess
+import sys
+from urllib.parse import quote
+
+import pytest
+
+from pipeline import database, kafka_clients, messages, topics
+from pipeline.ratios import _SPECIAL, FORMULAS, NAMES, RATIOS, Figure, Figures
+from pipeline.statements import KEYS
+from tests.conftest import PROJECT, until
+from tests.ui.conftest import FORMULA, LATEST, MARKUP, STOCKS, Producer, environment, page_process
+from ui import catalog, forms, show
+
+VIEWS = (
+    "/",
+    "/kafka",
+    "/kafka/topics/stock-processing-tasks",
+    "/dead-letters",
+    "/stocks",
+    "/stocks/M001",
+    "/scatter",
+    "/distribution",
+    "/stocks.csv",
+    "/nothing",
+)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_answer_has_the_headers_that_keep_others_out(page, view):
+    headers = page.ask(view).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_pages_name_no_other_host_and_hold_no_script_of_their_own(page, view):
+    text = page.ask(view).text
+    if not text.lstrip().startswith("<!doctype html>"):
+        return
+    assert not re.findall(r"""(?:src|href|action)=["'](?:https?:)?//""", text)
+    assert not re.findall(r"<script(?![^>]*(?:src=|type=\"application/json\"))", text)
+    assert not re.findall(r"<[^>]* on\w+=", text)
+    # Links are relative, so that the page also works below a path.
+    assert not re.findall(r"""(?:src|href|action)=["']/""", text)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:{port}", "localhost", "localhost:1", "localhost.evil.example:{port}", "127.0.0.1.nip.io:{port}", ""],
+)
+def test_another_host_is_refused(page, host):
+    answer = page.ask("/stocks", Host=host.format(port=page.port))
+    assert answer.status == 403
+    assert "Made-up" not in answer.text
+
+
+def test_its_own_names_are_not(page):
+    for host in ("localhost", "LOCALHOST", "127.0.0.1"):
+        assert page.ask("/", Host=f"{host}:{page.port}").status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "https://localhost:{port}"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "none"},
+        {"Origin": "http://localhost:{port}", "Sec_Fetch_Site": "cross-site"},
+        {"Origin": "http://localhost:{port}", "Host": "evil.example"},
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(page, headers):
+    sent = {name: value.format(port=page.port) for name, value in headers.items()}
+    assert page.ask("/dead-letters/replay", "POST", "stage=processing", **sent).status == 403
+
+
+def test_a_change_by_a_link_is_no_change(page):
+    assert page.ask("/dead-letters/replay").status == 405
+
+
+def test_it_listens_on_this_machine_only(page):
+    with socket.socket() as client:
+        client.settimeout(1)
+        address = next(
+            (info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET) if not info[4][0].startswith("127.")),
+            None,
+        )
+        if address is None:
+            pytest.skip("this machine has no address but loopback")
+        assert client.connect_ex((address, page.port)) != 0
+
+
+def test_names_are_text(page):
+    for view in ("/stocks?region=fr", "/stocks/BBB.PA", "/scatter?region=fr", "/stocks?q=" + quote(MARKUP)):
+        text = page.ask(view).text
+        assert "<img src=x" not in text
+        assert "<b>Söhne" not in text
+    assert html.escape(MARKUP, quote=False).split(" onerror")[0] in page.ask("/stocks?region=fr").text
+
+
+@pytest.mark.parametrize("symbol", ["../../x", "A/B?c#d%"])
+def test_odd_symbols_have_pages_of_their_own(page, symbol):
+    answer = page.ask("/stocks/" + quote(symbol, safe=""))
+    assert answer.status == 200
+    assert STOCKS[symbol][0] in answer.text
+    assert f'href="stocks/{quote(symbol, safe="")}"' in page.ask("/stocks?region=us&q=" + quote(symbol)).text
+    # From there every link still leads to the root, whatever the address looks like.
+    assert 'href="../static/page.css"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/stocks/NONE", 404),
+        ("/stocks/%00", 404),
+        ("/stocks/%ED%A0%80", 404),
+        ("/stocks?where=price", 400),
+        ("/stocks?sort=password", 400),
+        ("/stocks?sort=price_to_earnings;drop", 400),
+        ("/stocks?range=nothing:1:2", 400),
+        ("/stocks?range=price_to_earnings:a:b", 400),
+        ("/stocks?range=price_to_earnings:nan:", 400),
+        ("/stocks?page=0", 400),
+        ("/stocks?page=99", 200),
+        ("/stocks?period=daily", 400),
+        ("/stocks?q=%25_%5C'%22%00", 200),
+        ("/stocks?region=%00&sector=';--", 200),
+        ("/stocks?column=nothing", 200),
+        ("/scatter?x=nothing", 400),
+        ("/scatter?x=price_to_earnings&y=price_to_earnings", 200),
+        ("/distribution?by=password", 400),
+        ("/distribution?ratio=nothing", 400),
+        ("/kafka/topics/other", 404),
+        ("/kafka/topics/stock-processing-tasks?partition=x", 400),
+        ("/kafka/topics/stock-processing-tasks?partition=99", 200),
+        ("/kafka/topics/stock-processing-tasks?partition=0&offset=999999", 200),
+        ("/kafka/topics/stock-processing-tasks?before=0:a", 400),
+        ("/?run=nothing", 404),
+        ("/events?run=nothing", 404),
+        ("/static/../kafka_ui.py", 404),
+        ("/static/%2e%2e/app.py", 404),
+    ],
+)
+def test_odd_addresses_are_answered_and_never_a_failure(page, address, status):
+    assert page.ask(address).status == status
+
+
+def test_the_form_becomes_a_clean_address(page):
+    sent = "q=&region=fr&ratio=price_to_earnings&min=&max=15&ratio=return_on_equity&min=15%25&max=&ratio=&min=&max=&where=&period=latest"
+    sent += "".join(f"&column={name}" for name in forms.DEFAULT_TICKED)
+    answer = page.ask(f"/stocks?{sent}")
+    assert answer.status == 303
+    assert answer.headers["location"] == "stocks?region=fr&period=latest&range=price_to_earnings%3A%3A15&range=return_on_equity%3A0.15%3A"
+
+
+@pytest.mark.parametrize(
+    ("address", "sql"),
+    [
+        ("region=fr&sort=price_to_earnings", "country_code = 'fr' ORDER BY price_to_earnings NULLS LAST, symbol"),
+        (
+            "region=us&sector=Energy&sort=-return_on_equity",
+            "country_code = 'us' AND sector = 'Energy' ORDER BY return_on_equity DESC NULLS LAST, symbol",
+        ),
+        ("range=price_to_book:2.5:5&sort=-price_to_book", "price_to_book BETWEEN 2.5 AND 5 ORDER BY price_to_book DESC, symbol"),
+        ("q=made-UP+7", "name ILIKE '%made-up 7%' ORDER BY symbol"),
+        ("q=%25", "name LIKE '%\\%%' OR symbol LIKE '%\\%%' ORDER BY symbol"),
+        ("where=price_to_earnings+is+null&sort=-name", "price_to_earnings IS NULL ORDER BY name DESC, symbol"),
+        ("page=3", "true ORDER BY symbol OFFSET 100"),
+    ],
+)
+def test_the_table_has_the_rows_that_sql_finds(page, stocks, address, sql):
+    connection = database.connect(stocks)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(LATEST + f"SELECT symbol FROM stock LEFT JOIN latest USING (symbol) WHERE {sql}")
+        expected = [symbol for (symbol,) in cursor.fetchall()]
+    connection.close()
+    assert expected
+    text = page.ask(f"/stocks?{address}").text
+    assert [html.unescape(symbol) for symbol in re.findall(r'data-symbol="([^"]*)"', text)] == expected[:50]
+
+
+def test_messages_are_found_by_key_partition_and_offset(page):
+    run_id = messages.new_run_id()
+    with Producer(page.kafka, run_id) as producer:
+        tasks = producer.processing([f"FIND{number}" for number in range(150)], "us")
+        producer.send(topics.PROCESSING_TASKS, "FIND7", b"\xff\x00 <script>alert(1)</script>", {"note": "<b>bold</b>"})
+    address = f"/kafka/topics/{topics.PROCESSING_TASKS}"
+    found = page.ask(f"{address}?key=FIND7").text
+    assert found.count(html.escape(tasks[7].task_id)) == 2  # once as a preview, once laid out
+    assert "&lt;script&gt;alert(1)" in found
+    assert "<script>alert" not in found
+    assert "&lt;b&gt;bold" in found
+    place = re.search(r"partition=(\d+)&amp;offset=(\d+)", found)
+    one = page.ask(f"{address}?partition={place[1]}&offset={place[2]}").text
+    assert re.findall(r'class="number">(\d+)</td>', one)[0] == place[1]
+    assert re.search(r"offset=(\d+)", one)[1] == place[2]
+    assert "No message with this key" in page.ask(f"{address}?key=FIND").text
+
+
+def test_paging_through_a_topic_shows_every_message_once(page):
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        producer.processing([f"PAGE{number}" for number in range(130)], "us")
+    address, seen = f"/kafka/topics/{topics.PROCESSING_TASKS}", []
+    total = int(re.search(r"([\d,]+) messages", page.ask(address).text)[1].replace(",", ""))
+    next_page = address
+    while next_page:
+        text = page.ask(next_page).text
+        seen += re.findall(r"\?partition=(\d+)&amp;offset=(\d+)\"", text)
+        link = re.search(r'rel="next" href="\.\./\.\./([^"]*)"', text)
+        next_page = "/" + html.unescape(link[1]) if link else ""
+    assert len(seen) == len(set(seen)) == total
+
+
+def test_topics_and_groups_are_listed_with_their_counts(page):
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        producer.send(topics.SCRAPING_ERRORS, "x", b"{}")
+        before = page.ask("/kafka").text
+    assert all(f">{name}</a>" in before for name in topics.ALL)
+    assert re.search(r"scraping-errors</a></th>\s*<td class=\"number\">3</td><td class=\"number\">[1-9]", before)
+    assert "stock-scrapers" in before
+    assert "stock-processors" in before
+
+
+def test_a_group_is_shown_with_its_member_and_lag(page):
+    group = topics.PROCESSING.group
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        producer.processing([f"LAG{number}" for number in range(20)], "us")
+    consumer = kafka_clients.group_consumer(page.kafka, group, 7)
+    try:
+        consumer.subscribe([topics.PROCESSING_TASKS])
+        taken = until(lambda: consumer.poll(200), 40, "the first records")
+        consumer.commit({where: kafka_clients.position(records[-1].offset + 1) for where, records in taken.items()})
+        done = sum(records[-1].offset + 1 for records in taken.values())
+        ends = kafka_clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+
+        def shown():
+            cells = r"</th>\s*<td>(\w*)</td>\s*<td class=\"number\">(\d+)</td>\s*<td class=\"number\">([\d,]+)</td>"
+            found = re.search(group + cells, page.ask("/kafka").text)
+            return found and found.groups()
+
+        until(lambda: shown() == ("Stable", "1", f"{sum(ends.values()) - done:,}"), 20, "the group")
+    finally:
+        consumer.close()
+
+
+def test_a_port_that_is_taken_is_said_aloud_and_the_next_one_used(page, stocks, tmp_path):
+    environ = environment(page.kafka, stocks)
+    with page_process(tmp_path, environ, "--port", str(page.port)) as other:
+        assert other.port > page.port
+        assert other.ask("/").status == 200
+        assert f"port {page.port} is taken" in other.errors.read_text()
+
+
+def test_a_bad_setting_ends_it_with_2(tmp_path):
+    environ = {"PIPELINE_HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "nonsense", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "kafka_ui.py"], cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+
+
+def test_it_ends_at_once_while_somebody_watches(page, stocks, tmp_path):
+    with page_process(tmp_path, environment(page.kafka, stocks)) as other, socket.create_connection(("127.0.0.1", other.port)) as client:
+        client.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{other.port}\r\n\r\n".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        other.process.send_signal(signal.SIGTERM)
+        assert other.process.wait(5) == 0
+
+
+def test_every_ratio_is_described_and_its_inputs_are_those_that_its_formula_reads():
+    assert set(catalog.CATALOG) == set(RATIOS)
+    for name in FORMULAS:
+        if name == "market_cap":
+            continue
+        seen: set[str] = set()
+
+        class Watching(Figures):
+            def __init__(self) -> None:
+                pass
+
+            lines = dict.fromkeys(KEYS, (None, 1.0))
+
+            def __getitem__(self, wanted, seen=seen):
+                if wanted in FORMULAS and wanted != "market_cap":
+                    return FORMULAS[wanted](self)
+                if wanted in _SPECIAL:
+                    return _SPECIAL[wanted](self)
+                seen.add(wanted)
+                return Figure(1.0)
+
+            def value(self, wanted, seen=seen):
+                seen.add(wanted)
+                return 1.0
+
+            def pair(self, wanted, seen=seen):
+                seen.add(wanted)
+                return Figure(1.0), Figure(1.0)
+
+            def avg(self, wanted):
+                return self.pair(wanted)[0]
+
+            def compare_three_years(self, wanted):
+                return self.pair(wanted)
+
+            def shares(self):
+                return self.pair("OrdinarySharesNumber")
+
+            def _chain(self, wanted, *sides, seen=seen):
+                seen.add(wanted)
+                return [Figure(1.0)]
+
+        FORMULAS[name](Watching())
+        used = catalog.uses(name)
+        read = {key for one in seen for key in (re.findall(r"[A-Za-z]{3,}", " ".join(NAMES[one])) if one in NAMES else [one])}
+        assert used.market == ("market_cap" in read), name
+        extra = set(used.keys) - read
+        assert read - {"market_cap"} <= set(used.keys), name
+        assert extra <= {"TaxRateForCalcs", "CashDividendsPaid", "PreferredStockDividendPaid", "TotalDebt"}, name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("market_cap", 1_234_567_890.0, "1.23B EUR"),
+        ("market_cap", 999_999_999.0, "1.00B EUR"),
+        ("market_cap", -1_200_000.0, "−1.20M EUR"),
+        ("market_cap", 0.0, "0 EUR"),
+        ("market_cap", 512.0, "512 EUR"),
+        ("return_on_equity", 0.1234, "12.3 %"),
+        ("return_on_equity", -0.0001, "0.0 %"),
+        ("return_on_equity", 12.3456, "1,235 %"),
+        ("price_to_earnings", 12.3456, "12.35×"),
+        ("days_sales", 44.6, "45 d"),
+        ("piotroski_f", 7.0, "7"),
+        ("altman_z", 2.345, "2.35"),
+        ("altman_z", None, "—"),
+    ],
+)
+def test_figures_have_their_units(name, value, text):
+    assert show.figure(name, value, "EUR") == text
+
+
+def test_addresses_read_back_as_the_same_view():
+    pairs = [
+        ("q", "a b"),
+        ("region", "fr"),
+        ("range", "price_to_earnings:0.5:15"),
+        ("where", "net_margin > 0"),
+        ("period", "ttm"),
+        ("sort", "-name"),
+        ("page", "3"),
+    ]
+    view = forms.read(pairs)
+    assert forms.read(view.pairs()) == view
+    assert dict(view.problems) == {}
+
+
+def test_the_name_that_is_a_formula_is_shown_as_it_is(page):
+    assert FORMULA.replace('"', "&#34;") in page.ask("/stocks?region=fr").text

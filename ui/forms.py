@@ -1,0 +1,197 @@
+"""Addresses of the stock views ↔ what they mean. Pure.
+
+`stocks?q=foods&region=fr&sector=Energy&range=price_to_earnings:0:15&where=…&period=ttm&sort=-return_on_equity&page=2`
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlencode
+
+from ui import query, show
+from ui.catalog import CATALOG, PERCENT
+from ui.conditions import ConditionError
+from ui.query import Range, Screen
+
+#: Ratios that the table shows unless others are asked for.
+DEFAULT_COLUMNS = (
+    *("market_cap", "price_to_earnings", "price_to_book", "ev_to_ebitda", "return_on_equity"),
+    *("net_margin", "revenue_growth", "dividend_yield", "debt_to_equity", "piotroski_f"),
+)
+#: The same as the form sends them, in the order of its boxes.
+DEFAULT_TICKED = tuple(name for name in CATALOG if name in DEFAULT_COLUMNS)
+#: Rows on one page.
+PAGE_ROWS = 50
+#: Longest text search, most ranges, greatest page.
+LONGEST_TEXT = 200
+MOST_RANGES = 20
+LAST_PAGE = 100_000
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class View:
+    """One state of the stock table. `problems`: field → what can't be read in it; nothing is shown then."""
+
+    screen: Screen = field(default_factory=Screen)
+    page: int = 1
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """The chosen ratios, and those that are filtered or sorted by."""
+        more = [one.ratio for one in self.screen.ranges]
+        if self.screen.sort in CATALOG:
+            more.append(self.screen.sort)
+        return tuple(dict.fromkeys([*self.columns, *more]))
+
+    def filter_pairs(self) -> Pairs:
+        """The filter, as every view of stocks takes it."""
+        screen = self.screen
+        pairs = [("q", screen.text)] if screen.text else []
+        pairs += [("region", code) for code in screen.regions] + [("sector", sector) for sector in screen.sectors]
+        pairs += [("range", range_text(one)) for one in screen.ranges]
+        pairs += [("where", screen.where)] if screen.where else []
+        return pairs + ([("period", screen.period)] if screen.period != "latest" else [])
+
+    def labels(self) -> list[str]:
+        """The filter in words."""
+        screen = self.screen
+        found = [", ".join(screen.regions)] if screen.regions else []
+        found += [", ".join(screen.sectors)] if screen.sectors else []
+        for one in screen.ranges:
+            least, most = (None if bound is None else show.figure(one.ratio, bound) for bound in (one.least, one.most))
+            found.append(f"{CATALOG[one.ratio].label} {least} to {most}" if least and most else _half(one.ratio, least, most))
+        return found + ([screen.where[:80]] if screen.where else [])
+
+    def pairs(self) -> Pairs:
+        screen = self.screen
+        pairs = self.filter_pairs()
+        if (screen.sort, screen.descending) != ("symbol", False):
+            pairs.append(("sort", ("-" if screen.descending else "") + screen.sort))
+        if self.columns != DEFAULT_COLUMNS:
+            pairs += [("column", name) for name in self.columns]
+        return pairs + ([("page", str(self.page))] if self.page > 1 else [])
+
+    def query(self) -> str:
+        return urlencode(self.pairs())
+
+    def filter_query(self) -> str:
+        return urlencode(self.filter_pairs())
+
+    def at_page(self, page: int) -> str:
+        return replace(self, page=page).query()
+
+    def sorted_by(self, name: str) -> str:
+        """The same rows sorted by a column; by the same column once more, the other way round."""
+        same = self.screen.sort == name
+        screen = replace(self.screen, sort=name, descending=not self.screen.descending if same else False)
+        return replace(self, screen=screen, page=1).query()
+
+
+def _half(ratio: str, least: str | None, most: str | None) -> str:
+    label = CATALOG[ratio].label
+    return f"{label} from {least}" if least else f"{label} to {most}" if most else label
+
+
+def range_text(one: Range) -> str:
+    return ":".join([one.ratio, *("" if bound is None else f"{bound!r}".removesuffix(".0") for bound in (one.least, one.most))])
+
+
+def read(pairs: Iterable[tuple[str, str]]) -> View:
+    """The view that an address, or the form, asks for. What can't be read is in `problems`."""
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if value.strip():
+            given.setdefault(name, []).append(value.strip())
+    problems: dict[str, str] = {}
+    screen = Screen(
+        text=_one(given, "q")[:LONGEST_TEXT],
+        regions=tuple(dict.fromkeys(given.get("region", ()))),
+        sectors=tuple(dict.fromkeys(given.get("sector", ()))),
+        ranges=_ranges(given, problems),
+        where=_one(given, "where"),
+        period=_choice(given, "period", query.PERIODS, problems),
+        sort=_choice(given, "sort", ("symbol", *query.FIELDS), problems).removeprefix("-"),
+        descending=_one(given, "sort").startswith("-"),
+    )
+    try:
+        screen.condition()
+    except ConditionError as error:
+        problems["where"] = error.shown(screen.where)
+    columns = tuple(name for name in dict.fromkeys(given.get("column", ())) if name in CATALOG)
+    return View(screen, _page(given, problems), columns or DEFAULT_COLUMNS, problems)
+
+
+def from_form(pairs: list[tuple[str, str]]) -> str | None:
+    """The address that a sent form stands for: its rows `ratio`, `min`, `max` become ranges, what is empty goes. None: no form."""
+    if not any(name in ("ratio", "min", "max") for name, _ in pairs):
+        return None
+    columns = {name: [value.strip() for key, value in pairs if key == name] for name in ("ratio", "min", "max")}
+    kept = [(name, value) for name, value in pairs if name not in columns and value.strip()]
+    if tuple(value for name, value in kept if name == "column") == DEFAULT_TICKED:
+        kept = [(name, value) for name, value in kept if name != "column"]
+    for ratio, least, most in zip(columns["ratio"], columns["min"], columns["max"], strict=False):
+        if ratio and (least or most):
+            kept.append(("range", f"{ratio}:{_plain(ratio, least)}:{_plain(ratio, most)}"))
+    return urlencode(kept)
+
+
+def _plain(ratio: str, text: str) -> str:
+    """A bound as a fraction: people may type 15% (or 15 %), and then mean 0.15."""
+    text = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+    if text.endswith("%") and CATALOG.get(ratio) and CATALOG[ratio].unit == PERCENT:
+        try:
+            return f"{float(text[:-1].strip()) / 100:.12g}"
+        except ValueError:
+            return text
+    return text
+
+
+def _one(given: Mapping[str, list[str]], name: str) -> str:
+    return given[name][-1] if name in given else ""
+
+
+def _choice(given: Mapping[str, list[str]], name: str, choices: tuple[str, ...], problems: dict[str, str]) -> str:
+    text = _one(given, name)
+    if text.removeprefix("-") in choices:
+        return text
+    if text:
+        problems[name] = f"{text[:40]!r} is none of its values"
+    return choices[0]
+
+
+def _page(given: Mapping[str, list[str]], problems: dict[str, str]) -> int:
+    text = _one(given, "page") or "1"
+    if text.isdecimal() and text.isascii() and len(text) < 10 and 1 <= int(text) <= LAST_PAGE:
+        return int(text)
+    problems["page"] = f"page {text[:40]!r}: expected a number from 1"
+    return 1
+
+
+def _ranges(given: Mapping[str, list[str]], problems: dict[str, str]) -> tuple[Range, ...]:
+    found = []
+    for text in given.get("range", ())[:MOST_RANGES]:
+        ratio, _, bounds = text.partition(":")
+        least, _, most = bounds.partition(":")
+        if ratio not in CATALOG:
+            problems["range"] = f"{ratio[:40]!r} is no ratio"
+            continue
+        try:
+            found.append(Range(ratio, _bound(least), _bound(most)))
+        except ValueError:
+            problems["range"] = f"{CATALOG[ratio].label}: {bounds[:40]!r}: expected numbers, such as 0.15 or 15%"
+    return tuple(found)
+
+
+def _bound(text: str) -> float | None:
+    if not text.strip():
+        return None
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

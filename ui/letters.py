@@ -1,0 +1,132 @@
+"""The dead letters, followed in a thread, so that a look at them takes no time however many there are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import kafka.errors
+from kafka import TopicPartition
+
+from config import Kafka
+from pipeline import dead_letters, kafka_clients, topics
+from pipeline.dead_letters import REPLAY_OF, Letter
+from pipeline.dead_letters import letter_of as letter_of
+from pipeline.errors import ServiceError
+from ui.following import Following
+from ui.places import Places
+from ui.topics_view import records
+
+#: Letters that are kept, the newest; of each the first bytes of its value.
+LETTERS_KEPT = 10_000
+VALUE_BYTES = 500
+#: Seconds in which what was put back shows as put back.
+SHOWN_SECONDS = 5.0
+_STAGES = {stage.dead_letters: stage for stage in topics.STAGES}
+
+
+class Letters(Following):
+    """Call `start()`. `problem` says why nothing can be read."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(places, "follow-dead-letters")
+        self.problem = ""
+        self._ready = threading.Event()
+        self._lock = threading.Lock()
+        self._letters: dict[str, Letter] = {}
+        self._consumer: Any = None
+        self._todo: dict[TopicPartition, int] = {}
+
+    def ready(self, seconds: float = 0.0) -> bool:
+        """Whether all that is there has been read once; waits for it so long."""
+        return self._ready.wait(seconds)
+
+    def all(self) -> list[Letter]:
+        """Oldest first, with the first bytes of their values only. Raises ServiceError."""
+        if self.problem:
+            raise ServiceError(self.problem)
+        with self._lock:
+            letters = list(self._letters.values())
+        return sorted(letters, key=lambda letter: (letter.timestamp_ms, letter.letter_id))
+
+    def put_back(self, chosen: list[Letter]) -> int:
+        """Put tasks back, each once; how many. Raises ServiceError and TransientError."""
+        if not self.ready():
+            raise ServiceError("the dead letters are still being read: try again in a moment")
+        settings = self._places.kafka()
+        whole = fetch(settings, [letter for letter in chosen if letter.task is not None and not letter.replayed])
+        producer = kafka_clients.producer(settings)
+        try:
+            count = dead_letters.replay(producer, whole)
+        finally:
+            producer.close(timeout=5)
+        deadline = time.monotonic() + SHOWN_SECONDS
+        names = {letter.letter_id for letter in whole}
+        while time.monotonic() < deadline and any(letter.letter_id in names and not letter.replayed for letter in self.all()):
+            time.sleep(0.05)
+        return count
+
+    def open(self, settings: Kafka) -> None:
+        self._todo = kafka_clients.high_watermarks(settings, _STAGES)
+        self._consumer = kafka_clients.reader(settings)
+        with kafka_clients.reaching(settings):
+            self._consumer.assign(list(self._todo))
+            self._consumer.seek_to_beginning(*self._todo)
+        with self._lock:
+            self._letters = {}
+        self._ready.clear()
+        self.problem = ""
+
+    def step(self) -> None:
+        for where, found in self._consumer.poll(200).items():
+            with self._lock:
+                for record in found:
+                    self._note(letter_of(_STAGES[where.topic], record), record.value is None)
+        if not self._ready.is_set() and all(self._consumer.position(where) >= mark for where, mark in self._todo.items()):
+            self._ready.set()
+
+    def close(self) -> None:
+        try:
+            if self._consumer is not None:
+                self._consumer.close()
+        except kafka.errors.KafkaError:
+            pass  # of a broker that is gone there is nothing to take leave of
+        self._consumer = None
+
+    def away(self, problem: str) -> None:
+        self.problem = problem
+
+    def _note(self, letter: Letter, empty: bool) -> None:
+        if empty and REPLAY_OF in letter.headers:
+            name = letter.headers[REPLAY_OF]
+            if name in self._letters:
+                self._letters[name] = replace(self._letters[name], replayed=True)
+            return
+        self._letters[letter.letter_id] = replace(letter, value=letter.value[:VALUE_BYTES])
+        if len(self._letters) > LETTERS_KEPT:
+            del self._letters[next(iter(self._letters))]
+
+
+def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
+    """The letters as they lie in the topics, with all their bytes. Raises ServiceError."""
+    found: list[Letter] = []
+    for stage in topics.STAGES:
+        offsets: dict[int, set[int]] = {}
+        for letter in letters:
+            if letter.stage is stage:
+                offsets.setdefault(letter.partition, set()).add(letter.offset)
+        if not offsets:
+            continue
+        window = {number: (min(wanted), max(wanted) + 1) for number, wanted in offsets.items()}
+        consumer = kafka_clients.reader(settings)
+        try:
+            with kafka_clients.reaching(settings):
+                for record in records(consumer, stage.dead_letters, window):
+                    if record.offset in offsets[record.partition]:
+                        found.append(letter_of(stage, record))
+        finally:
+            consumer.close()
+    return found

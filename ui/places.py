@@ -1,0 +1,119 @@
+"""Where the page finds broker and database, and its connections to them. Both may be away, at the start too, and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+
+from config import Database, Kafka, Settings
+from pipeline import database, services
+from pipeline.errors import ServiceError
+
+#: Connections that are kept for the next query.
+CONNECTIONS_KEPT = 4
+#: Longest query in ms: a page that takes longer is of no use.
+QUERY_MS = 15_000
+#: Seconds in which the database must accept a connection, and a broker a socket.
+CONNECT_SECONDS = 3
+
+NO_TABLES = "no tables yet: the first run creates them (python run_pipeline.py --demo)"
+
+
+class Places:
+    """The settings as they are now: services that were started anew, on other ports, are found again."""
+
+    def __init__(self, find: Callable[[], Settings]) -> None:
+        self._find = find
+        self._idle: list[tuple[Database, Any]] = []
+        self._lock = threading.Lock()
+
+    def kafka(self) -> Kafka:
+        """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
+        settings = services.found(self._find(), database=False).kafka
+        # The client itself waits for eight seconds, and leaks a socket with each attempt that is refused.
+        for server in settings.bootstrap_servers.split(","):
+            host, _, port = server.strip().rpartition(":")
+            with contextlib.suppress(OSError):
+                socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+                return settings
+        raise ServiceError(f"Kafka at {settings.bootstrap_servers} can't be reached. Start it, or see KAFKA_BOOTSTRAP_SERVERS")
+
+    def database(self) -> Database:
+        """Raises ServiceError where no database is known."""
+        settings = self._find()
+        if settings.database.name:
+            return settings.database
+        if settings.demo:
+            raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo")
+        return services.found(settings).database
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """A cursor for reading. Raises ServiceError where the database is away or has no tables yet."""
+        wanted = self.database()
+        connection = self._take(wanted)
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.errors.UndefinedTable:
+            connection.close()
+            raise ServiceError(NO_TABLES) from None
+        except psycopg2.errors.QueryCanceled:
+            connection.close()
+            raise ServiceError(f"the database took longer than {QUERY_MS // 1000} s") from None
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            connection.close()
+            self.forget()
+            raise ServiceError(f"the database went away: {' '.join(str(error).split())}") from error
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            if len(self._idle) < CONNECTIONS_KEPT:
+                self._idle.append((wanted, connection))
+                return
+        connection.close()
+
+    def query(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises ServiceError."""
+        with self.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+
+    def forget(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def _take(self, wanted: Database) -> Any:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                settings, connection = self._idle.pop()
+            if settings == wanted and _works(connection):
+                return connection
+            connection.close()
+        connection = database.connect(wanted, CONNECT_SECONDS)
+        connection.set_session(readonly=True, autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(QUERY_MS),))
+        return connection
+
+
+def _works(connection: Any) -> bool:
+    """Whether a connection that was kept is still one: the server may have been started anew."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except psycopg2.Error:
+        return False
+    return True

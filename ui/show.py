@@ -1,0 +1,112 @@
+"""Numbers and times as people read them. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from ui.catalog import AMOUNT, CATALOG, DAYS, MULTIPLE, PERCENT
+
+NOTHING = "—"
+_MINUS = "\u2212"
+_STEPS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+
+
+def whole(number: float | None) -> str:
+    """1,234,567"""
+    return NOTHING if number is None else f"{number:,.0f}".replace("-", _MINUS)
+
+
+def amount(number: float | None, currency: str = "") -> str:
+    """1.23B EUR"""
+    if number is None:
+        return NOTHING
+    # 999,999,999 is shown as 1.00B, not as 1000M.
+    for step, letter in _STEPS:
+        if abs(number) >= step * 0.9995:
+            text = f"{number / step:.3g}" if abs(number) < 999.5 * step else f"{number / step:,.0f}"
+            return f"{_signed(_padded(text))}{letter} {currency}".strip()
+    return f"{_signed(f'{number:.4g}')} {currency}".strip()
+
+
+def _padded(text: str) -> str:
+    """Three significant digits, also where the last ones are zeros: 1.20, not 1.2."""
+    digits = len(text.lstrip("-").replace(".", ""))
+    if digits >= 3 or "e" in text:
+        return text
+    return (text if "." in text else f"{text}.") + "0" * (3 - digits)
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", _MINUS)
+
+
+def figure(name: str, value: float | None, currency: str = "") -> str:
+    """A ratio with its unit; 14.2 %, 12.3×, 45 d."""
+    if value is None:
+        return NOTHING
+    unit = CATALOG[name].unit
+    if unit == AMOUNT:
+        return amount(value, currency)
+    if unit == PERCENT:
+        return f"{_signed(_grouped(value * 100, 1))} %"
+    if unit == MULTIPLE:
+        return f"{_signed(_grouped(value, 2))}×"
+    if unit == DAYS:
+        return f"{_signed(_grouped(value, 0))} d"
+    return _signed(f"{value:.0f}" if value == int(value) else f"{value:.2f}")
+
+
+def _grouped(value: float, digits: int) -> str:
+    digits = max(0, digits - (abs(value) >= 100) - (abs(value) >= 1000))
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
+def line(key: str, value: Any) -> str:
+    """A statement line or another input: whole where it is large."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return _signed(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}")
+
+
+def seconds(value: float | None) -> str:
+    """45 s, 3 min 20 s, 2 h 5 min"""
+    if value is None:
+        return NOTHING
+    whole_seconds = int(value)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
+    if whole_seconds < 3600:
+        return f"{whole_seconds // 60} min {whole_seconds % 60} s"
+    return f"{whole_seconds // 3600} h {whole_seconds % 3600 // 60} min"
+
+
+def moment(epoch_ms: int | None) -> str:
+    """2026-11-24 08:01:52.123 (UTC)"""
+    if epoch_ms is None or epoch_ms < 0:
+        return NOTHING
+    try:
+        return f"{datetime.fromtimestamp(epoch_ms / 1000, timezone.utc):%Y-%m-%d %H:%M:%S}.{epoch_ms % 1000:03d}"
+    except (OverflowError, ValueError, OSError):
+        return str(epoch_ms)
+
+
+def value_text(raw: bytes | None, most: int) -> str:
+    """A message's value: JSON laid out, else the text with what is no UTF-8 escaped; cut to `most` characters."""
+    if raw is None:
+        return "(no value)"
+    text = raw.decode("utf-8", "backslashreplace")
+    if len(raw) <= most:
+        with contextlib.suppress(ValueError, RecursionError):  # else it is shown as it is
+            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[:most]}\n… ({len(raw):,} bytes)"
+
+
+def stock_path(symbol: str) -> str:
+    """Path of a stock's page below the root; a symbol may hold anything, `/` and `..` too."""
+    # A browser resolves a segment of dots before it asks, whether they are escaped or not.
+    return f"stocks?q={quote(symbol, safe='')}" if symbol in (".", "..") else f"stocks/{quote(symbol, safe='')}"

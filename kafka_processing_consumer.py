@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import config
-from pipeline import fundamentals, messages, services, topics, yahoo
+from pipeline import control, fundamentals, messages, services, topics, yahoo
 from pipeline.ages import parse_age
 from pipeline.database import Profile, Run, Write, Writer
 from pipeline.errors import NoData
@@ -97,6 +97,7 @@ def main() -> int:
     services.ensure_topics(settings)
     writer = Writer(settings.database)
     throttle = Throttle(settings.requests_per_second)
+    follower = control.Follower(settings.kafka, throttle)
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         end_with_orchestrator(lambda: shutil.rmtree(cache, ignore_errors=True))
         # A folder of its own: yfinance's cache in a shared one is locked across processes.
@@ -118,6 +119,7 @@ def main() -> int:
         gc.set_threshold(20_000, 20, 20)
         worker.run(ready=lambda: log.info("ready: processing tasks from %s", settings.kafka.bootstrap_servers))
         writer.close()
+        follower.stop()
     return config.EXIT_DONE
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import config
 import kafka_scraper_producer
 from config import Settings, SettingsError
-from pipeline import children, database, kafka_clients, messages, services, summary, topics
+from pipeline import children, database, kafka_clients, messages, services, site_check, summary, topics
 from pipeline.account import Account
 from pipeline.ages import parse_age
 from pipeline.bands import parse_band
@@ -291,10 +291,13 @@ class Orchestrator:
         result = account.summary(time.monotonic() - self.started)
         result["regions"] = [region["code"] for region in self.regions]
         connection = database.connect(self.settings.database)
+        site = site_check.check(database.trailing_rows(connection, self.run_id))
+        result["site_check"] = site.summary()
         status = "stalled" if stalled else "failed" if account.failed else "completed"
         database.finish_run(connection, self.run_id, status, result, datetime.now(timezone.utc))
         connection.close()
         self.say("\n" + summary.text(account, result, self.settings, str(self.log_dir), self.page_address))
+        self.say(f"\n{site.text()}")
         if self.arguments.json:
             print(json.dumps(result), flush=True)
         return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE

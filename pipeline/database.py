@@ -257,6 +257,17 @@ def newest_unfinished_run(connection: Any) -> Run | None:
         return Run(found[0], tuple(found[1]), found[2], found[3]) if found else None
 
 
+def trailing_rows(connection: Any, run_id: str) -> list[tuple[str, str, dict[str, float | None], dict[str, Any]]]:
+    """The trailing rows that a run has written: symbol, statement currency, ratios, inputs."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT symbol, currency, inputs, {', '.join(RATIOS)} FROM financial_ratios "  # noqa: S608 (the names are this program's own)
+            "WHERE run_id = %s AND period_type = 'ttm'",
+            (run_id,),
+        )
+        return [(row[0], row[1], dict(zip(RATIOS, row[3:], strict=True)), row[2]) for row in cursor.fetchall()]
+
+
 def finish_run(connection: Any, run_id: str, status: str, summary: dict[str, Any], finished_at: datetime) -> None:
     """Close the account of a run in `pipeline_run`."""
     with connection, connection.cursor() as cursor:

@@ -24,9 +24,13 @@ SCRAPING_RETRIES = "stock-scraping-retries"
 PROCESSING_RETRIES = "stock-processing-retries"
 SCRAPING_DEAD_LETTERS = "stock-scraping-dead-letters"
 PROCESSING_DEAD_LETTERS = "stock-processing-dead-letters"
+#: What the processing consumers tell each other of the site's patience (pipeline/control.py); its messages expire.
+CONTROL = "pipeline-control"
 
 #: Partitions of every topic but the task and retry topics.
 RESULT_PARTITIONS = 3
+#: How long brokers that delete by age keep the control topic's messages, in ms: none is good for longer than minutes.
+CONTROL_RETENTION_MS = 600_000
 #: Largest message in bytes that this program sends: a task of the usual limit (1 MiB) and the headers of its retry.
 LARGEST_MESSAGE_BYTES = 2 * 1024 * 1024
 
@@ -57,12 +61,24 @@ PROCESSING = StageTopics(
     PROCESSING_DEAD_LETTERS,
 )
 STAGES = (SCRAPING, PROCESSING)
-ALL = tuple(name for stage in STAGES for name in (stage.tasks, stage.retries, stage.completion, stage.errors, stage.dead_letters))
+ALL = (
+    *(name for stage in STAGES for name in (stage.tasks, stage.retries, stage.completion, stage.errors, stage.dead_letters)),
+    CONTROL,
+)
 
 
 def partitions(topic: str, settings: Kafka) -> int:
+    if topic == CONTROL:
+        return 1
     wide = any(topic in (stage.tasks, stage.retries) for stage in STAGES)
     return settings.task_partitions if wide else RESULT_PARTITIONS
+
+
+def configs(topic: str) -> dict[str, str]:
+    """The settings of a topic that differ from the broker's own."""
+    found = {"max.message.bytes": str(LARGEST_MESSAGE_BYTES)}
+    # Only whole segments are deleted: by themselves they would last a week.
+    return {**found, "retention.ms": str(CONTROL_RETENTION_MS), "segment.ms": str(CONTROL_RETENTION_MS)} if topic == CONTROL else found
 
 
 def spread(index: int, count: int, partition_count: int) -> int:
@@ -80,7 +96,7 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
         name: {
             "num_partitions": partitions(name, settings),
             "replication_factor": settings.replication_factor,
-            "configs": {"max.message.bytes": str(LARGEST_MESSAGE_BYTES)},
+            "configs": configs(name),
         }
         for name in ALL
         if name not in set(admin.list_topics())

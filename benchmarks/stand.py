@@ -1,0 +1,205 @@
+"""What a benchmark runs on: market, broker and PostgreSQL in a home of their own, and the project's scripts as children."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import config
+from config import Settings
+from local.postgres import remove_data
+from local.services import Services
+from local.state import data_dir
+from pipeline import children, kafka_clients, messages, services, topics
+from pipeline.bands import parse_band
+from pipeline.children import Child
+from pipeline.messages import ProcessingTask
+from pipeline.regions import REGIONS
+from pipeline.worker import Message, send_all
+
+#: Seconds in which consumers must have joined their group, and in which a part must come to its end.
+JOIN_SECONDS = 90.0
+PART_SECONDS = 600.0
+#: The market's seed.
+SEED = 1
+
+_JIFFY = 1.0 / os.sysconf("SC_CLK_TCK")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> Any:
+    """The value of `condition` once it is true. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)
+    return value
+
+
+@contextlib.contextmanager
+def home() -> Iterator[Path]:
+    """A folder for state and logs, removed at the end; where something failed its logs stay, and that is said."""
+    folder = Path(tempfile.mkdtemp(prefix="stocks-"))
+    environ = {"PIPELINE_HOME": str(folder)}
+    try:
+        yield folder
+    except BaseException:
+        say(f"logs: {folder}/logs")
+        raise
+    finally:
+        for demo in (True, False):
+            remove_data(data_dir(config.state_dir(demo, environ)))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Timed:
+    """One run of tasks: how many, from the first task's time stamp to the last completion's, and what it cost."""
+
+    tasks: int
+    seconds: float
+    cpu_seconds: float
+    requests: int
+    peak_memory_bytes: int
+
+    @property
+    def per_second(self) -> float:
+        return self.tasks / self.seconds
+
+
+class Stand:
+    """Embedded services, and processing consumers that have joined their group. A context manager."""
+
+    def __init__(self, folder: Path, market_options: list[str], processors: int, threads: int) -> None:
+        self.folder = folder
+        self.environ = {"PIPELINE_HOME": str(folder), "PROCESSOR_THREADS": str(threads), "REQUESTS_PER_SECOND": "0"}
+        self.settings: Settings = config.load(True, {**os.environ, **self.environ})
+        self.services = Services.start(self.settings, folder / "logs", market_options, lambda text: None)
+        self.settings = self.services.settings
+        self.consumers: list[Child] = []
+        try:
+            services.ensure_topics(self.settings)
+            self.producer = kafka_clients.producer(self.settings.kafka)
+            self.resize(processors)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Stand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        children.stop(self.consumers)
+        self.services.stop()
+
+    def resize(self, processors: int) -> None:
+        """Start more processing consumers, and wait until all have joined and share the partitions."""
+        for number in range(len(self.consumers), processors):
+            log_file = self.folder / "logs" / f"processor-{number}.log"
+            child = Child(f"processor-{number}", ["kafka_processing_consumer.py", "--demo"], log_file, dict(self.environ))
+            child.start()
+            self.consumers.append(child)
+        partitions = 2 * self.settings.kafka.task_partitions
+
+        def all_share() -> bool:
+            held = [_partitions_held(child) for child in self.consumers]
+            return min(held) > 0 and sum(held) == partitions
+
+        if self.consumers:
+            wait_until(all_share, JOIN_SECONDS, "the consumers' joining their group")
+
+    # -- tasks ------------------------------------------------------------------------------------------------------
+
+    def companies(self) -> list[dict[str, Any]]:
+        """The market's companies within the default band and regions."""
+        low, high = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
+        with urllib.request.urlopen(f"{self.settings.yahoo_base_url}/market/companies") as answer:  # noqa: S310 (loopback)
+            found = json.load(answer)
+        return [one for one in found if low <= one["market_cap"] <= high and one["region"] in ("us", "fr", "gb", "de", "jp")]
+
+    def requests(self) -> int:
+        """Requests for data that the market has answered so far."""
+        with urllib.request.urlopen(f"{self.settings.yahoo_base_url}/market/counts") as answer:  # noqa: S310 (loopback)
+            counts = json.load(answer)["requests"]
+        return sum(counts.get(name, 0) for name in ("quoteSummary", "quote", "timeseries", "chart", "crumb", "cookie"))
+
+    def process(self, companies: list[dict[str, Any]], runs: int = 1) -> Timed:
+        """Send one task for each company in each of `runs` runs, all at once, and wait for all completions."""
+        run_ids = [f"{messages.new_run_id()[:-4]}{number:04x}" for number in range(runs)]
+        tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"]) for run_id in run_ids for one in companies]
+        follower = _Completions(self.settings, set(run_ids))
+        cpu, requests = self._cpu_seconds(), self.requests()
+        began = time.time()
+        send_all(self.producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
+        try:
+            wait_until(lambda: follower.read() >= len(tasks), PART_SECONDS, f"{len(tasks)} completions")
+        finally:
+            follower.close()
+        assert set(REGIONS) >= {task.country_code for task in tasks}
+        memory = max((_peak_memory_bytes(child) for child in self.consumers), default=0)
+        return Timed(len(tasks), follower.last - began, self._cpu_seconds() - cpu, self.requests() - requests, memory)
+
+    def _cpu_seconds(self) -> float:
+        return sum(cpu_seconds(child.process.pid) for child in self.consumers if child.process)
+
+
+class _Completions:
+    """Counts final states of processing tasks; `last` is the newest one's time stamp, in epoch seconds."""
+
+    def __init__(self, settings: Settings, run_ids: set[str]) -> None:
+        self._run_ids = run_ids
+        self._consumer = kafka_clients.reader(settings.kafka)
+        partitions = kafka_clients.partitions_of(self._consumer, [topics.PROCESSING_COMPLETION, topics.PROCESSING_DEAD_LETTERS])
+        self._consumer.assign(partitions)
+        self._consumer.seek_to_beginning(*partitions)
+        self._seen: set[str] = set()
+        self.last = 0.0
+
+    def read(self) -> int:
+        for batch in self._consumer.poll(50).values():
+            for record in batch:
+                fields = messages.decode(record.value)
+                if fields["run_id"] in self._run_ids:
+                    self._seen.add(fields["task_id"])
+                    self.last = max(self.last, record.timestamp / 1000)
+        return len(self._seen)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _partitions_held(child: Child) -> int:
+    """By what it logs: the embedded broker leaves assignments blank."""
+    log = child.log_file.read_text() if child.log_file.exists() else ""
+    changes = re.findall(r"partitions (assigned|revoked): (\d+)", log)
+    return sum(int(count) if change == "assigned" else -int(count) for change, count in changes)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _JIFFY
+
+
+def _peak_memory_bytes(child: Child) -> int:
+    assert child.process is not None
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{child.process.pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0

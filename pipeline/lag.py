@@ -1,0 +1,156 @@
+"""How a consumer group is doing, judged over a window of its offsets and not by a threshold on its lag. Pure.
+
+The rules are Burrow's (Consumer Lag Evaluation Rules), in this order:
+
+1. stopped: records wait, and there is no member to take them.
+2. fine: the lag was zero at any point of the window. (Of a window in which an offset went back, only what follows counts.)
+3. rewound: a committed offset went back.
+4. fine: the lag fell at any point of the window.
+5. stalled: records wait and no offset has moved for a whole window, though there are members. Where the members are not
+   known, the same is "stopped".
+6. slow: offsets move, but in a whole window the lag fell nowhere.
+
+What differs from Burrow, and why:
+- Burrow hears commits; here offsets are read at intervals, so a group that commits the same offset again looks like one that
+  commits nothing. Whether members are there tells the two apart.
+- The lag is measured against the present end of the log, so it does not freeze when the commits stop (Burrow #446).
+- A topic with rare records is not "stopped" by a long silence (Burrow #38): silence counts from when records began to wait, and
+  where commits are far apart as a rule, the window grows to twice the longest time between two of them.
+- It is the group that is judged, over all its partitions: a worker that takes one task after the other leaves most partitions
+  waiting, and that is no fault. A partition that is never served shows when the others are done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+FINE = "fine"
+SLOW = "slow"
+STALLED = "stalled"
+STOPPED = "stopped"
+REWOUND = "rewound"
+#: From the harmless one to the worst.
+VERDICTS = (FINE, SLOW, STALLED, STOPPED, REWOUND)
+
+#: Seconds over which a group is judged, at least. The longest wait of a retry is half of that.
+WINDOW_SECONDS = 120.0
+#: The window's largest length in seconds: one long standstill must not hide the next.
+LARGEST_WINDOW_SECONDS = 600.0
+#: Seconds in which somebody must take up waiting records: the first join of a group takes a few, a restart some more.
+EMPTY_SECONDS = 20.0
+#: Seconds between two samples after which nothing is known of the time between them: judging starts anew.
+LARGEST_GAP_SECONDS = 20.0
+#: Times between commits that are remembered.
+GAPS_KEPT = 10
+
+
+@dataclass(frozen=True)
+class Position:
+    """One partition: what the group has committed (None: nothing yet), the log's end and its beginning, as offsets."""
+
+    committed: int | None
+    watermark: int
+    begin: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Records that are there and not done. What retention has removed is no longer behind."""
+        return max(0, self.watermark - max(self.committed or 0, self.begin))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A group at one moment. `time` in seconds; `members` None where they are not known."""
+
+    time: float
+    positions: Mapping[Hashable, Position]
+    members: int | None = None
+
+    @property
+    def lag(self) -> int:
+        return sum(position.lag for position in self.positions.values())
+
+    def moved_since(self, before: Sample) -> bool:
+        """Whether anything was committed. What only retention moves does not count."""
+        return any(position.committed != _committed(before, key) for key, position in self.positions.items())
+
+    def went_back_since(self, before: Sample) -> bool:
+        return any((position.committed or 0) < (_committed(before, key) or 0) for key, position in self.positions.items())
+
+    def is_another_log_than(self, before: Sample) -> bool:
+        """Whether a log has become shorter: the topic was made anew."""
+        return any(key in before.positions and position.watermark < before.positions[key].watermark for key, position in self.positions.items())
+
+
+def _committed(sample: Sample, key: Hashable) -> int | None:
+    return sample.positions[key].committed if key in sample.positions else None
+
+
+class LagWindow:
+    """The recent samples of one group, and the verdict over them."""
+
+    def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
+        self._window_seconds = window_seconds
+        self._samples: deque[Sample] = deque()
+        #: Seconds that passed between two commits while records were waiting.
+        self._gaps: deque[float] = deque(maxlen=GAPS_KEPT)
+        #: When the group last committed or, if that is later, when records began to wait.
+        self._idle_since: float | None = None
+        self._empty_since: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The window as it is now: longer where commits are far apart as a rule."""
+        return max(self._window_seconds, min(2 * max(self._gaps, default=0.0), LARGEST_WINDOW_SECONDS))
+
+    def feed(self, sample: Sample) -> None:
+        """Take the next sample, in the order of time."""
+        last = self._samples[-1] if self._samples else None
+        if last is not None and (sample.time - last.time > LARGEST_GAP_SECONDS or sample.is_another_log_than(last)):
+            self._forget()
+            last = None
+        moved = last is not None and sample.moved_since(last)
+        if moved and self._idle_since is not None:
+            self._gaps.append(sample.time - self._idle_since)
+        if not sample.lag:
+            self._idle_since = None
+        elif moved or self._idle_since is None:
+            self._idle_since = sample.time
+        if sample.members != 0 or not sample.lag:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = sample.time
+        self._samples.append(sample)
+        # The newest sample from before the window stays: only then the samples span all of it.
+        while len(self._samples) > 2 and sample.time - self._samples[1].time >= self.seconds:
+            self._samples.popleft()
+
+    def verdict(self) -> str | None:
+        """One of VERDICTS; None while the samples do not tell yet."""
+        samples = list(self._samples)
+        if not samples:
+            return None
+        pairs = list(zip(samples, samples[1:], strict=False))
+        now = samples[-1]
+        if self._empty_since is not None and now.time - self._empty_since >= EMPTY_SECONDS:
+            return STOPPED
+        back = max((number for number, (before, after) in enumerate(pairs, 1) if after.went_back_since(before)), default=0)
+        if any(not sample.lag for sample in samples[back:]):
+            return FINE
+        if back:
+            return REWOUND
+        moves = [(before, after) for before, after in pairs if after.moved_since(before)]
+        if any(after.lag < before.lag for before, after in moves):
+            return FINE
+        if now.time - samples[0].time < self.seconds:
+            return None
+        if moves:
+            return SLOW
+        return STOPPED if now.members is None else STALLED
+
+    def _forget(self) -> None:
+        self._samples.clear()
+        self._gaps.clear()
+        self._idle_since = self._empty_since = None

@@ -27,10 +27,12 @@ test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
 	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka $(ARGS)
 
-lint: $(VENV)/.installed ## ruff, its formatter and mypy
+lint: $(VENV)/.installed ## ruff, its formatter, mypy, and the schemas of compose files and workflow
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 sql: $(VENV)/.installed ## psql over the database of the run that is up, or of the last one (ARGS="--demo -c 'SELECT …'")
 	@$(PY) -m local.sql $(ARGS)

@@ -83,6 +83,9 @@ class Settings:
     kafka_home: Path | None
     market_cap_min: str
     market_cap_max: str
+    #: What lists the stocks: "browser" (the screener's page), "api" (its JSON endpoint), or "auto" (the page while it is the
+    #: one this code knows, else the endpoint).
+    scraper_source: str
     scraper_browser: str | None
     scraper_driver: str | None
     scraper_headless: bool
@@ -155,6 +158,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
         market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
+        scraper_source=_choice(rest, "SCRAPER_SOURCE", "browser", ("browser", "api", "auto")),
         scraper_browser=rest.get("SCRAPER_BROWSER"),
         scraper_driver=rest.get("SCRAPER_DRIVER"),
         scraper_headless=_boolean(rest, "SCRAPER_HEADLESS", True),

@@ -1,74 +1,195 @@
-"""Shows how far a run is: tallies of both stages, rate, recent errors. Reads the topics, changes nothing.
+"""Shows how far a run is: both stages, each region, lag of the groups, recent errors. Reads the topics, changes nothing.
 
-python kafka_monitor.py                    follow the newest run
+python kafka_monitor.py                    follow the newest run, also when a newer one begins (--follow)
 python kafka_monitor.py --demo             the same for the demo that is up
 python kafka_monitor.py --run RUN_ID       follow this run
 python kafka_monitor.py --once --json      the tallies now, as one JSON object, and out
+python kafka_monitor.py --json             one such object a line, every few seconds
+
+On a terminal it draws, if `rich` is installed; elsewhere it prints a line every few seconds. Ctrl+C ends it with a summary.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import sys
 import time
 from datetime import datetime
 
+import kafka.errors
+
 import config
-from pipeline import kafka_clients, services
+from config import Kafka, SettingsError
+from pipeline import kafka_clients, services, summary
 from pipeline.account import Account
-from pipeline.display import Display
+from pipeline.display import Display, Rates, View
+from pipeline.errors import MessageError, ServiceError
+from pipeline.group_watch import GroupWatch
 from pipeline.messages import run_started_at
-from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.process import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.tally import Tally
+
+log = logging.getLogger(__name__)
 
 #: Seconds between two looks on a terminal, and between two lines elsewhere.
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
+#: Share of the time that drawing may take; an account of many tasks takes long to draw.
+DRAWING_SHARE = 0.2
+#: Seconds without any answer from the broker after which it counts as lost; it is asked every two.
+LOST_SECONDS = 8.0
+#: Records in one poll from which on there is more where they came from.
+BACKLOG_RECORDS = 200
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
-    parser.add_argument("--once", action="store_true", help="print the tallies now, and end")
-    parser.add_argument("--json", action="store_true", help="with --once: one JSON object; else one object a line")
-    parser.add_argument("--run", metavar="RUN_ID", help="a run (default: the newest, also when a newer one begins)")
-    parser.add_argument("--until-done", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     set_up_logging()
-    settings = services.found(config.load(demo=arguments.demo), database=False)
-    if arguments.run:
-        run_started_at(arguments.run)
-    tally = Tally(settings.kafka, arguments.run)
-
+    # Names hold letters that some terminals' character sets lack.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    kafka_settings = _find(arguments.demo)
+    tally = Tally(kafka_settings, arguments.run)
     if arguments.once:
-        with kafka_clients.reaching(settings.kafka):
-            tally.read_to_now()
-        account = tally.newest() or Account(arguments.run or "")
-        print(json.dumps(account.summary(_elapsed(account))) if arguments.json else Display.text(account, _elapsed(account)))
-        return config.EXIT_DONE
-
-    stopping = []
+        return once(tally, arguments.json)
+    stopping: list[bool] = []
     on_stop(lambda: stopping.append(True))
-    end_with_orchestrator()
-    live = sys.stdout.isatty() and not arguments.json
-    with Display(live, json_lines=arguments.json) as display:
-        shown = 0.0
-        while not stopping:
-            tally.poll(100)
-            if time.monotonic() - shown >= (REFRESH_SECONDS if live else LINE_SECONDS):
-                shown = time.monotonic()
-                _show(display, tally.newest())
-        tally.poll(0)
-        _show(display, tally.newest())
+    display = Display(sys.stdout.isatty() and not arguments.json, json_lines=arguments.json)
+    end_with_orchestrator(display.leave)
+    monitor = Monitor(arguments, tally)
+    if display.draws and sys.stderr.isatty():
+        logging.disable()  # on the same terminal it would be written over the drawing
+    with display:
+        monitor.follow(display, stopping)
+    # The orchestrator prints the summary itself; if it was interrupted, this line is what remains.
+    if os.environ.get(PARENT_PIPE):
+        if display.draws:
+            print(Display.view_line(monitor.view()), flush=True)
+    elif not arguments.json:
+        account = tally.newest()
+        print(text(account, elapsed(account)) if account else "no run was seen", flush=True)
     return config.EXIT_DONE
 
 
-def _show(display: Display, account: Account | None) -> None:
-    display.show(account, _elapsed(account) if account else 0.0)
+def parse_arguments() -> argparse.Namespace:
+    """Raises SettingsError for what is no run_id."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run", metavar="RUN_ID", help="follow this run")
+    which.add_argument("--follow", action="store_true", help="follow the newest run, also when a newer one begins (the default)")
+    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--once", action="store_true", help="print the tallies now, and end")
+    parser.add_argument("--json", action="store_true", help="with --once: one JSON object; else one object a line")
+    parser.add_argument("--page", default="", help=argparse.SUPPRESS)  # its address, to be shown
+    arguments = parser.parse_args()
+    if arguments.once and arguments.follow:
+        parser.error("--once looks once, --follow goes on: one of them")
+    if arguments.run is not None:
+        try:
+            run_started_at(arguments.run)
+        except MessageError as error:
+            raise SettingsError(f"--run: {error}") from error
+    return arguments
 
 
-def _elapsed(account: Account) -> float:
+def once(tally: Tally, as_json: bool) -> int:
+    """Print the tallies as they are now. Raises ServiceError where they can't be read to their end."""
+    with kafka_clients.reaching(tally.settings):
+        if not tally.read_to_now():
+            raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} does not give out all that stands in the topics; try again")
+    account = tally.newest() or Account(tally.run_id or "")
+    if as_json:
+        print(json.dumps(account.summary(elapsed(account))))
+    else:
+        print(text(account, elapsed(account)))
+    return config.EXIT_DONE
+
+
+class Monitor:
+    """Follows a run with a reader of its own; a thread watches the broker and the groups."""
+
+    def __init__(self, arguments: argparse.Namespace, tally: Tally) -> None:
+        self.tally = tally
+        self.page: str = arguments.page
+        self.watch = GroupWatch(lambda: _find(arguments.demo), tally.settings)
+        self.rates = Rates()
+        self.reading = True
+        self.cluster = ""
+        self.heard_at = time.monotonic()
+
+    def follow(self, display: Display, stopping: list[bool]) -> None:
+        """Show the run until `stopping` holds something."""
+        self.watch.start()
+        due = 0.0
+        while not stopping:
+            self.read(100)
+            self.start_anew_on_another_broker()
+            now = time.monotonic()
+            if now >= due:
+                display.show(self.view())
+                took = time.monotonic() - now
+                due = now + (max(REFRESH_SECONDS, took / DRAWING_SHARE) if display.draws else LINE_SECONDS)
+        self.watch.stop()
+        self.read(0)
+        display.show(self.view())
+
+    def read(self, timeout_ms: int) -> None:
+        """Read what has come in."""
+        try:
+            count = self.tally.poll(timeout_ms)
+        except kafka.errors.KafkaError as error:
+            log.debug("poll: %s", error)  # that the broker is away is said by who watches it
+            time.sleep(timeout_ms / 1000)
+            return
+        if count:
+            self.heard_at = time.monotonic()
+        self.reading = self.reading and count >= BACKLOG_RECORDS
+
+    def start_anew_on_another_broker(self) -> None:
+        """Where the broker is another one than before, positions in its topics mean nothing any more."""
+        seen = self.watch.seen
+        if seen.lost or not seen.cluster or seen.cluster == self.cluster:
+            return
+        if self.cluster:
+            try:
+                tally = Tally(seen.settings, self.tally.run_id)
+            except (ServiceError, kafka.errors.KafkaError) as error:
+                log.info("the new broker is not ready: %s", error)
+                return
+            self.tally.close()
+            self.tally = tally
+            self.reading = True
+        self.cluster = seen.cluster
+
+    def view(self) -> View:
+        account, seen, now = self.tally.newest(), self.watch.seen, time.monotonic()
+        silent = now - max(seen.answered_at, self.heard_at)
+        # A backlog is read in no time; the rate is that of the run.
+        rates = (0.0, 0.0) if self.reading else self.rates(account)
+        return View(
+            account=account,
+            elapsed_seconds=elapsed(account) if account else 0.0,
+            reading=self.reading,
+            lost_seconds=silent if silent >= (1.0 if seen.lost else LOST_SECONDS) else None,
+            problem=seen.problem,
+            groups=seen.groups,
+            throttle=seen.throttle,
+            page=self.page,
+            scraping_rate=rates[0],
+            processing_rate=rates[1],
+        )
+
+
+def text(account: Account, elapsed_seconds: float) -> str:
+    """The account and its tables as plain text."""
+    if not account.run_id:
+        return "no run yet"
+    return "\n".join([Display.line(account, elapsed_seconds), "", *summary.tables(account), *Display.errors(account)])
+
+
+def elapsed(account: Account) -> float:
     """Seconds from the run's start, which its run_id holds, to now or, with nothing pending, to its last result."""
     if not account.run_id:
         return 0.0
@@ -76,6 +197,10 @@ def _elapsed(account: Account) -> float:
     if not account.pending and account.last_result_at:
         end = datetime.fromisoformat(account.last_result_at).timestamp()
     return max(0.0, end - run_started_at(account.run_id).timestamp())
+
+
+def _find(demo: bool) -> Kafka:
+    return services.found(config.load(demo=demo), database=False).kafka
 
 
 if __name__ == "__main__":

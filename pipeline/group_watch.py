@@ -7,16 +7,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import kafka.errors
 
 from config import Kafka, SettingsError
-from pipeline import kafka_clients
+from pipeline import control, kafka_clients, topics
 from pipeline.errors import ServiceError
 from pipeline.groups import GroupReader, GroupState
-from pipeline.lag import LagWindow, Position, Sample
+from pipeline.lag import GroupLag, LagWindow, Position, Sample
 
 log = logging.getLogger(__name__)
 
@@ -27,41 +28,32 @@ CONNECT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class GroupView:
-    """What is shown of a group. `members` None where they are not known, `verdict` None where it is too early for one."""
-
-    name: str
-    lag: int
-    members: int | None = None
-    verdict: str | None = None
-
-
-@dataclass(frozen=True)
 class Seen:
     """What was last seen, replaced as a whole.
 
-    answered_at: when the broker last answered (time.monotonic); problem: why it does not, or why the groups can't be read.
-    cluster: which cluster it was; a broker in memory that was started anew is another one. throttle: one line, "" for none.
+    answered_at: when the broker last answered (time.monotonic); lost: whether it does not any more; problem: why it does not, or
+    why the groups can't be read. cluster: which cluster it was; a broker in memory that was started anew is another one.
+    throttle: its state in one line, "" for none.
     """
 
     answered_at: float
     settings: Kafka
     cluster: str = ""
-    groups: tuple[GroupView, ...] = ()
+    groups: tuple[GroupLag, ...] = ()
+    throttle: str = ""
+    lost: bool = False
     problem: str = ""
-    throttle: str = field(default="")
 
 
 class GroupWatch:
     """`seen` is what there is to know now; read it as often as you like."""
 
-    def __init__(self, find: Callable[[], Kafka], throttle: Callable[[Kafka], str] = lambda _: "") -> None:
-        """find: where the broker is now, asked again after it was lost. throttle: its state in one line, asked with each look."""
+    def __init__(self, find: Callable[[], Kafka], settings: Kafka) -> None:
+        """find: where the broker is, asked again after it was lost; settings: where it is now."""
         self._find = find
-        self._throttle = throttle
         self._windows: dict[str, LagWindow] = {}
         self._stopped = threading.Event()
-        self.seen = Seen(time.monotonic(), find())
+        self.seen = Seen(time.monotonic(), settings)
         self._thread = threading.Thread(target=self._loop, name="group-watch", daemon=True)
 
     def start(self) -> None:
@@ -90,13 +82,19 @@ class GroupWatch:
             clients.callback(_close, admin)
             reader = GroupReader(settings)
             clients.callback(_close, reader)
+            states = None
             while not self._stopped.is_set():
                 with kafka_clients.reaching(settings):
                     cluster = str(admin.describe_cluster()["cluster_id"])
-                self._look(settings, cluster, reader)
+                    # Topics of an earlier version may lack it, and waiting for it would hold up the groups.
+                    tells_of_throttle = states is not None or topics.CONTROL in admin.list_topics()
+                if states is None and tells_of_throttle:
+                    states = control.States(settings)
+                    clients.callback(_close, states)
+                self._look(settings, cluster, reader, states)
                 self._stopped.wait(READ_SECONDS)
 
-    def _look(self, settings: Kafka, cluster: str, reader: GroupReader) -> None:
+    def _look(self, settings: Kafka, cluster: str, reader: GroupReader, states: control.States | None) -> None:
         if cluster != self.seen.cluster:
             self._windows.clear()
         try:
@@ -106,19 +104,31 @@ class GroupWatch:
             if not isinstance(error.__cause__, kafka.errors.AuthorizationError):
                 raise
             groups, problem = (), str(error)
-        throttle = self._throttle(settings)
-        self.seen = Seen(time.monotonic(), settings, cluster, groups, problem, throttle)
+        throttle = "" if states is None else throttle_text(states.latest())
+        self.seen = Seen(time.monotonic(), settings, cluster, groups, throttle, problem=problem)
 
-    def _view(self, state: GroupState) -> GroupView:
+    def _view(self, state: GroupState) -> GroupLag:
         window = self._windows.setdefault(state.group, LagWindow())
         positions = {partition: Position(one.committed, one.end, one.begin) for partition, one in state.partitions.items()}
         members = len(state.members)
         window.feed(Sample(time.monotonic(), positions, members))
-        return GroupView(state.group, state.lag, members, window.verdict())
+        return GroupLag(state.group, state.lag, members, window.verdict())
 
     def _note(self, problem: str) -> None:
-        seen = self.seen
-        self.seen = Seen(seen.answered_at, seen.settings, seen.cluster, seen.groups, problem, seen.throttle)
+        self.seen = replace(self.seen, lost=True, problem=problem)
+
+
+def throttle_text(states: Sequence[dict[str, Any]]) -> str:
+    """What `control.States.latest` tells, in one line: who is slowed down, to what, and why."""
+    if not states:
+        return "full speed: nobody is slowed down"
+    text = f"{len(states)} process{'' if len(states) == 1 else 'es'} slowed down"
+    if all(state["requests_per_second"] for state in states):
+        text += f" to {sum(state['requests_per_second'] for state in states):.1f}/s"
+    pause = max(state["paused_seconds"] for state in states)
+    if pause:
+        text += f", paused for {pause:.0f} s"
+    return f"{text}: {states[-1]['reason']}"
 
 
 def _check_that_somebody_listens(settings: Kafka) -> None:

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 REACH_SECONDS = 8.0
 _last_failure = unreachable.attach()
 
+#: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
+EMBEDDED_SESSION_MS = 6_000
+CLUSTER_SESSION_MS = 20_000
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -105,8 +108,8 @@ def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=6_000 if embedded else 20_000,
-            heartbeat_interval_ms=2_000 if embedded else 3_000,
+            session_timeout_ms=EMBEDDED_SESSION_MS if embedded else CLUSTER_SESSION_MS,
+            heartbeat_interval_ms=(EMBEDDED_SESSION_MS if embedded else CLUSTER_SESSION_MS) // 3,
             max_poll_records=most_records,
             fetch_max_wait_ms=largest_wait_ms,
             partition_assignment_strategy=(CooperativeStickyAssignor,),

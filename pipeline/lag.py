@@ -22,6 +22,7 @@ What differs from Burrow, and why:
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ EMPTY_SECONDS = 20.0
 LARGEST_GAP_SECONDS = 20.0
 #: Times between commits that are remembered.
 GAPS_KEPT = 10
+
+
+@dataclass(frozen=True)
+class GroupLag:
+    """What is shown of a group. `members` None where they are not known, `verdict` None where it is too early for one."""
+
+    name: str
+    lag: int
+    members: int | None = None
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,9 @@ class Sample:
 
     def is_another_log_than(self, before: Sample) -> bool:
         """Whether a log has become shorter: the topic was made anew."""
-        return any(key in before.positions and position.watermark < before.positions[key].watermark for key, position in self.positions.items())
+        return any(
+            key in before.positions and position.watermark < before.positions[key].watermark for key, position in self.positions.items()
+        )
 
 
 def _committed(sample: Sample, key: Hashable) -> int | None:
@@ -132,7 +145,7 @@ class LagWindow:
         samples = list(self._samples)
         if not samples:
             return None
-        pairs = list(zip(samples, samples[1:], strict=False))
+        pairs = list(itertools.pairwise(samples))
         now = samples[-1]
         if self._empty_since is not None and now.time - self._empty_since >= EMPTY_SECONDS:
             return STOPPED

@@ -116,7 +116,17 @@ def test_a_message_counts_until_it_expires():
 
 @pytest.mark.parametrize(
     "raw",
-    [None, b"", b"\xff", b"[]", b"7", b"{}", b'{"status": "slow_down"}', b'{"status": [], "sender": "a", "expires_at": 9e99}', b"[" * 99_999],
+    [
+        None,
+        b"",
+        b"\xff",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"status": "slow_down"}',
+        b'{"status": [], "sender": "a", "expires_at": 9e99}',
+        b"[" * 99_999,
+    ],
 )
 def test_what_is_no_message_is_none(raw):
     assert control.decode(raw, now=0.0) is None

@@ -68,9 +68,11 @@ def test_members_and_a_lag_that_falls_to_nothing(kafka, reader):
         hold.set()
         follow(kafka, run_id, lambda account: account.processing["completed"] == 40)
         until(lambda: reader.read()[PROCESSING.group].lag == 0, 30, "the last commit")
-    until(lambda: reader.read()[PROCESSING.group].state == "Empty", 30, "the end of the group")
+    if ON_APACHE_KAFKA:  # the embedded broker's members leave without a word, and are forgotten when others join
+        until(lambda: reader.read()[PROCESSING.group].state == "Empty", 30, "the end of the group")
+        assert groups.group_state(kafka, PROCESSING).members == ()
     state = groups.group_state(kafka, PROCESSING)
-    assert (state.lag, state.members) == (0, ())
+    assert state.lag == 0
     assert sum(one.committed or 0 for one in state.partitions.values()) == 40
 
 

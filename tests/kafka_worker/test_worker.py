@@ -17,6 +17,12 @@ from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 from tests.conftest import reset_group, until
 
 
+@pytest.fixture(autouse=True)
+def short_sessions(monkeypatch):
+    """Joins on the embedded broker take half a session: these tests join often, and nothing of them hangs on its length."""
+    monkeypatch.setattr(kafka_clients, "EMBEDDED_SESSION_MS", 2_000)
+
+
 @pytest.fixture
 def kafka(own_broker):
     admin = kafka_clients.admin(own_broker)

@@ -120,9 +120,13 @@ class Orchestrator:
             self._stop(found)
 
     def _start_page(self) -> None:
-        """Start the page at localhost:8080, or the next free port, and say where it is. A run does without it if it must."""
+        """Start the page at localhost:8080, or the next free port."""
         self.page = self._child("page", ["kafka_ui.py", *(["--demo"] if self.settings.demo else [])])
         self.page.start()
+
+    def _say_where_the_page_is(self) -> None:
+        """Wait for the page's address and say it. A run does without the page if it must."""
+        assert self.page is not None
         deadline = time.monotonic() + PAGE_SECONDS
         while not self.page_address and self.page.returncode() is None and time.monotonic() < deadline:
             found = [line for line in self.page.tail().splitlines() if line.startswith("page: ")]
@@ -180,6 +184,7 @@ class Orchestrator:
         return [region for region in self.regions if region["code"] not in sent]
 
     def _hold(self, found: Any) -> int:
+        self._say_where_the_page_is()
         flag = " --demo" if self.settings.demo else ""
         self.say("services are up; in other terminals, as many consumers as wanted:")
         for script in ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py"):
@@ -225,9 +230,12 @@ class Orchestrator:
         codes = ",".join(region["code"] for region in self.regions)
         self.say(f"run {self.run_id}: {codes}, market cap {low} to {high}; {self.arguments.scrapers} scrapers, {width} processors")
         self.say(f"logs: {self.log_dir}")
-        self.terminal_is_the_monitors = self.out.isatty()
-        for child in (*self.workers, self.monitor, *([self.producer] if self.producer else [])):
+        # What takes longest to be ready starts first; the monitor gets the terminal when all that is to be said is said.
+        for child in (*self.workers, *([self.producer] if self.producer else [])):
             child.start()
+        self._say_where_the_page_is()
+        self.terminal_is_the_monitors = self.out.isatty()
+        self.monitor.start()
 
     def _child(self, name: str, command: list[str]) -> Child:
         return Child(name, command, self.log_dir / f"{name}.log")

@@ -32,7 +32,7 @@ def check(settings: Settings, market_options: list[str]) -> int:
         for name, step in checked.steps():
             said.clear()
             try:
-                detail = step() or "; ".join(said)
+                detail = step() or "; ".join(line.removeprefix(f"{name}: ") for line in said)
                 print(f"  ok    {name:<11} {detail}", flush=True)
             except _Skipped as error:
                 failures += 1

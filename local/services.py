@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,12 +11,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import config
 from config import Settings
 from local.apache_kafka import ApacheKafka
 from local.broker import Broker
+from local.compose import compose_command, start_compose
 from local.postgres import Postgres
 from local.state import State
 from pipeline import database, kafka_clients
@@ -26,9 +25,6 @@ from pipeline.guardian import Guardian
 from pipeline.screener import LIVE_SITE
 from pipeline.services import DEFAULT_SERVERS, is_demo_broker
 
-#: Seconds in which the Docker engine must say that it is there, and the compose file's services that they are ready.
-ENGINE_SECONDS = 10
-COMPOSE_SECONDS = 180
 #: Seconds in which the site must answer.
 SITE_SECONDS = 8.0
 #: Seconds until the local market must answer.
@@ -132,7 +128,7 @@ class Services:
             say(f"Kafka: {DEFAULT_SERVERS} (it answers; KAFKA_BOOTSTRAP_SERVERS is not set)")
         elif self.settings.kafka_home is not None:
             self._apache_kafka(self.settings.kafka_home, say)
-        elif (command := compose_command()) is not None:
+        elif (command := compose_command(say)) is not None:
             start_compose(command, say)
             self._use_servers(DEFAULT_SERVERS)
             say(f"Kafka: {DEFAULT_SERVERS} (docker-compose.yml)")
@@ -259,40 +255,3 @@ def reach_site(base_url: str) -> None:
             f"the site {address} can't be reached ({reason}). Check the connection, or see the pipeline work without it: "
             "python run_pipeline.py --demo"
         ) from error
-
-
-def compose_command() -> list[str] | None:
-    """`docker compose` or `docker-compose` where a Docker engine answers, else None."""
-    docker = shutil.which("docker")
-    if docker is None or not _succeeds([docker, "info"], ENGINE_SECONDS):
-        return None
-    if _succeeds([docker, "compose", "version"], ENGINE_SECONDS):
-        return [docker, "compose"]
-    compose = shutil.which("docker-compose")
-    return [compose] if compose is not None else None
-
-
-def start_compose(command: list[str], say: Say) -> None:
-    """Start the compose file's services and wait until they are healthy. Raises ServiceError with the engine's own words."""
-    say("starting Kafka by docker-compose.yml; the first time its images are fetched…")
-    try:
-        done: Any = subprocess.run(
-            [*command, "up", "-d", "--wait", "--wait-timeout", str(COMPOSE_SECONDS)],
-            cwd=config.PROJECT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMPOSE_SECONDS * 5,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ServiceError(f"docker compose did not come to an end within {COMPOSE_SECONDS * 5} s") from error
-    if done.returncode != 0:
-        raise ServiceError(f"docker compose can't start Kafka: {done.stderr.strip() or done.stdout.strip()}")
-
-
-def _succeeds(command: list[str], seconds: float) -> bool:
-    try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False

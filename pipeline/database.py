@@ -6,6 +6,7 @@ the same rows never wait for each other in a circle; where the database says so 
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -89,8 +90,10 @@ ON CONFLICT (symbol) DO UPDATE SET exchange = EXCLUDED.exchange, sector = EXCLUD
     currency = EXCLUDED.currency, financial_currency = EXCLUDED.financial_currency, last_seen = now()
 """
 _RATIO_COLUMNS = ("symbol", "period_type", "period_end", "run_id", "currency", *RATIOS, "null_reasons", "inputs")
+# The rows come as one JSON text: fifty columns quoted one by one cost this process three times as much.
 _UPSERT_RATIOS = f"""
-INSERT INTO financial_ratios ({", ".join(_RATIO_COLUMNS)}) VALUES %s
+INSERT INTO financial_ratios ({", ".join(_RATIO_COLUMNS)})
+SELECT {", ".join(_RATIO_COLUMNS)} FROM json_populate_recordset(NULL::financial_ratios, %s)
 ON CONFLICT (symbol, period_type, period_end) DO UPDATE SET
     {", ".join(f"{name} = EXCLUDED.{name}" for name in _RATIO_COLUMNS[3:])}, computed_at = now()
 """  # noqa: S608 (the names are this program's own)
@@ -214,8 +217,9 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
         _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
         _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
         _run(cursor, _DELETE_OLD_TRAILING, sorted(trailing.items(), key=lambda item: item[0]))
-        keys = sorted(ratios)
-        _run(cursor, _UPSERT_RATIOS, [_ratio_row(*ratios[key]) for key in keys])
+        if ratios:
+            rows = [_ratio_row(*found) for _, found in sorted(ratios.items(), key=lambda item: item[0])]
+            cursor.execute(_UPSERT_RATIOS, (json.dumps(rows, allow_nan=False, ensure_ascii=False),))
 
 
 def abandoned_runs(connection: Any) -> frozenset[str]:
@@ -298,9 +302,9 @@ def _profile_row(row: Profile) -> tuple[str, ...]:
     return (row.symbol, row.name, row.country_code, row.exchange, row.sector, row.industry, row.currency, row.financial_currency)
 
 
-def _ratio_row(run_id: str, row: RatioRow) -> tuple[Any, ...]:
-    values = (row.values[name] for name in RATIOS)
-    return (row.symbol, row.period_type, row.period_end, run_id, row.currency, *values, Json(row.null_reasons), Json(row.inputs))
+def _ratio_row(run_id: str, row: RatioRow) -> dict[str, Any]:
+    named = {"symbol": row.symbol, "period_type": row.period_type, "period_end": row.period_end.isoformat(), "run_id": run_id}
+    return {**named, "currency": row.currency, **row.values, "null_reasons": row.null_reasons, "inputs": row.inputs}
 
 
 class Writer:

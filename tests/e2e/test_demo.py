@@ -5,8 +5,7 @@ import json
 import config
 from kafka_scraper_producer import regions
 from local.postgres import Postgres
-from pipeline import database, topics
-from pipeline.messages import processing_task
+from pipeline import database
 from pipeline.tally import Tally
 from tests.conftest import until
 from tests.e2e.conftest import HIGH, LOW, SEED, STOCKS, last_json, rows
@@ -94,8 +93,6 @@ def test_scripts_in_their_own_terminals_share_the_work(services, market):
 
     # The work was shared: every consumer had some of it.
     assert all("stocks emitted" in services.errors(process) for process in scrapers)
-    assert topics.PROCESSING_TASKS
-    assert processing_task
 
 
 def test_a_region_without_stocks_completes_with_zero(services):
@@ -109,3 +106,15 @@ def test_a_region_without_stocks_completes_with_zero(services):
     assert not tally.newest().processing.tasks
     tally.close()
     assert scraper.poll() is None
+
+
+def test_check_goes_through_all_a_run_needs(terminal):
+    works = terminal.run("run_pipeline.py", "--demo", "--check", "--stocks", "20")
+    assert works.returncode == 0, works.stdout + works.stderr
+    assert works.stdout.count("  ok  ") == 8
+    broken = terminal.run("run_pipeline.py", "--check", YAHOO_BASE_URL="http://127.0.0.1:1", SCRAPER_BROWSER="/nowhere")
+    assert broken.returncode == config.EXIT_SERVICE
+    assert "FAIL  site" in broken.stdout
+    assert "FAIL  browser" in broken.stdout
+    assert "SCRAPER_BROWSER" in broken.stdout
+    assert "one page    not tried" in broken.stdout

@@ -17,6 +17,7 @@ from local.ports import answers, free_port
 from local.server_process import ServerProcess, last_lines
 from pipeline.errors import ServiceError
 from pipeline.guardian import Guardian
+from pipeline.services import EMBEDDED_CLUSTER
 
 #: Seconds until a broker must answer; it takes 20 ms as a rule.
 START_SECONDS = 10.0
@@ -65,7 +66,7 @@ class Broker:
     @classmethod
     def _start_once(cls, binary: Path, log_file: Path, port: int, guardian: Guardian, deadline: float) -> Broker | None:
         """One attempt; None where the process ended or it is not this broker that answers."""
-        cluster_id = f"stocks-{uuid.uuid4().hex}"
+        cluster_id = f"{EMBEDDED_CLUSTER}{uuid.uuid4().hex}"
         url = f"tcp://127.0.0.1:{port}"
         command = [str(binary), "broker", "--cluster-id", cluster_id, "--listener-url", url, "--advertised-listener-url", url]
         command += ["--storage-engine", "memory://tansu/", "--silent"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import config
-from config import Settings
+from config import Kafka, Settings
 from pipeline import kafka_clients, topics
 from pipeline.errors import ServiceError
 
 #: Where a broker is looked for when nothing is set.
 DEFAULT_SERVERS = "localhost:9092"
+#: How the cluster ids of embedded brokers begin.
+EMBEDDED_CLUSTER = "stocks-"
 
 
 def found(settings: Settings, database: bool = True) -> Settings:
@@ -21,9 +22,12 @@ def found(settings: Settings, database: bool = True) -> Settings:
     if settings.demo and not settings.kafka.bootstrap_servers:
         raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo --services")
     if not settings.kafka.bootstrap_servers:
-        if is_demo_broker(DEFAULT_SERVERS):
-            raise ServiceError(f"the broker at {DEFAULT_SERVERS} is the demo's: add --demo to join it, or set KAFKA_BOOTSTRAP_SERVERS")
         settings = replace(settings, kafka=replace(settings.kafka, bootstrap_servers=DEFAULT_SERVERS))
+        if is_embedded(settings.kafka):
+            raise ServiceError(
+                f"the broker at {DEFAULT_SERVERS} is the embedded one of a demo or of another folder: add --demo to join this folder's "
+                "demo, or set KAFKA_BOOTSTRAP_SERVERS"
+            )
     if database and not settings.database.name:
         raise ServiceError(
             "no database is known. Set DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST and DB_PORT (environment or .env), "
@@ -32,10 +36,17 @@ def found(settings: Settings, database: bool = True) -> Settings:
     return settings
 
 
-def is_demo_broker(servers: str) -> bool:
-    """Whether `servers` (localhost:PORT) is the embedded broker of a demo that is up: live tasks have no business there."""
-    demo = config.embedded_services(config.state_dir(demo=True)).get("KAFKA_BOOTSTRAP_SERVERS", "")
-    return bool(demo) and demo.rpartition(":")[2] == servers.rpartition(":")[2]
+def is_embedded(kafka: Kafka) -> bool:
+    """Whether it is a broker that some run_pipeline.py has embedded: tasks of others have no business there.
+
+    Raises ServiceError where nothing answers.
+    """
+    admin = kafka_clients.admin(kafka)
+    try:
+        with kafka_clients.reaching(kafka):
+            return str(admin.describe_cluster().get("cluster_id", "")).startswith(EMBEDDED_CLUSTER)
+    finally:
+        admin.close()
 
 
 def ensure_topics(settings: Settings) -> None:

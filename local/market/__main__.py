@@ -9,12 +9,16 @@ import signal
 import sys
 from collections.abc import Callable
 
-from local.market import faults
-from local.market.companies import build_market
-from local.market.page import MENUS
-from local.market.server import HOST, Server
+EXIT_PORT_TAKEN = EXIT_NOT_INSTALLED = 3
 
-EXIT_PORT_TAKEN = 3
+try:
+    from local.market import faults
+    from local.market.companies import build_market
+    from local.market.page import MENUS
+    from local.market.server import HOST, Server
+except ModuleNotFoundError as error:
+    print(f"the local market needs {error.name}: pip install -r requirements-local.txt", file=sys.stderr)
+    sys.exit(EXIT_NOT_INSTALLED)
 
 
 def _parser() -> argparse.ArgumentParser:

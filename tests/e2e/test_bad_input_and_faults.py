@@ -119,7 +119,7 @@ def test_a_live_script_does_not_join_the_demo_by_accident(services):
         pytest.skip("port 9092 is taken by another broker on this machine")
     done = services.run("kafka_scraper_producer.py")
     assert done.returncode == config.EXIT_SERVICE
-    assert "is the demo's" in done.stderr
+    assert "is the embedded one" in done.stderr
 
 
 def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(services):

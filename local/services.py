@@ -23,7 +23,7 @@ from pipeline import database, kafka_clients
 from pipeline.errors import ServiceError
 from pipeline.guardian import Guardian
 from pipeline.screener import LIVE_SITE
-from pipeline.services import DEFAULT_SERVERS, is_demo_broker
+from pipeline.services import DEFAULT_SERVERS, is_embedded
 
 #: Seconds in which the site must answer.
 SITE_SECONDS = 8.0
@@ -141,13 +141,10 @@ class Services:
             socket.create_connection((host, int(port)), timeout=2).close()
         except OSError:
             return False
-        if is_demo_broker(DEFAULT_SERVERS):
-            return False
         try:
-            kafka_clients.admin(replace(self.settings.kafka, bootstrap_servers=DEFAULT_SERVERS, source="default")).close()
+            return not is_embedded(replace(self.settings.kafka, bootstrap_servers=DEFAULT_SERVERS, source="default"))
         except ServiceError:
             return False  # something else listens there
-        return True
 
     def _use_servers(self, servers: str) -> None:
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="default"))
@@ -167,7 +164,7 @@ class Services:
         self.broker = ApacheKafka.start(home, data_dir, self.log_dir / "broker.log")
         servers = self.broker.bootstrap_servers
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="apache"))
-        self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_BROKER": "apache"}
+        self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_HOME": str(home)}
         say(f"Kafka: Apache Kafka {self.broker.version} at {servers} (KAFKA_HOME), kept in {data_dir}")
 
     def _find_database(self, say: Say) -> None:

@@ -2,12 +2,14 @@
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+# Whole runs that take minutes; they go with the fault suite.
+SLOW := tests/secrets tests/source/test_consumer.py
 PY := $(VENV)/bin/python
 # The version stands in the pom alone.
 KAFKA_BUILD := build/kafka-$(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/apache_kafka/pom.xml 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-kafka lint sql screenshots clean
+.PHONY: help setup demo test test-faults test-kafka benchmark lint sql screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z][a-z-]*:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -19,13 +21,16 @@ demo: $(VENV)/.browser ## a whole run on this machine, with a local stand-in for
 	@if [ -t 1 ]; then exec $(PY) run_pipeline.py --demo $(ARGS); else exec $(PY) run_pipeline.py --demo --exit-when-done $(ARGS); fi
 
 test: lint $(VENV)/.browser ## lint and all tests but those of the next two (ARGS goes to pytest)
-	$(PY) -m pytest --ignore=tests/faults --ignore=tests/apache_kafka $(ARGS)
+	$(PY) -m pytest --ignore=tests/faults --ignore=tests/apache_kafka $(SLOW:%=--ignore=%) $(ARGS)
 
 test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts, a site that misbehaves (FAULTS_SEED repeats one)
-	$(PY) -m pytest -s tests/faults $(ARGS)
+	$(PY) -m pytest -s tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka tests/e2e/test_runs.py::test_resume_takes_up_the_newest_unfinished_run_where_it_stood $(ARGS)
+
+benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
+	@$(PY) -m benchmarks --json $(ARGS)
 
 lint: $(VENV)/.installed ## ruff, its formatter, mypy, and the schemas of compose files and workflow
 	$(PY) -m ruff check .

@@ -149,11 +149,12 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         site = {**embedded, **from_file, **from_environment}
     rest = {**from_file, **from_environment}
     kafka_rest = {} if demo else rest
+    source, values = _group("KAFKA_", services_layers, exclude=("KAFKA_TASK_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_HOME"))
+    if source == "embedded" and "KAFKA_HOME" in embedded:
+        source = "apache"  # what its orchestrator has started: it deserves a cluster's time-outs
     return Settings(
         demo=demo,
-        kafka=_kafka(
-            *_group("KAFKA_", services_layers, exclude=("KAFKA_TASK_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_HOME")), kafka_rest
-        ),
+        kafka=_kafka(source, values, kafka_rest),
         database=_database(*_group("DB_", services_layers)),
         kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
@@ -185,8 +186,6 @@ def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafk
         raise SettingsError(
             f"KAFKA_BOOTSTRAP_SERVERS is missing beside {', '.join(sorted(values))} ({source}): expected host:port[,host:port…]"
         )
-    if source == "embedded" and values.get("KAFKA_BROKER") == "apache":
-        source = "apache"  # its orchestrator says so in services.env: it deserves a cluster's time-outs
     protocol = _choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
     return Kafka(
         bootstrap_servers=_servers(values.get("KAFKA_BOOTSTRAP_SERVERS", "")),

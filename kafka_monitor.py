@@ -39,10 +39,11 @@ REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
 #: Share of the time that drawing may take; an account of many tasks takes long to draw.
 DRAWING_SHARE = 0.2
-#: Seconds without any answer from the broker after which it counts as lost; it is asked every two.
-LOST_SECONDS = 8.0
-#: Records in one poll from which on there is more where they came from.
+#: Seconds without any answer from the broker after which it counts as lost; it is asked every two. The first where it refused.
+REFUSED_SECONDS, LOST_SECONDS = 3.0, 8.0
+#: Records in one poll from which on there is more where they came from, and polls with less that end a backlog.
 BACKLOG_RECORDS = 200
+QUIET_POLLS = 3
 
 
 def main() -> int:
@@ -63,12 +64,12 @@ def main() -> int:
         logging.disable()  # on the same terminal it would be written over the drawing
     with display:
         monitor.follow(display, stopping)
-    # The orchestrator prints the summary itself; if it was interrupted, this line is what remains.
+    account = monitor.tally.newest()
     if os.environ.get(PARENT_PIPE):
-        if display.draws:
-            print(Display.view_line(monitor.view()), flush=True)
+        # The orchestrator prints the summary of a run that is done; of one that was interrupted this line is what remains.
+        if display.draws and account is not None and account.pending:
+            print(Display.line(account, elapsed(account)), flush=True)
     elif not arguments.json:
-        account = tally.newest()
         print(text(account, elapsed(account)) if account else "no run was seen", flush=True)
     return config.EXIT_DONE
 
@@ -115,7 +116,7 @@ class Monitor:
         self.page: str = arguments.page
         self.watch = GroupWatch(lambda: _find(arguments.demo), tally.settings)
         self.rates = Rates()
-        self.reading = True
+        self.quiet_polls = 0
         self.cluster = ""
         self.heard_at = time.monotonic()
 
@@ -145,7 +146,13 @@ class Monitor:
             return
         if count:
             self.heard_at = time.monotonic()
-        self.reading = self.reading and count >= BACKLOG_RECORDS
+        if self.reading:
+            self.quiet_polls = self.quiet_polls + 1 if count < BACKLOG_RECORDS else 0
+
+    @property
+    def reading(self) -> bool:
+        """Whether what stood in the topics at the start is still being read. Its rate would not be the run's."""
+        return self.quiet_polls < QUIET_POLLS
 
     def start_anew_on_another_broker(self) -> None:
         """Where the broker is another one than before, positions in its topics mean nothing any more."""
@@ -160,19 +167,18 @@ class Monitor:
                 return
             self.tally.close()
             self.tally = tally
-            self.reading = True
+            self.quiet_polls = 0
         self.cluster = seen.cluster
 
     def view(self) -> View:
         account, seen, now = self.tally.newest(), self.watch.seen, time.monotonic()
         silent = now - max(seen.answered_at, self.heard_at)
-        # A backlog is read in no time; the rate is that of the run.
         rates = (0.0, 0.0) if self.reading else self.rates(account)
         return View(
             account=account,
             elapsed_seconds=elapsed(account) if account else 0.0,
             reading=self.reading,
-            lost_seconds=silent if silent >= (1.0 if seen.lost else LOST_SECONDS) else None,
+            lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
             problem=seen.problem,
             groups=seen.groups,
             throttle=seen.throttle,

@@ -1,5 +1,7 @@
 """Takes scraping tasks, drives a browser over Yahoo Finance's screener, and emits one processing task a stock.
 
+SCRAPER_SOURCE=api lists by the JSON endpoint behind the page, without a browser; auto does so where the page has changed.
+
 takes   stock-scraping-tasks, stock-scraping-retries       (consumer group stock-scrapers)
 writes  country, stock, pipeline_run                       page by page
 emits   stock-processing-tasks, then scraping-completion   or scraping-errors and a retry or dead letter
@@ -12,19 +14,24 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import config
+from config import Settings
 from pipeline import kafka_clients, messages, services, topics
 from pipeline.bands import cut_of
 from pipeline.browser import Browser
 from pipeline.database import Listing, Run, Write, Writer
-from pipeline.errors import PermanentError
+from pipeline.errors import PermanentError, ServiceError
 from pipeline.messages import ProcessingTask, ScrapingTask
 from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.regions import REGIONS
 from pipeline.runs import Followed, abandoned_runs
 from pipeline.screener import Screener
+from pipeline.source import Source
 from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
@@ -39,13 +46,15 @@ class Scraper:
     def __init__(
         self,
         browser: Browser,
-        screener: Screener,
+        source: Source,
         writer: Writer,
         producer: kafka_clients.KafkaProducer,
         abandoned: Followed[frozenset[str]],
+        log_dir: Path,
     ) -> None:
         self.browser = browser
-        self.screener = screener
+        self.source = source
+        self.log_dir = log_dir
         self.writer = writer
         self.producer = producer
         self.abandoned = abandoned
@@ -61,13 +70,13 @@ class Scraper:
         run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
         self.writer.write(Write(countries={task.region_code: task.region_name}, runs=[run]))
         self.browser.renew_if_due()
-        total = self.screener.open(task.region_code, task.market_cap_min, task.market_cap_max)
+        total = self.source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
         log.info("%s: %d stocks listed", task, total)
         cut = cut_of(task.market_cap_min, task.market_cap_max) if total > SPLIT_ABOVE else None
         if cut is not None:
             return self._split(delivery, task, cut)
         emitted: set[str] = set()
-        for page in self.screener.pages():
+        for page in self.source.pages():
             listings = [
                 Listing(messages.clean_text(row.symbol), messages.clean_text(row.name) or row.symbol, task.region_code) for row in page
             ]
@@ -76,7 +85,7 @@ class Scraper:
             send_all(self.producer, [self._processing_task(task, listing) for listing in fresh])
             emitted.update(listing.symbol for listing in fresh)
         log.info("%s: %d stocks emitted", task, len(emitted))
-        completion = messages.scraping_completion(task, len(emitted))
+        completion = messages.scraping_completion(task, len(emitted), source=self.source.name)
         return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
     def _split(self, delivery: Delivery, task: ScrapingTask, cut: int) -> Outcome:
@@ -95,7 +104,7 @@ class Scraper:
             for half, place in zip(halves, places, strict=True)
         ]
         log.info("%s: split at %d", task, cut)
-        completion = messages.scraping_completion(task, 0, halves)
+        completion = messages.scraping_completion(task, 0, halves, self.source.name)
         return Outcome([*children, Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
     def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
@@ -110,30 +119,59 @@ def main() -> int:
     set_up_logging()
     settings = services.found(config.load(demo=arguments.demo))
 
-    browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
-    end_with_orchestrator(browser.kill)
-    services.ensure_topics(settings)
-    writer = Writer(settings.database)
-    producer = kafka_clients.producer(settings.kafka)
-    browser.start()
-    screener = Screener(browser, settings.yahoo_base_url)
-    worker = TaskWorker(
-        settings.kafka,
-        topics.SCRAPING,
-        messages.scraping_task,
-        Scraper(browser, screener, writer, producer, abandoned_runs(settings.database)),
-        threads=1,
-        buffered=1,
-        max_attempts=settings.max_attempts,
-        writer=writer,
-    )
-    on_stop(worker.stop)
-    try:
-        worker.run(ready=lambda: log.info("ready: scraping tasks from %s", settings.kafka.bootstrap_servers))
-    finally:
-        browser.close()
-        writer.close()
+    with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
+        browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
+
+        def leave_nothing() -> None:
+            browser.kill()
+            shutil.rmtree(cache, ignore_errors=True)
+
+        end_with_orchestrator(leave_nothing)
+        services.ensure_topics(settings)
+        writer = Writer(settings.database)
+        producer = kafka_clients.producer(settings.kafka)
+        source = open_source(settings, browser, Path(cache))
+        worker = TaskWorker(
+            settings.kafka,
+            topics.SCRAPING,
+            messages.scraping_task,
+            Scraper(browser, source, writer, producer, abandoned_runs(settings.database), settings.log_dir),
+            threads=1,
+            buffered=1,
+            max_attempts=settings.max_attempts,
+            writer=writer,
+        )
+        on_stop(worker.stop)
+        try:
+            worker.run(ready=lambda: log.info("ready: scraping tasks from %s", settings.kafka.bootstrap_servers))
+        finally:
+            browser.close()
+            writer.close()
     return config.EXIT_DONE
+
+
+def open_source(settings: Settings, browser: Browser, cache: Path) -> Source:
+    """The source that SCRAPER_SOURCE asks for, its browser started. Raises ServiceError where there is none, and no other source."""
+    page = Screener(browser, settings.yahoo_base_url) if settings.scraper_source != "api" else None
+    api = None
+    if settings.scraper_source != "browser":
+        # Here: yfinance and pandas are half a browser's memory, which a consumer with a browser has no use for.
+        from pipeline import yahoo
+        from pipeline.screener_api import ApiScreener
+        from pipeline.throttle import Throttle
+
+        throttle = Throttle(settings.requests_per_second)
+        yahoo.setup(settings.yahoo_base_url, cache, before_request=throttle.wait, after_response=throttle.answered)
+        api = ApiScreener()
+    source = Source(page, browser if page else None, api)
+    if page is not None:
+        try:
+            browser.start()
+        except ServiceError as error:
+            if api is None:
+                raise
+            source.do_without_page(str(error))
+    return source
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 python kafka_scraper_producer.py                                  the regions below, band from the settings
 python kafka_scraper_producer.py --regions us,fr --market-cap-min 300M --market-cap-max 2B
+python kafka_scraper_producer.py --regions all                    all 59 that Yahoo Finance knows
+python kafka_scraper_producer.py --regions-file daily.txt         a line a task: fr, or fr 300M 2B
 python kafka_scraper_producer.py --demo                           to the demo that is up
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import config
 from config import Settings, SettingsError
-from pipeline import kafka_clients, messages, services, topics
+from pipeline import kafka_clients, messages, region_file, services, topics
 from pipeline.bands import format_market_cap, parse_band
 from pipeline.errors import ServiceError
 from pipeline.messages import ScrapingTask
@@ -67,10 +70,12 @@ class ScraperProducer:
 
 
 def chosen_regions(text: str | None) -> list[dict[str, str]]:
-    """`"us,fr"` → regions, without doubles; None → the list above. Raises SettingsError."""
+    """`"us,fr"` → regions, without doubles; `"all"` → all there are; None → the list above. Raises SettingsError."""
     if text is None:
         return regions
     names = {region["code"]: region["name"] for region in regions}
+    if text.strip().lower() == "all":
+        text = ",".join(REGIONS)
     codes = list(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
     unknown = [code for code in codes if code not in REGIONS]
     if unknown or not codes:
@@ -78,9 +83,26 @@ def chosen_regions(text: str | None) -> list[dict[str, str]]:
     return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
 
 
+def chosen_tasks(arguments: argparse.Namespace, settings: Settings) -> list[tuple[dict[str, str], str, str]]:
+    """What the flags ask for: one task a region, or a line of the file, with its lower and upper bound. Raises SettingsError."""
+    low = arguments.market_cap_min or settings.market_cap_min
+    high = arguments.market_cap_max or settings.market_cap_max
+    if arguments.regions_file is None:
+        return [(region, low, high) for region in chosen_regions(arguments.regions)]
+    lines = region_file.read(Path(arguments.regions_file))
+    named = {region["code"]: region for region in chosen_regions(",".join(line.code for line in lines))}
+    # With both flags: the lines of these regions.
+    wanted = named if arguments.regions is None else {region["code"] for region in chosen_regions(arguments.regions)}
+    tasks = [(named[line.code], line.market_cap_min or low, line.market_cap_max or high) for line in lines if line.code in wanted]
+    if not tasks:
+        raise SettingsError(f"--regions {arguments.regions}: no line of {arguments.regions_file} is of these regions")
+    return tasks
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that say what to run; `run_pipeline.py` has the same."""
-    parser.add_argument("--regions", metavar="CODES", help="comma-separated, such as us,fr (default: the list in this script)")
+    parser.add_argument("--regions", metavar="CODES", help="comma-separated, such as us,fr, or all (default: the list in this script)")
+    parser.add_argument("--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, or fr 300M 2B")
     parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
     parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
 
@@ -93,18 +115,18 @@ def main() -> int:
     arguments = parser.parse_args()
 
     settings = config.load(demo=arguments.demo)
-    chosen = chosen_regions(arguments.regions)
-    low = arguments.market_cap_min or settings.market_cap_min
-    high = arguments.market_cap_max or settings.market_cap_max
-    bounds = parse_band(low, high)
+    tasks = chosen_tasks(arguments, settings)
+    for _, low, high in tasks:
+        parse_band(low, high)
     kafka_clients.quiet()
 
-    producer = ScraperProducer(services.found(settings, database=False), arguments.run_id, len(chosen))
-    for region in chosen:
+    producer = ScraperProducer(services.found(settings, database=False), arguments.run_id, len(tasks))
+    for region, low, high in tasks:
         task = producer.send_scraping_task(region, market_cap_min=low, market_cap_max=high)
-        print(f"sent {task.region_name}: {format_market_cap(bounds[0])} to {format_market_cap(bounds[1])} ({task.task_id})", flush=True)
+        band = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}"
+        print(f"sent {task.region_name}: {band} ({task.task_id})", flush=True)
     producer.close()
-    print(f"run {producer.run_id}: {len(chosen)} scraping tasks sent", flush=True)
+    print(f"run {producer.run_id}: {len(tasks)} scraping tasks sent", flush=True)
     return config.EXIT_DONE
 
 

@@ -70,9 +70,11 @@ class Orchestrator:
     def __init__(self, arguments: argparse.Namespace, settings: Settings) -> None:
         self.arguments = arguments
         self.settings = settings
-        self.regions = kafka_scraper_producer.chosen_regions(arguments.regions)
+        tasks = kafka_scraper_producer.chosen_tasks(arguments, settings)
+        self.regions = list({region["code"]: region for region, _, _ in tasks}.values())
         self.band = (arguments.market_cap_min or settings.market_cap_min, arguments.market_cap_max or settings.market_cap_max)
-        self.bounds = parse_band(*self.band)
+        bounds = [parse_band(low, high) for _, low, high in tasks]
+        self.bounds = (min(low for low, _ in bounds), max(high for _, high in bounds))
         self.run_id = messages.new_run_id()
         self.log_dir = settings.log_dir / self.run_id
         self.signals = Signals()
@@ -226,9 +228,12 @@ class Orchestrator:
         low, high = self.band
         if missing:
             command = ["kafka_scraper_producer.py", *demo, "--run-id", self.run_id, "--market-cap-min", low, "--market-cap-max", high]
+            if self.arguments.regions_file:
+                command += ["--regions-file", str(Path(self.arguments.regions_file).resolve())]
             self.producer = self._child("producer", [*command, "--regions", ",".join(region["code"] for region in missing)])
         codes = ",".join(region["code"] for region in self.regions)
-        self.say(f"run {self.run_id}: {codes}, market cap {low} to {high}; {self.arguments.scrapers} scrapers, {width} processors")
+        band = f"bands of {self.arguments.regions_file}" if self.arguments.regions_file else f"market cap {low} to {high}"
+        self.say(f"run {self.run_id}: {codes}, {band}; {self.arguments.scrapers} scrapers, {width} processors")
         self.say(f"logs: {self.log_dir}")
         # What takes longest to be ready starts first; the monitor gets the terminal when all that is to be said is said.
         for child in (*self.workers, *([self.producer] if self.producer else [])):

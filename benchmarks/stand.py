@@ -18,6 +18,7 @@ from typing import Any
 
 import config
 from config import Settings
+from kafka_scraper_producer import ScraperProducer
 from local.postgres import remove_data
 from local.services import Services
 from local.state import data_dir
@@ -33,8 +34,8 @@ JOIN_SECONDS = 90.0
 PART_SECONDS = 600.0
 #: The market's seed.
 SEED = 1
-
-_JIFFY = 1.0 / os.sysconf("SC_CLK_TCK")
+#: The consumers, by stage.
+SCRIPTS = {"scraping": "kafka_scraper_consumer.py", "processing": "kafka_processing_consumer.py"}
 
 
 def say(text: str) -> None:
@@ -69,33 +70,47 @@ def home() -> Iterator[Path]:
 
 @dataclass
 class Timed:
-    """One run of tasks: how many, from the first task's time stamp to the last completion's, and what it cost."""
+    """One run of tasks: from the first task's time stamp to the last completion's, and what it cost the consumers."""
 
-    tasks: int
-    seconds: float
-    cpu_seconds: float
-    requests: int
-    peak_memory_bytes: int
+    began: float
+    completions: list[float]
+    cpu_seconds: float = 0.0
+    requests: int = 0
+    peak_memory_bytes: int = 0
+
+    @property
+    def tasks(self) -> int:
+        return len(self.completions)
+
+    @property
+    def seconds(self) -> float:
+        return max(self.completions) - self.began
 
     @property
     def per_second(self) -> float:
         return self.tasks / self.seconds
 
+    @property
+    def steady_per_second(self) -> float:
+        """Between the first tenth and the last fifth: while every consumer has work."""
+        ordered = sorted(self.completions)
+        first, last = len(ordered) // 10, len(ordered) * 8 // 10
+        return (last - first) / (ordered[last] - ordered[first])
+
 
 class Stand:
-    """Embedded services, and processing consumers that have joined their group. A context manager."""
+    """Embedded services, and consumers that have joined their group. A context manager."""
 
-    def __init__(self, folder: Path, market_options: list[str], processors: int, threads: int) -> None:
+    def __init__(self, folder: Path, market_options: list[str], threads: int = 32) -> None:
         self.folder = folder
         self.environ = {"PIPELINE_HOME": str(folder), "PROCESSOR_THREADS": str(threads), "REQUESTS_PER_SECOND": "0"}
         self.settings: Settings = config.load(True, {**os.environ, **self.environ})
-        self.services = Services.start(self.settings, folder / "logs", market_options, lambda text: None)
+        self.services = Services.start(self.settings, folder / "logs", ["--seed", str(SEED), *market_options], lambda text: None)
         self.settings = self.services.settings
         self.consumers: list[Child] = []
         try:
             services.ensure_topics(self.settings)
             self.producer = kafka_clients.producer(self.settings.kafka)
-            self.resize(processors)
         except BaseException:
             self.close()
             raise
@@ -107,24 +122,26 @@ class Stand:
         self.close()
 
     def close(self) -> None:
-        children.stop(self.consumers)
+        self.stop_consumers()
         self.services.stop()
 
-    def resize(self, processors: int) -> None:
-        """Start more processing consumers, and wait until all have joined and share the partitions."""
-        for number in range(len(self.consumers), processors):
-            log_file = self.folder / "logs" / f"processor-{number}.log"
-            child = Child(f"processor-{number}", ["kafka_processing_consumer.py", "--demo"], log_file, dict(self.environ))
-            child.start()
-            self.consumers.append(child)
+    def stop_consumers(self) -> None:
+        children.stop(self.consumers)
+        self.consumers = []
+
+    def start(self, stage: str, count: int) -> None:
+        """Start consumers of a stage, `processing` or `scraping`, until there are `count`, and wait until all share the partitions."""
+        for number in range(len(self.consumers), count):
+            log_file = self.folder / "logs" / f"{stage}-{time.time_ns()}.log"
+            self.consumers.append(Child(f"{stage}-{number}", [SCRIPTS[stage], "--demo"], log_file, dict(self.environ)))
+            self.consumers[-1].start()
         partitions = 2 * self.settings.kafka.task_partitions
 
         def all_share() -> bool:
             held = [_partitions_held(child) for child in self.consumers]
             return min(held) > 0 and sum(held) == partitions
 
-        if self.consumers:
-            wait_until(all_share, JOIN_SECONDS, "the consumers' joining their group")
+        wait_until(all_share, JOIN_SECONDS, "the consumers' joining their group")
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -136,51 +153,75 @@ class Stand:
         return [one for one in found if low <= one["market_cap"] <= high and one["region"] in ("us", "fr", "gb", "de", "jp")]
 
     def requests(self) -> int:
-        """Requests for data that the market has answered so far."""
+        """Requests of the processing consumers that the market has answered so far."""
         with urllib.request.urlopen(f"{self.settings.yahoo_base_url}/market/counts") as answer:  # noqa: S310 (loopback)
             counts = json.load(answer)["requests"]
         return sum(counts.get(name, 0) for name in ("quoteSummary", "quote", "timeseries", "chart", "crumb", "cookie"))
 
     def process(self, companies: list[dict[str, Any]], runs: int = 1) -> Timed:
-        """Send one task for each company in each of `runs` runs, all at once, and wait for all completions."""
+        """Send one task for each company in each of `runs` runs, all at once, and wait until all are done."""
         run_ids = [f"{messages.new_run_id()[:-4]}{number:04x}" for number in range(runs)]
         tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"]) for run_id in run_ids for one in companies]
-        follower = _Completions(self.settings, set(run_ids))
+        wanted = {task.task_id for task in tasks}
+        watch = Watch(self.settings, topics.PROCESSING)
         cpu, requests = self._cpu_seconds(), self.requests()
         began = time.time()
         send_all(self.producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
         try:
-            wait_until(lambda: follower.read() >= len(tasks), PART_SECONDS, f"{len(tasks)} completions")
+            wait_until(lambda: watch.read() and wanted <= watch.final.keys(), PART_SECONDS, f"{len(tasks)} completions")
         finally:
-            follower.close()
-        assert set(REGIONS) >= {task.country_code for task in tasks}
-        memory = max((_peak_memory_bytes(child) for child in self.consumers), default=0)
-        return Timed(len(tasks), follower.last - began, self._cpu_seconds() - cpu, self.requests() - requests, memory)
+            watch.close()
+        memory = max((peak_memory_bytes(child) for child in self.consumers), default=0)
+        completions = [watch.final[task_id] for task_id in wanted]
+        return Timed(began, completions, self._cpu_seconds() - cpu, self.requests() - requests, memory)
+
+    def scrape(self, region: str) -> Timed:
+        """Send one region's scraping task, and wait until it and all bands that it was split into are done."""
+        producer = ScraperProducer(self.settings)
+        watch = Watch(self.settings, topics.SCRAPING)
+        began = time.time()
+        task = producer.send_scraping_task({"code": region, "name": REGIONS[region]})
+        try:
+            wait_until(lambda: watch.read() and watch.closed({task.task_id}), PART_SECONDS, f"the end of {task}")
+        finally:
+            watch.close()
+            producer.close()
+        return Timed(began, [at for task_id, at in watch.final.items() if task.run_id in task_id])
 
     def _cpu_seconds(self) -> float:
         return sum(cpu_seconds(child.process.pid) for child in self.consumers if child.process)
 
 
-class _Completions:
-    """Counts final states of processing tasks; `last` is the newest one's time stamp, in epoch seconds."""
+class Watch:
+    """Follows a stage: `final` has the time stamp (epoch seconds) of each task's final state, `children` those it was split into."""
 
-    def __init__(self, settings: Settings, run_ids: set[str]) -> None:
-        self._run_ids = run_ids
+    def __init__(self, settings: Settings, stage: topics.StageTopics) -> None:
+        self._stage = stage
         self._consumer = kafka_clients.reader(settings.kafka)
-        partitions = kafka_clients.partitions_of(self._consumer, [topics.PROCESSING_COMPLETION, topics.PROCESSING_DEAD_LETTERS])
+        partitions = kafka_clients.partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
         self._consumer.assign(partitions)
         self._consumer.seek_to_beginning(*partitions)
-        self._seen: set[str] = set()
-        self.last = 0.0
+        #: Time stamp of the first task.
+        self.first_task = float("inf")
+        self.final: dict[str, float] = {}
+        self.children: dict[str, list[str]] = {}
 
-    def read(self) -> int:
-        for batch in self._consumer.poll(50).values():
+    def read(self) -> bool:
+        """Read what has come; always true."""
+        for partition, batch in self._consumer.poll(100).items():
             for record in batch:
                 fields = messages.decode(record.value)
-                if fields["run_id"] in self._run_ids:
-                    self._seen.add(fields["task_id"])
-                    self.last = max(self.last, record.timestamp / 1000)
-        return len(self._seen)
+                at = record.timestamp / 1000
+                if partition.topic == self._stage.tasks:
+                    self.first_task = min(self.first_task, at)
+                elif fields["status"] != "retrying":
+                    self.final.setdefault(fields["task_id"], at)
+                    self.children[fields["task_id"]] = fields.get("children", [])
+        return True
+
+    def closed(self, task_ids: set[str]) -> bool:
+        """Whether these tasks, and all that they were split into, are done."""
+        return all(task_id in self.final and self.closed(set(self.children[task_id])) for task_id in task_ids)
 
     def close(self) -> None:
         self._consumer.close()
@@ -196,10 +237,10 @@ def _partitions_held(child: Child) -> int:
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _JIFFY
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_memory_bytes(child: Child) -> int:
+def peak_memory_bytes(child: Child) -> int:
     assert child.process is not None
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{child.process.pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import config
@@ -12,8 +13,10 @@ from local.services import Services
 from pipeline import database, fundamentals, services, yahoo
 from pipeline.bands import parse_band
 from pipeline.browser import Browser
-from pipeline.errors import PipelineError, ServiceError
+from pipeline.errors import LayoutChanged, PipelineError, ServiceError
 from pipeline.screener import Screener
+from pipeline.screener_api import ApiScreener
+from pipeline.source import Source
 
 #: The page that is looked at: a region that both the site and the local market know.
 REGION = "fr"
@@ -62,9 +65,16 @@ class Check:
             *found,
             ("topics", self._noting("topics", self._topics, "Kafka")),
             ("tables", self._noting("tables", self._tables, "PostgreSQL")),
+            *self._listing_steps(),
+            ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
+        ]
+
+    def _listing_steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        if self.settings.scraper_source == "api":
+            return [("one list", self._noting("one list", self._list, "site"))]
+        return [
             ("browser", self._noting("browser", self._start_browser)),
             ("one page", self._noting("one page", self._page, "site", "browser")),
-            ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
         ]
 
     def close(self) -> None:
@@ -105,9 +115,31 @@ class Check:
 
     def _page(self) -> str:
         assert self.browser is not None
-        screener = Screener(self.browser, self.settings.yahoo_base_url)
-        total = screener.open(REGION, *parse_band(self.settings.market_cap_min, self.settings.market_cap_max))
-        for page in screener.pages():
+        page = Screener(self.browser, self.settings.yahoo_base_url)
+        if self.settings.scraper_source == "auto":
+            with self._endpoint() as endpoint:
+                source = Source(page, self.browser, endpoint)
+                found = self._listed(source)
+            return found if source.name == "browser" else f"{found}, by the endpoint: the page has changed (see {self.services.log_dir})"
+        try:
+            return self._listed(Source(page, self.browser, None))
+        except LayoutChanged as error:
+            raise LayoutChanged(f"{error}. SCRAPER_SOURCE=api does without the page") from error
+
+    def _list(self) -> str:
+        with self._endpoint() as endpoint:
+            return self._listed(Source(None, None, endpoint))
+
+    @contextlib.contextmanager
+    def _endpoint(self) -> Iterator[ApiScreener]:
+        with tempfile.TemporaryDirectory() as cache:
+            yahoo.setup(self.settings.yahoo_base_url, Path(cache))
+            yield ApiScreener()
+
+    def _listed(self, source: Source) -> str:
+        band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
+        total = source.open(REGION, *band, self.services.log_dir)
+        for page in source.pages():
             self.symbol = page[0].symbol
             break
         return f"{total} stocks of region {REGION} listed"

@@ -100,7 +100,8 @@ class _Waiting:
         """The end of the log of the first needed service that is up, and not well."""
         for name in NEEDED:
             if self.states.get(name, "healthy") != "healthy":
-                return f"\nThe log of {name} ends with:\n{_run([*self._command, 'logs', '--no-color', '--tail', '10', name], ENGINE_SECONDS)[1]}"
+                _, log = _run([*self._command, "logs", "--no-color", "--tail", "10", name], ENGINE_SECONDS)
+                return f"\nThe log of {name} ends with:\n{log}"
         return ""
 
 

@@ -10,8 +10,9 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 REACH_SECONDS = 8
 #: Most results that one transaction takes.
 BATCH = 200
+#: Seconds from one transaction's begin to the next one's: under load what comes in between is one batch.
+BATCH_SECONDS = 0.05
 #: Key of the advisory lock under which one process at a time creates the tables.
 _SCHEMA_LOCK = 7_203_114_905
 
@@ -322,6 +325,9 @@ class Writer:
         self._connection: Any = connect(settings)
         create_tables(self._connection)
         self._closed = threading.Event()
+        # Rows of runs and countries that are written. Each task brings its own, and a row is locked by whoever writes it,
+        # so that all processes would wait for each other's commits.
+        self._known: set[Any] = set()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
 
@@ -343,8 +349,11 @@ class Writer:
         self._thread.join(5)
 
     def _loop(self) -> None:
+        began = 0.0
         while True:
             batch = [self._queue.get()]
+            self._closed.wait(max(0.0, began + BATCH_SECONDS - time.monotonic()))
+            began = time.monotonic()
             while len(batch) < BATCH:
                 try:
                     batch.append(self._queue.get_nowait())
@@ -360,7 +369,7 @@ class Writer:
 
     def _write_batch(self, batch: list[tuple[Write, Callable[[Exception | None], None]]]) -> None:
         try:
-            self._until_committed([rows for rows, _ in batch])
+            self._write_what_is_new([rows for rows, _ in batch])
         except (psycopg2.DataError, psycopg2.IntegrityError, ValueError, UnicodeError) as error:
             if len(batch) == 1:
                 batch[0][1](PermanentError(f"the database refuses the rows: {' '.join(str(error).split())}"))
@@ -376,6 +385,26 @@ class Writer:
             return
         for _, done in batch:
             done(None)
+
+    def _write_what_is_new(self, batch: list[Write]) -> None:
+        news = [
+            replace(
+                rows,
+                countries={code: name for code, name in rows.countries.items() if (code, name) not in self._known},
+                runs=[run for run in rows.runs if run not in self._known],
+            )
+            for rows in batch
+        ]
+        try:
+            self._until_committed(news)
+        except psycopg2.IntegrityError:
+            if not self._known:
+                raise
+            # Somebody may have emptied the tables.
+            self._known.clear()
+            self._until_committed(batch)
+        for rows in batch:
+            self._known |= {*rows.countries.items(), *rows.runs}
 
     def _until_committed(self, batch: list[Write]) -> None:
         """Write in one transaction, again and again while the database is away or asks for it."""
@@ -401,6 +430,7 @@ class Writer:
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
+        self._known.clear()
         if connection is not None:
             try:
                 connection.close()

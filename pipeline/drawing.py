@@ -23,8 +23,8 @@ _WHERE_ANY = ("fresh", "abandoned")
 _VERDICTS = {
     FINE: ("", "green"),
     SLOW: ("it works, but falls behind", "yellow"),
-    STALLED: ("members are there, but nothing is committed", "bold red"),
-    STOPPED: ("records wait, and nobody is there to take them", "bold red"),
+    STALLED: ("members, but no commits", "bold red"),
+    STOPPED: ("nobody takes the records", "bold red"),
     REWOUND: ("committed offsets went back", "yellow"),
     None: ("", "dim"),
 }

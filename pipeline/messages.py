@@ -122,11 +122,13 @@ def pending(task: Task) -> bytes:
     return encode({**task.fields(), "timestamp": now_text(), "status": "pending"})
 
 
-def scraping_completion(task: ScrapingTask, tickers_found: int, children: Sequence[ScrapingTask] = ()) -> bytes:
-    """`completed` with the number of stocks (0 too), or `split` with the two tasks that take over."""
+def scraping_completion(task: ScrapingTask, tickers_found: int, children: Sequence[ScrapingTask] = (), source: str = "") -> bytes:
+    """`completed` with the number of stocks (0 too), or `split` with the two tasks that take over; `source` is what listed them."""
     fields: dict[str, Any] = {**task.fields(), "timestamp": now_text(), "tickers_found": tickers_found, "status": "completed"}
     if children:
         fields |= {"status": "split", "children": [child.task_id for child in children]}
+    if source:
+        fields["source"] = source
     return encode(fields)
 
 

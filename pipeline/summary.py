@@ -29,7 +29,7 @@ def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir:
     if page:
         lines.append(f"page:   {page} (while the services are up)")
     demo = " --demo" if settings.demo else ""
-    lines.append(f"export: python export_ratios.py{demo} --format csv --where 'price_to_earnings < 15 and return_on_equity > 0.15'")
+    lines.append(f"export: python export_ratios.py{demo} --where 'price_to_earnings < 15 and return_on_equity > 0.15'")
     return "\n".join(lines)
 
 

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS = 0.5
 #: Longest wait of one poll, in ms, while tasks are in work: a result is taken up at the latest after that.
 POLL_MS = 20
+#: Longest time in seconds without a poll while there is no room for more tasks: how late a rebalance is noticed at most.
+UNPOLLED_SECONDS = 0.5
 #: How many retries that are not due yet are held in memory; above that the retry topic is paused.
 RETRIES_HELD = 1_000
 #: Seconds that tasks in work are given when the process is told to stop; what isn't finished then goes back.
@@ -168,6 +170,7 @@ class TaskWorker:
         self._unsent: deque[_Settling] = deque()
         self._settling: deque[_Settling] = deque()
         self._last_commit = 0.0
+        self._last_poll = 0.0
 
     # -- the outside ------------------------------------------------------------------------------------------------
 
@@ -208,8 +211,15 @@ class TaskWorker:
     def _poll(self) -> None:
         room = self.buffered - self._in_work
         away = self.writer is not None and self.writer.away.is_set()
+        # Threads have enough to do until a quarter of the tasks are done: a poll for each result would cost more than the task.
+        if away or room < self.buffered // 4:
+            room = 0
+        if room == 0 and time.monotonic() - self._last_poll < UNPOLLED_SECONDS:
+            time.sleep(POLL_MS / 1000)
+            return
+        self._last_poll = time.monotonic()
         # A paused consumer goes on polling: that keeps it in its group, however long a task takes.
-        if room <= 0 or away:
+        if room <= 0:
             self._consumer.pause(*self._consumer.assignment())
         else:
             held_back = [tp for tp in self._consumer.assignment() if tp.topic == self.topics.retries and len(self._waiting) >= RETRIES_HELD]

@@ -136,11 +136,16 @@ def get_json(url: str, params: dict[str, Any] | None = None) -> Any:
     try:
         return YfData().get_raw_json(url, params=params, timeout=_timeout_seconds)
     except Exception as error:
-        meant = classify(error)
-        if type(meant) is PermanentError and _status(error) is None:
-            # Nothing that the site said of this URL: threads that meet in yfinance's shared cookie and crumb, say.
-            meant = TransientError(str(meant))
-        raise meant from error
+        raise meaning(error) from error
+
+
+def meaning(exception: Exception) -> TaskError:
+    """`classify` of an exception of one request, where what the site did not say is never taken for its last word."""
+    meant = classify(exception)
+    if type(meant) is PermanentError and _status(exception) is None:
+        # Nothing that the site said of this URL: threads that meet in yfinance's shared cookie and crumb, say.
+        return TransientError(str(meant))
+    return meant
 
 
 def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:

@@ -1,0 +1,129 @@
+"""What the documents say is there: links, files, functions, options, settings; and their YAML can be read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import config
+
+PROJECT = config.PROJECT
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+TEXTS = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def anchors(document: Path) -> set[str]:
+    """Headings as they are linked to."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@cache
+def options_of(script: str) -> set[str]:
+    done = subprocess.run([sys.executable, *script.split(), "--help"], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"--[a-z][a-z-]+", done.stdout))
+
+
+@TEXTS
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+@TEXTS
+def test_every_file_that_is_named_is_there(document: Path) -> None:
+    named = set(re.findall(r"`((?:pipeline|local|ui|tests|docs|benchmarks|\.ci)/[\w./-]*|[\w.-]+\.(?:py|yml|toml))`", document.read_text()))
+    # In a row of architecture.md's table a file of the same folder goes by its name alone.
+    missing = [name for name in named if not (PROJECT / name).exists() and not (PROJECT / "pipeline" / name).exists()]
+    assert missing == []
+
+
+def test_every_file_of_the_pipeline_has_its_place_in_the_architecture() -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text()
+    files = [path.name for path in (PROJECT / "pipeline").glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in sorted(files) if f"`pipeline/{name}`" not in text] == []
+
+
+def test_the_functions_that_the_architecture_names_are_there() -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([\w./]+\.py)` \(((?:`\w+`(?:, )?)+)\)", text)
+    assert named
+    for path, names in named:
+        source = (PROJECT / path).read_text()
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b", source, re.MULTILINE), f"{path}: {name}"
+
+
+@TEXTS
+def test_every_option_that_is_shown_is_one_of_the_script_s(document: Path) -> None:
+    shown = re.findall(r"python (?:-m ([\w.]+)|(\w+\.py))([^\n`|>]*)", document.read_text())
+    for module, script, rest in shown:
+        options = set(re.findall(r"--[a-z][a-z-]+", rest.partition("#")[0]))
+        if options and module not in ("pip", "pytest"):
+            assert options <= options_of(script or f"-m {module}"), f"{script or module}: {options - options_of(script or f'-m {module}')}"
+
+
+@TEXTS
+def test_every_target_of_make_that_is_shown_is_there(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    shown = set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", document.read_text(), re.MULTILINE))
+    assert shown <= targets
+
+
+@TEXTS
+def test_settings_that_are_shown_exist(document: Path) -> None:
+    example = (PROJECT / ".env.example").read_text()
+    shown = set(re.findall(r"\b((?:KAFKA|DB|SCRAPER|MARKET_CAP|PROCESSOR|REQUESTS|YAHOO|WORKERS)_[A-Z_]+)\b", document.read_text()))
+    assert [name for name in sorted(shown) if f"#{name}=" not in example] == []
+
+
+@TEXTS
+def test_yaml_can_be_read(document: Path) -> None:
+    for block in blocks(document, "yaml"):
+        assert all(part["kind"] and part["apiVersion"] for part in YAML(typ="safe").load_all(block))
+
+
+def test_the_group_and_topics_that_kubernetes_scales_by_are_ours() -> None:
+    from pipeline import topics
+
+    (scaled,) = [
+        part
+        for block in blocks(PROJECT / "docs" / "operations.md", "yaml")
+        for part in YAML(typ="safe").load_all(block)
+        if part["kind"] == "ScaledObject"
+    ]
+    triggers = [trigger["metadata"] for trigger in scaled["spec"]["triggers"]]
+    assert {trigger["consumerGroup"] for trigger in triggers} == {topics.PROCESSING.group}
+    assert [trigger["topic"] for trigger in triggers] == [topics.PROCESSING.tasks, topics.PROCESSING.retries]
+
+
+def test_the_image_holds_what_its_scripts_import() -> None:
+    """The Dockerfile copies what .dockerignore lets through; a consumer must find all its modules there."""
+    let_through = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
+    code = (
+        "import sys; sys.path.insert(0, '.');"
+        "import kafka_scraper_consumer, kafka_processing_consumer, kafka_scraper_producer, kafka_monitor, kafka_dead_letters, run_pipeline;"
+        "print('\\n'.join(m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    ours = {Path(line).relative_to(PROJECT) for line in done.stdout.splitlines() if Path(line).is_relative_to(PROJECT)}
+    ours = {path for path in ours if path.parts[0] != ".venv"}
+    assert len(ours) > 10
+    assert [path for path in ours if not any(Path(path.parts[0]).match(pattern) for pattern in let_through)] == []

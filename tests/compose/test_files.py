@@ -1,0 +1,167 @@
+"""What the compose files say must agree with what the program expects: addresses, replication, settings, images."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import config
+from config import Kafka
+from pipeline import topics
+from pipeline.services import DEFAULT_SERVERS
+
+PROJECT = config.PROJECT
+FILES = ("docker-compose.yml", "docker-compose.cluster.yml")
+#: `${NAME:-default}`
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def read(name: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(PROJECT / name)
+
+
+def filled(text: object, **values: str) -> str:
+    """A value of the file as Compose fills it in."""
+    return VARIABLE.sub(lambda found: values.get(found[1]) or found[2] or "", str(text))
+
+
+@pytest.fixture
+def single() -> dict[str, Any]:
+    return read("docker-compose.yml")["services"]
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return read("docker-compose.cluster.yml")["services"]
+
+
+def listeners(service: dict[str, Any], name: str) -> dict[str, str]:
+    return dict(part.split("://") for part in service["environment"][name].split(","))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_schema_of_compose_files_is_met(name: str) -> None:
+    program = Path(sys.executable).parent / "check-jsonschema"
+    done = subprocess.run([program, "--builtin-schema", "vendor.compose-spec", PROJECT / name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_image_is_pinned_and_every_port_on_loopback(name: str) -> None:
+    for service, options in read(name)["services"].items():
+        if "build" not in options:
+            assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", options["image"]), service
+        assert all(str(port).startswith("127.0.0.1:") for port in options.get("ports", [])), service
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_service_is_watched_and_what_it_needs_is_waited_for(name: str) -> None:
+    services = read(name)["services"]
+    for service, options in services.items():
+        assert "healthcheck" in options or "build" in options, service
+        for needed, how in options.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy"
+            assert "healthcheck" in services[needed]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_volume_that_is_used_has_a_name(name: str) -> None:
+    document = read(name)
+    used = {volume.split(":")[0] for options in document["services"].values() for volume in options.get("volumes", [])}
+    assert used == set(document["volumes"])
+
+
+def test_the_usual_services_are_at_their_usual_ports(single: dict[str, Any]) -> None:
+    usual = {name: options["ports"] for name, options in single.items() if "profiles" not in options}
+    assert usual == {"zookeeper": ["127.0.0.1:2181:2181"], "kafka": ["127.0.0.1:9092:9092"], "kafka-ui": ["127.0.0.1:8080:8080"]}
+
+
+def test_kafka_says_of_itself_the_address_that_the_program_asks_for(single: dict[str, Any]) -> None:
+    said = listeners(single["kafka"], "KAFKA_ADVERTISED_LISTENERS")
+    assert said["HOST"] == DEFAULT_SERVERS
+    assert single["kafka-ui"]["environment"]["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"] == said["INSIDE"]
+    worker = single["scraper"]["environment"]
+    assert filled(worker["KAFKA_BOOTSTRAP_SERVERS"]) == said["INSIDE"]
+    assert single["kafka"]["environment"]["KAFKA_ZOOKEEPER_CONNECT"] == "zookeeper:2181"
+
+
+def test_one_broker_is_enough_for_the_default_replication(single: dict[str, Any]) -> None:
+    environment = single["kafka"]["environment"]
+    assert Kafka().replication_factor == 1
+    assert {environment[name] for name in environment if name.endswith(("REPLICATION_FACTOR", "MIN_ISR"))} == {1}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_topics_are_made_by_the_program_alone_and_take_its_largest_message(name: str) -> None:
+    brokers = [options for options in read(name)["services"].values() if "KAFKA_LISTENERS" in options.get("environment", {})]
+    assert brokers
+    for options in brokers:
+        assert options["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+        # The topics ask for a limit of their own; a broker's must not be set below it.
+        assert int(options["environment"].get("KAFKA_MESSAGE_MAX_BYTES", topics.LARGEST_MESSAGE_BYTES)) >= topics.LARGEST_MESSAGE_BYTES
+
+
+def test_postgresql_has_the_settings_of_the_env_file(single: dict[str, Any]) -> None:
+    postgres = single["postgres"]
+    assert postgres["profiles"] == ["postgres"]
+    names = {name: VARIABLE.search(value)[1] for name, value in postgres["environment"].items()}
+    assert names == {"POSTGRES_DB": "DB_DEV_NAME", "POSTGRES_USER": "DB_USER", "POSTGRES_PASSWORD": "DB_PASSWORD"}
+    assert filled(postgres["ports"][0], DB_PORT="5433") == "127.0.0.1:5433:5432"
+    assert filled(postgres["ports"][0]) == f"127.0.0.1:{config.Database().port}:5432"
+
+
+def test_every_variable_has_a_default_and_stands_in_the_example() -> None:
+    example = (PROJECT / ".env.example").read_text()
+    for name in FILES:
+        # Without a default, a file without .env would not even start the services that don't need the variable.
+        text = re.sub(r"^\s*#.*$", "", (PROJECT / name).read_text(), flags=re.MULTILINE).replace("$$", "")
+        assert not re.findall(r"\$(?!\{\w+:-)", text)
+        for variable, default in VARIABLE.findall(text):
+            line = re.search(rf"^#{variable}=(.*)$", example, re.MULTILINE)
+            assert line, variable
+            # A user's own database has no default that would mean anything to another.
+            assert variable.startswith("DB_") or line[1] == default, variable
+
+
+def test_workers_read_no_password_from_a_file_of_the_image(single: dict[str, Any]) -> None:
+    for name in ("scraper", "processor"):
+        assert single[name]["profiles"] == ["workers"]
+        assert VARIABLE.search(single[name]["environment"]["DB_PASSWORD"])[1] == "DB_PASSWORD"
+        assert single[name]["cap_drop"] == ["ALL"]
+    assert ".env" in (PROJECT / ".dockerignore").read_text().split()
+
+
+def test_the_cluster_survives_the_loss_of_any_node(cluster: dict[str, Any]) -> None:
+    nodes = {name: options for name, options in cluster.items() if name != "kafka-ui"}
+    assert list(nodes) == ["kafka-1", "kafka-2", "kafka-3"]
+    for options in nodes.values():
+        environment = options["environment"]
+        assert {environment[name] for name in environment if name.endswith("REPLICATION_FACTOR")} == {3}
+        assert {environment[name] for name in environment if name.endswith(("MIN_ISR", "MIN_INSYNC_REPLICAS"))} == {2}
+        assert environment["KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE"] == "false"
+    voters = nodes["kafka-1"]["environment"]["KAFKA_CONTROLLER_QUORUM_VOTERS"]
+    assert voters == ",".join(f"{options['environment']['KAFKA_NODE_ID']}@{name}:29093" for name, options in nodes.items())
+    assert len({options["environment"]["CLUSTER_ID"] for options in nodes.values()}) == 1
+
+
+def test_each_node_is_reached_where_it_says(cluster: dict[str, Any]) -> None:
+    outside, inside = [], []
+    for name, options in cluster.items():
+        if name == "kafka-ui":
+            continue
+        said, listens = listeners(options, "KAFKA_ADVERTISED_LISTENERS"), listeners(options, "KAFKA_LISTENERS")
+        port = said["HOST"].partition(":")[2]
+        assert options["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert listens["HOST"].endswith(f":{port}")
+        outside.append(said["HOST"])
+        inside.append(said["INSIDE"])
+    assert inside == cluster["kafka-ui"]["environment"]["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"].split(",")
+    settings = (PROJECT / "docker-compose.cluster.yml").read_text()
+    assert f"KAFKA_BOOTSTRAP_SERVERS={','.join(outside)}" in settings
+    assert "KAFKA_REPLICATION_FACTOR=3" in settings

@@ -1,0 +1,106 @@
+"""The scraping consumer on a site whose page has changed: one error at the first task, or the endpoint in its place."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config
+from pipeline import kafka_clients, topics
+from tests.conftest import until
+from tests.e2e.conftest import SEED, STOCKS, Terminal
+
+
+@pytest.fixture(scope="module")
+def terminal() -> Iterator[Terminal]:
+    """A terminal in whose home a demo's services are up; every load of the page gives another page than the known one."""
+    found = Terminal.opened()
+    holder = found.start(
+        "run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--seed", str(SEED), "--faults", "changed_layout=1"
+    )
+    until(lambda: found.demo_is_up() or holder.poll() is not None, 60, "the demo's services")
+    yield found
+    found.close()
+
+
+def found_in(terminal: Terminal, topic: str) -> list[dict[str, Any]]:
+    """The values of all records of a topic."""
+    settings = config.load(True, terminal.environment()).kafka
+    reader = kafka_clients.reader(settings)
+    reader.assign(kafka_clients.partitions_of(reader, [topic]))
+    values: list[dict[str, Any]] = []
+    for _ in range(3):  # a first poll may come back before the broker has answered
+        values += [json.loads(record.value) for batch in reader.poll(500).values() for record in batch]
+    reader.close()
+    return values
+
+
+def of_region(terminal: Terminal, topic: str, region: str) -> list[dict[str, Any]]:
+    return [value for value in found_in(terminal, topic) if value["region_code"] == region]
+
+
+def faults(terminal: Terminal) -> dict[str, int]:
+    address = terminal.demo_settings()["YAHOO_BASE_URL"]
+    with urllib.request.urlopen(f"{address}/market/counts", timeout=10) as answer:
+        return json.load(answer)["faults"]
+
+
+def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal: Terminal) -> None:
+    consumer = terminal.start("kafka_scraper_consumer.py", "--demo")
+    sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "fr")
+    assert sent.returncode == 0, sent.stderr
+    (error,) = until(lambda: of_region(terminal, topics.SCRAPING_ERRORS, "fr"), 90, "the error")
+    assert (error["error_type"], error["status"], error["attempt"]) == ("LayoutChanged", "failed", 1)
+    assert "missing" in error["error"]
+    assert "screener-table" in error["error"]
+    kept = Path(error["error"].partition("The page as it was: ")[2].partition(".html and .png")[0])
+    assert kept.parent == terminal.home / "logs" / error["run_id"]
+    assert Path(f"{kept}.html").stat().st_size > 0
+    assert Path(f"{kept}.png").stat().st_size > 0
+    assert len(of_region(terminal, topics.SCRAPING_DEAD_LETTERS, "fr")) == 1
+    assert found_in(terminal, topics.SCRAPING_RETRIES) == []
+    assert faults(terminal)["changed_layout"] == 1, "the region is not asked for again"
+    consumer.terminate()
+    assert consumer.wait(30) == 0
+
+
+@pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
+def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(terminal: Terminal, source: str, region: str) -> None:
+    consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE=source)
+    sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", region)
+    assert sent.returncode == 0, sent.stderr
+    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, region), 90, "the completion")
+    assert (completion["status"], completion["source"]) == ("completed", "api")
+    assert completion["tickers_found"] > 0
+    tasks = [value for value in found_in(terminal, topics.PROCESSING_TASKS) if value["country_code"] == region]
+    assert len({task["symbol"] for task in tasks}) == completion["tickers_found"]
+    said = terminal.errors(consumer)
+    assert ("from here on" in said) == (source == "auto")
+    if source == "api":
+        assert not [command for command in terminal.processes().values() if "chromedriver" in command], "no browser is needed"
+    consumer.terminate()
+    assert consumer.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "expected"),
+    [
+        ("api", 0, r"ok +one list +\d+ stocks of region fr listed\n"),
+        ("auto", 0, r"ok +one page +\d+ stocks of region fr listed, by the endpoint: the page has changed"),
+        ("browser", 3, r"FAIL +one page +.*missing table.*The page as it was: .*SCRAPER_SOURCE=api does without the page"),
+    ],
+)
+def test_the_check_tells_what_lists_and_what_to_do_where_nothing_does(source: str, code: int, expected: str) -> None:
+    own = Terminal.opened()
+    try:
+        done = own.run("run_pipeline.py", "--demo", "--check", "--stocks", "60", "--faults", "changed_layout=1", SCRAPER_SOURCE=source)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert re.search(expected, done.stdout), done.stdout
+    finally:
+        own.close()

@@ -58,8 +58,9 @@ class Window:
             try:
                 said = os.read(self._master, 65536)
             except OSError as error:
-                assert error.errno == errno.EIO  # the command has ended
-                return
+                if error.errno != errno.EIO:
+                    raise
+                return  # the command has ended
             if not said:
                 return
             self._said += said
@@ -77,7 +78,8 @@ class Window:
 
     def pictures(self) -> list[list[str]]:
         """All whole pictures that were drawn, as lines of text."""
-        whole = self.said.split(_HOME)[1:-1]
+        # Before the first one, the screen that they are drawn on is entered.
+        whole = self.said.split(_HOME)[2:-1]
         return [plain(picture).split("\r\n") for picture in whole]
 
     @property

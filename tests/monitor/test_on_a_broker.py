@@ -26,7 +26,8 @@ from tests.ui.conftest import Producer, make_topics
 WITHOUT_RICH = [
     sys.executable,
     "-c",
-    "import runpy, sys; sys.modules['rich'] = None; sys.argv[0] = 'kafka_monitor.py'; runpy.run_path('kafka_monitor.py', run_name='__main__')",
+    "import runpy, sys; sys.modules['rich'] = None; sys.argv[0] = 'kafka_monitor.py'; "
+    "runpy.run_path('kafka_monitor.py', run_name='__main__')",
 ]
 OLD, NEW = "20261124T080000Z-0001", "20261124T090000Z-0002"
 
@@ -46,7 +47,13 @@ def begin(producer, symbols=("AAA.PA", "BBB.PA", "CCC.PA", "DDD.PA")):
 def run_monitor(kafka, tmp_path, *arguments, **environ):
     return subprocess.run(
         [sys.executable, "kafka_monitor.py", *arguments],
-        cwd=PROJECT, env=environment(kafka, tmp_path, **environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        cwd=PROJECT,
+        env=environment(kafka, tmp_path, **environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )  # fmt: skip
 
 
@@ -150,7 +157,9 @@ def test_a_frozen_broker_is_noticed_too(tmp_path, window):
 
 def test_the_terminal_is_given_back_when_the_orchestrator_is_gone(kafka, window, tmp_path):
     # As run_pipeline.py starts it, with a pipe whose end is its end.
-    script = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); sys.stdin.readline(); child.stdin.close()"
+    script = (
+        "import subprocess, sys; child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); sys.stdin.readline(); child.stdin.close()"
+    )
     command = [sys.executable, "-c", f"{script}; sys.exit(child.wait())", sys.executable, "kafka_monitor.py"]
     seen = window(kafka, command=command, **{PARENT_PIPE: "1"})
     until(lambda: seen.shows("Waiting for a run…"), 30, "the first picture")
@@ -173,7 +182,12 @@ def test_without_rich_and_in_a_pipe_there_are_lines(kafka, window, tmp_path):
     assert line.match(said[0]) or line.match(said[1]), said  # before it, there may be a line that says that no run is known
     assert any(re.match(r"fr France +4 +1 ", text) for text in said), said
     with subprocess.Popen(
-        [sys.executable, "kafka_monitor.py"], cwd=PROJECT, env=environment(kafka, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "kafka_monitor.py"], 
+            cwd=PROJECT,
+            env=environment(kafka, tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
     ) as piped:  # fmt: skip
         assert piped.stdout is not None
         found = next(text for text in piped.stdout if text.startswith(run_id))
@@ -240,7 +254,12 @@ def test_with_json_each_line_is_an_object(kafka, tmp_path):
     with Producer(kafka, NEW) as producer:
         producer.processed(begin(producer)[:1])
     with subprocess.Popen(
-        [sys.executable, "kafka_monitor.py", "--json"], cwd=PROJECT, env=environment(kafka, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "kafka_monitor.py", "--json"], 
+            cwd=PROJECT,
+            env=environment(kafka, tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
     ) as piped:  # fmt: skip
         assert piped.stdout is not None
         assert json.loads(piped.stdout.readline())["run_id"] == NEW

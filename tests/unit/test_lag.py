@@ -178,7 +178,9 @@ def test_a_topic_made_anew_is_another_story():
     assert judged((0, 80, 100), (2, 90, 100), (4, None, 5), (6, 5, 5)) == FINE
 
 
-@given(st.lists(st.tuples(st.integers(1, 19), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60), st.sampled_from([None, 0, 1]))
+@given(
+    st.lists(st.tuples(st.integers(1, 19), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60), st.sampled_from([None, 0, 1])
+)
 def test_a_group_that_only_goes_forward_is_never_rewound_and_any_history_has_a_verdict(steps, members):
     time, committed, watermark, samples = 0, 0, 0, []
     for seconds, produced, done in steps:

@@ -54,7 +54,7 @@ def run_monitor(kafka, tmp_path, *arguments, **environ):
         text=True,
         timeout=60,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def test_a_run_is_watched_to_its_end_in_80_by_24(kafka, window):
@@ -182,13 +182,13 @@ def test_without_rich_and_in_a_pipe_there_are_lines(kafka, window, tmp_path):
     assert line.match(said[0]) or line.match(said[1]), said  # before it, there may be a line that says that no run is known
     assert any(re.match(r"fr France +4 +1 ", text) for text in said), said
     with subprocess.Popen(
-        [sys.executable, "kafka_monitor.py"], 
-            cwd=PROJECT,
-            env=environment(kafka, tmp_path),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-    ) as piped:  # fmt: skip
+        [sys.executable, "kafka_monitor.py"],
+        cwd=PROJECT,
+        env=environment(kafka, tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as piped:
         assert piped.stdout is not None
         found = next(text for text in piped.stdout if text.startswith(run_id))
         piped.terminate()
@@ -254,13 +254,13 @@ def test_with_json_each_line_is_an_object(kafka, tmp_path):
     with Producer(kafka, NEW) as producer:
         producer.processed(begin(producer)[:1])
     with subprocess.Popen(
-        [sys.executable, "kafka_monitor.py", "--json"], 
-            cwd=PROJECT,
-            env=environment(kafka, tmp_path),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-    ) as piped:  # fmt: skip
+        [sys.executable, "kafka_monitor.py", "--json"],
+        cwd=PROJECT,
+        env=environment(kafka, tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as piped:
         assert piped.stdout is not None
         assert json.loads(piped.stdout.readline())["run_id"] == NEW
         piped.terminate()

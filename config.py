@@ -93,6 +93,8 @@ class Settings:
     max_attempts: int
     #: Requests a second towards the site, for all processing consumers together; 0 is no limit.
     requests_per_second: float
+    #: Where statements come from: "timeseries" (three requests a stock) or "public" (yfinance's public calls, slower).
+    fundamentals_source: str
     #: A server that stands in for Yahoo Finance; empty is the live site.
     yahoo_base_url: str
     #: Folder of the embedded services' state: `.pipeline/demo` or `.pipeline/live`.
@@ -166,6 +168,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         processor_threads=_integer(rest, "PROCESSOR_THREADS", 32, 1, 256),
         max_attempts=_integer(rest, "MAX_ATTEMPTS", 5, 1, 100),
         requests_per_second=_number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
+        fundamentals_source=_choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
         yahoo_base_url=_base_url(site),
         state_dir=folder,
         log_dir=_home(environ) / "logs",

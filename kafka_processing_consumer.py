@@ -37,9 +37,10 @@ log = logging.getLogger(__name__)
 class Processor:
     """The handler: fetch, compute, hand over the rows and the completion. Called by many threads at once."""
 
-    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks) -> None:
+    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks, source: str) -> None:
         self.abandoned = abandoned
         self.is_fresh = is_fresh
+        self.source = source
 
     def __call__(self, delivery: Delivery) -> Outcome:
         task = delivery.task
@@ -51,7 +52,7 @@ class Processor:
         countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
         runs = [Run(task.run_id, (task.country_code,))]
         try:
-            found = fundamentals.fetch(task.symbol)
+            found = fundamentals.fetch(task.symbol, self.source)
         except NoData as error:
             # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
             if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
@@ -106,7 +107,7 @@ def main() -> int:
             settings.kafka,
             topics.PROCESSING,
             messages.processing_task,
-            Processor(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
+            Processor(abandoned_runs(settings.database), FreshStocks(settings.database, max_age), settings.fundamentals_source),
             threads=settings.processor_threads,
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,

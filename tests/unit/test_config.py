@@ -73,6 +73,7 @@ def test_the_demo_never_sees_the_users_own_services(tmp_path):
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "host:port"),
         ("KAFKA_TASK_PARTITIONS", "-1", "a whole number from 1"),
+        ("FUNDAMENTALS_SOURCE", "both", "one of timeseries, public"),
         ("YAHOO_BASE_URL", "yahoo", "an address such as"),
         ("YAHOO_BASE_URL", "file:///etc/passwd", "an address such as"),
         ("DB_DEV_NAME", "alone", "the database's name and user"),
@@ -91,6 +92,6 @@ def test_every_setting_has_its_line_in_the_example():
     source = (config.PROJECT / "config.py").read_text()
     import re
 
-    names = set(re.findall(r'"((?:KAFKA|DB|SCRAPER|MARKET|PROCESSOR|MAX|REQUESTS|YAHOO|PIPELINE)_[A-Z_]+[A-Z])"', source))
+    names = set(re.findall(r'"((?:KAFKA|DB|SCRAPER|MARKET|PROCESSOR|MAX|REQUESTS|YAHOO|PIPELINE|FUNDAMENTALS)_[A-Z_]+[A-Z])"', source))
     assert names
     assert [name for name in sorted(names) if f"#{name}=" not in text] == []

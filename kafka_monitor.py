@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from datetime import datetime
@@ -60,6 +61,8 @@ def main() -> int:
     display = Display(sys.stdout.isatty() and not arguments.json, json_lines=arguments.json)
     end_with_orchestrator(display.leave)
     monitor = Monitor(arguments, tally)
+    # From the orchestrator, whose workers may take a while to end and which leaves the terminal to this process.
+    signal.signal(signal.SIGUSR1, monitor.note_the_end)
     if display.draws and sys.stderr.isatty():
         logging.disable()  # on the same terminal it would be written over the drawing
     with display:
@@ -119,6 +122,11 @@ class Monitor:
         self.quiet_polls = 0
         self.cluster = ""
         self.heard_at = time.monotonic()
+        self.ending = False
+
+    def note_the_end(self, number: int, frame: object) -> None:
+        """A signal's handler: the run is being stopped."""
+        self.ending = True
 
     def follow(self, display: Display, stopping: list[bool]) -> None:
         """Show the run until `stopping` holds something."""
@@ -178,6 +186,7 @@ class Monitor:
             account=account,
             elapsed_seconds=elapsed(account) if account else 0.0,
             reading=self.reading,
+            ending=self.ending,
             lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
             problem=seen.problem,
             groups=seen.groups,

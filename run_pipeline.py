@@ -239,6 +239,8 @@ class Orchestrator:
         for child in (*self.workers, *([self.producer] if self.producer else [])):
             child.start()
         self._say_where_the_page_is()
+        if self.page_address:
+            self.monitor.command = [*self.monitor.command, "--page", self.page_address]
         self.terminal_is_the_monitors = self.out.isatty()
         self.monitor.start()
 
@@ -325,6 +327,8 @@ class Orchestrator:
 
     def _stop(self, found: Any) -> None:
         """Workers first, then monitor and page, then the services."""
+        if self.monitor is not None and self.terminal_is_the_monitors:
+            self.monitor.signal(signal.SIGUSR1)  # it says so on its screen, where a line of ours would be overwritten
         late = children.stop([*self.workers, *([self.producer] if self.producer else [])])
         if late:
             self.say(f"killed after {children.DRAIN_SECONDS:g} s: {', '.join(late)}")

@@ -16,8 +16,8 @@ from pipeline import fundamentals, yahoo
 from pipeline.errors import NoData
 from pipeline.ratios import ratio_rows
 
-#: Stocks that each process fetches first, so that cookie, connections and rates are there.
-WARM_UP = 32
+#: Stocks that each process fetches first, so that cookie, connections and exchange rates are there: two for each thread.
+WARM_UP = 64
 
 
 @dataclass

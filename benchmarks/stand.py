@@ -108,6 +108,7 @@ class Stand:
         self.services = Services.start(self.settings, folder / "logs", ["--seed", str(SEED), *market_options], lambda text: None)
         self.settings = self.services.settings
         self.consumers: list[Child] = []
+        self._runs = 0
         try:
             services.ensure_topics(self.settings)
             self.producer = kafka_clients.producer(self.settings.kafka)
@@ -160,7 +161,9 @@ class Stand:
 
     def process(self, companies: list[dict[str, Any]], runs: int = 1) -> Timed:
         """Send one task for each company in each of `runs` runs, all at once, and wait until all are done."""
-        run_ids = [f"{messages.new_run_id()[:-4]}{number:04x}" for number in range(runs)]
+        # Numbered, not random: several begin in one second.
+        run_ids = [f"{messages.new_run_id()[:-4]}{self._runs + number:04x}" for number in range(runs)]
+        self._runs += runs
         tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"]) for run_id in run_ids for one in companies]
         wanted = {task.task_id for task in tasks}
         watch = Watch(self.settings, topics.PROCESSING)

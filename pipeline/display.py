@@ -56,14 +56,15 @@ class Rate:
 class View:
     """All that the monitor knows at one moment.
 
-    account: None where no run is known yet; reading: what stands in the topics is not read to its end yet; lost_seconds: since
-    when the broker does not answer, None while it does; problem: why not, or why there are no groups; throttle, page: one line
-    each, "" for none; rates: final states a second.
+    account: None where no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
+    being stopped; lost_seconds: since when the broker does not answer, None while it does; problem: why not, or why there are no
+    groups; throttle, page: one line each, "" for none; rates: final states a second.
     """
 
     account: Account | None
     elapsed_seconds: float = 0.0
     reading: bool = False
+    ending: bool = False
     lost_seconds: float | None = None
     problem: str = ""
     groups: tuple[GroupLag, ...] = ()

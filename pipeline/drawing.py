@@ -86,6 +86,8 @@ def _title(account: Account, view: View, width: int) -> Text:
 
 
 def _status(account: Account, view: View) -> Text:
+    if view.ending:
+        return Text("stopping: the workers finish what they have (Ctrl+C once more stops at once)", style="bold yellow")
     if view.lost:
         return _lost(view)
     if view.reading:

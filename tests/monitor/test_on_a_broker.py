@@ -155,6 +155,15 @@ def test_a_frozen_broker_is_noticed_too(tmp_path, window):
     broker.stop()
 
 
+def test_that_a_run_is_being_stopped_is_said_while_its_workers_end(kafka, window):
+    with Producer(kafka, NEW) as producer:
+        begin(producer)
+    seen = window(kafka)
+    until(lambda: seen.shows("under way"), 30, "the run")
+    seen.process.send_signal(signal.SIGUSR1)
+    until(lambda: seen.shows("stopping: the workers finish what they have"), 10, "the word of it")
+
+
 def test_the_terminal_is_given_back_when_the_orchestrator_is_gone(kafka, window, tmp_path):
     # As run_pipeline.py starts it, with a pipe whose end is its end.
     script = (

@@ -9,6 +9,7 @@ import config
 from config import Database, Kafka
 from pipeline import summary
 from pipeline.account import Account
+from pipeline.group_watch import throttle_text
 from tests.monitor.test_drawing import HOSTILE, RUN, account_of
 
 
@@ -28,12 +29,12 @@ def test_regions_are_a_table_of_what_became_of_their_stocks():
     text = said(account_of())
     # Of 20 stocks each: 10 completed, 2 failed, 1 without data; the 7 others are not done.
     assert part(text, "region") == [
-        "region            stocks  completed  no data   failed  pending",
-        "us United States      20         10        1        2        7",
-        "fr France             20         10        1        2        7",
-        "gb United Kingdom     20         10        1        2        7",
-        "de Germany            20         10        1        2        7",
-        "jp Japan              20         10        1        2        7",
+        "region              stocks  completed  no data   failed  pending",
+        "us United States        20         10        1        2        7",
+        "fr France               20         10        1        2        7",
+        "gb United Kingdom       20         10        1        2        7",
+        "de Germany              20         10        1        2        7",
+        "jp Japan                20         10        1        2        7",
     ]
 
 
@@ -110,3 +111,14 @@ def test_texts_of_others_cannot_drive_the_terminal():
         named = {"task_id": text, "country_code": text, "region_name": text, "status": "failed", "error_type": text, "error": text}
         account.error("processing", {**named, "attempt": 1})
     assert all(character.isprintable() for line in said(account).split("\n") for character in line)
+
+
+def test_the_throttle_says_who_is_slowed_down_to_what_and_why():
+    def state(rate, pause=0.0):
+        return {"sender": "host:1", "requests_per_second": rate, "paused_seconds": pause, "reason": "the site answered 429"}
+
+    assert throttle_text([]) == "full speed: nobody is slowed down"
+    assert throttle_text([state(2.5)]) == "1 process slowed down to 2.5/s: the site answered 429"
+    assert throttle_text([state(2.5, 3.2), state(1.5, 8.0)]) == "2 processes slowed down to 4.0/s, paused for 8 s: the site answered 429"
+    # One without a limit of its own is only paused.
+    assert throttle_text([state(0.0, 4.0)]) == "1 process slowed down, paused for 4 s: the site answered 429"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +17,19 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 PROJECT = Path(__file__).resolve().parent
+
+#: The settings that say how to reach the brokers. By name: whoever has Apache Kafka installed may have set KAFKA_HEAP_OPTS and its
+#: like, and these say nothing about brokers.
+KAFKA_GROUP = (
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_USERNAME",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SSL_CAFILE",
+    "KAFKA_SSL_CERTFILE",
+    "KAFKA_SSL_KEYFILE",
+)
 
 #: Exit codes of every script.
 EXIT_DONE = 0
@@ -151,13 +164,13 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         site = {**embedded, **from_file, **from_environment}
     rest = {**from_file, **from_environment}
     kafka_rest = {} if demo else rest
-    source, values = _group("KAFKA_", services_layers, exclude=("KAFKA_TASK_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_HOME"))
+    source, values = _group(services_layers, lambda name: name in KAFKA_GROUP)
     if source == "embedded" and "KAFKA_HOME" in embedded:
         source = "apache"  # what its orchestrator has started: it deserves a cluster's time-outs
     return Settings(
         demo=demo,
         kafka=_kafka(source, values, kafka_rest),
-        database=_database(*_group("DB_", services_layers)),
+        database=_database(*_group(services_layers, lambda name: name.startswith("DB_"))),
         kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
         market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
@@ -175,10 +188,10 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
     )
 
 
-def _group(prefix: str, layers: list[tuple[str, dict[str, str]]], exclude: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+def _group(layers: list[tuple[str, dict[str, str]]], belongs: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
     """The first layer that has any setting of the group, whole, with its name."""
     for name, layer in layers:
-        found = {key: value for key, value in layer.items() if key.startswith(prefix) and key not in exclude}
+        found = {key: value for key, value in layer.items() if belongs(key)}
         if found:
             return name, found
     return "default", {}

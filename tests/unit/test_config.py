@@ -41,6 +41,13 @@ def test_partitions_are_no_sign_of_a_users_own_brokers(tmp_path):
     assert (settings.kafka.bootstrap_servers, settings.kafka.task_partitions) == ("", 6)
 
 
+@pytest.mark.parametrize("name", ["KAFKA_HEAP_OPTS", "KAFKA_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS"])
+def test_what_an_installed_apache_kafka_sets_for_itself_is_no_setting_of_this_program(tmp_path, name):
+    assert load(tmp_path, **{name: "-Xmx1G"}).kafka.source == "default"
+    settings = load(tmp_path, "KAFKA_BOOTSTRAP_SERVERS=mine:9092\n", **{name: "-Xmx1G"})
+    assert (settings.kafka.bootstrap_servers, settings.kafka.source) == ("mine:9092", ".env"), "nor does it hide those of .env"
+
+
 def test_services_that_are_up_are_found(tmp_path):
     lock = publish(tmp_path, "live", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9093\n")
     assert load(tmp_path).kafka.bootstrap_servers == "127.0.0.1:9093"

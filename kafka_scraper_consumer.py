@@ -22,7 +22,7 @@ from pathlib import Path
 import config
 from config import Settings
 from pipeline import kafka_clients, messages, services, topics
-from pipeline.bands import cut_of
+from pipeline.bands import cut_of, places_of_halves
 from pipeline.browser import Browser
 from pipeline.database import Listing, Run, Write, Writer
 from pipeline.errors import PermanentError, ServiceError
@@ -36,8 +36,9 @@ from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
 
-#: A band that lists more stocks than this is split in two.
-SPLIT_ABOVE = 250
+#: A band that lists more stocks than this is split in two. To open a half costs as much as five pages of 100 stocks: bands
+#: that are much smaller than this take more time to open than is won by sharing them.
+SPLIT_ABOVE = 500
 
 
 class Scraper:
@@ -94,13 +95,9 @@ class Scraper:
         The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
         """
         halves = [replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)]
-        origin = delivery.headers.get("original-partition", "")
-        first = int(origin) if origin.isdigit() else delivery.partition.partition
-        # The first half to the parent's partition, the second to the opposite one: the load spreads with each cut.
-        count = self.partitions
-        places = [first % count, (first + count // 2) % count]
+        places, headers = places_of_halves(delivery.headers, delivery.partition.partition, self.partitions)
         children = [
-            Message(topics.SCRAPING_TASKS, half.key, messages.pending(half), partition=place)
+            Message(topics.SCRAPING_TASKS, half.key, messages.pending(half), headers, place)
             for half, place in zip(halves, places, strict=True)
         ]
         log.info("%s: split at %d", task, cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from math import isqrt
 
@@ -50,3 +51,16 @@ def cut_of(low: int, high: int) -> int | None:
     root = isqrt(product)
     cut = root + 1 if product - root * root > root else root
     return cut if low < cut < high else None
+
+
+def places_of_halves(headers: Mapping[str, str], partition: int, partition_count: int) -> tuple[tuple[int, int], dict[str, str]]:
+    """Partitions of the two halves of a task that came with these headers from this partition, and the halves' headers.
+
+    The first half goes to the parent's partition, the second to the opposite one; at the next cut half as far away, and so
+    on. Always to the opposite one would lead back to the parent's, and all bands of a region would lie in two partitions.
+    """
+    origin, cuts = headers.get("original-partition", ""), headers.get("cuts", "")
+    first = (int(origin) if origin.isdecimal() else partition) % partition_count
+    depth = int(cuts) if cuts.isdecimal() and len(cuts) < 4 else 0
+    distance = max(partition_count >> (depth + 1), 1)
+    return (first, (first + distance) % partition_count), {"cuts": str(depth + 1)}

@@ -215,7 +215,7 @@ class Screener:
         self._region, self._band = region_code, (market_cap_min, market_cap_max)
         self.missing = 0
         with self._page_errors():
-            self._prepare()
+            self._filter()
         return self.total
 
     def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]:
@@ -228,9 +228,10 @@ class Screener:
         seen: set[str] = set()
         for number in range(MOST_PASSES):
             with self._page_errors():
-                if not self._is_at_start:
+                if number:
                     _log.info("%s: %d of %d listed, going through the pages again", self._name, len(seen), self.total)
-                    self._prepare()
+                # Not in `open`: a task that is split has no use for it, and each choice draws the table anew.
+                self._arrange(self._wait(self._shows_all, "shows no table") if self._is_at_start else self._filter())
                 for state in self._one_pass():
                     new = {listing.symbol: listing for listing in state.listings if listing.symbol not in seen}
                     seen.update(new)
@@ -251,21 +252,28 @@ class Screener:
 
     # The steps of opening the page
 
-    def _prepare(self) -> None:
-        """1 load, 2 region, 3 band, 4 rows a page, 5 order, 6 check all of it on what the page shows."""
+    def _filter(self) -> State:
+        """Load the page and choose region and band; checked on what the page shows."""
         state = self._load()
         if not self._shows_region(state):
             state = self._choose_region()
         self._caps_are_in_band = True
         if not self._named_band(state):
             state = self._choose_band()
-        if state.total and state.total > len(state.listings):
-            state = self._show_most_rows(state)
-            state = self._sort_by_symbol(state)
         self._check(state)
         assert state.total is not None
         self.total = state.total
         self._is_at_start = True
+        return state
+
+    def _arrange(self, state: State) -> None:
+        """As many rows a page as there can be and, where that leaves several pages, in the order of their symbols."""
+        if state.total and state.total > len(state.listings):
+            state = self._show_most_rows(state)
+        # Rows cannot move to another page where there is only one.
+        if state.total and state.total > len(state.listings):
+            state = self._sort_by_symbol(state)
+        self._check(state)
 
     def _load(self) -> State:
         """Load the page, past the consent page and whatever page that leads back to, until there is a table."""

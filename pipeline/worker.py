@@ -270,7 +270,7 @@ class TaskWorker:
             letter = self._letter(record, headers, error.error_type, str(error))
             self._unsent.append(_Settling(partition, record.offset, [letter]))
             return
-        failed = int(headers["attempt"]) if headers.get("attempt", "").isdigit() else 0
+        failed = int(headers["attempt"]) if headers.get("attempt", "").isdecimal() else 0
         delivery = Delivery(partition, record.offset, record.value, headers, task, failed)
         not_before = headers.get("not-before", "")
         # A clock that is far off must not hold a task for ever.

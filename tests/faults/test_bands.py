@@ -8,7 +8,7 @@ from tests.conftest import until
 from tests.e2e.conftest import rows
 
 STOCKS = 3000
-LIMIT = 250
+LIMIT = 500
 
 
 def test_a_wide_region_is_split_and_no_stock_is_lost_or_doubled(terminal):

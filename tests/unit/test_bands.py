@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import SettingsError
-from pipeline.bands import cut_of, format_market_cap, parse_band, parse_market_cap
+from pipeline.bands import cut_of, format_market_cap, parse_band, parse_market_cap, places_of_halves
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,22 @@ def test_both_halves_of_a_cut_band_are_smaller(low, high):
     low, high = sorted((low, high))
     cut = cut_of(low, high)
     assert cut is None or low < cut < high
+
+
+def test_halves_of_halves_spread_over_all_partitions():
+    """Three cuts make eight bands: in eight runs of three partitions, as members of a group have them."""
+    bands = [({}, 5)]
+    for _ in range(3):
+        cut = [places_of_halves(headers, partition, 24) for headers, partition in bands]
+        bands = [(headers, place) for places, headers in cut for place in places]
+    assert sorted(place for _, place in bands) == [2, 5, 8, 11, 14, 17, 20, 23]
+
+
+def test_a_task_that_comes_again_is_split_to_the_same_places():
+    assert places_of_halves({}, 3, 24) == ((3, 15), {"cuts": "1"})
+    assert places_of_halves({"cuts": "1"}, 15, 24) == ((15, 21), {"cuts": "2"})
+    # From the retry topic, with another partition count.
+    assert places_of_halves({"cuts": "1", "original-partition": "15"}, 2, 24) == ((15, 21), {"cuts": "2"})
+    # Topics may exist with fewer partitions than there were, and headers may be anything.
+    assert places_of_halves({"cuts": "9"}, 7, 3)[0] == (1, 2)
+    assert places_of_halves({"cuts": "²", "original-partition": "²"}, 0, 1) == ((0, 0), {"cuts": "1"})

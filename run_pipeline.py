@@ -273,7 +273,8 @@ class Orchestrator:
             marks = kafka_clients.high_watermarks(self.settings.kafka, [topic])
         except ServiceError:
             return False  # the broker is away: tried again with the next round
-        return tally.read_to(marks, 30.0, stop=lambda: bool(self.signals.received or found.dead()))
+        # One that died is started again, or ends the run, by `_watch`.
+        return tally.read_to(marks, 30.0, stop=lambda: bool(self.signals.received) or not found.all_alive())
 
     def _producer_ended(self) -> bool:
         if self.producer is None:
@@ -288,7 +289,9 @@ class Orchestrator:
         """Act on signals, dead services and dead children."""
         if self.signals.received is not None:
             raise Interrupted
-        found.revive(self.say)
+        found.revive(self.say, stopping=lambda: self.signals.received is not None)
+        if self.signals.received is not None:
+            raise Interrupted
         dead = found.dead()
         if dead is not None:
             more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,11 @@ class ApacheKafka:
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start_again(self) -> None:
-        """Start it where it was: the same port and data. Raises ServiceError."""
+    def start_again(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Start it where it was: the same port and data. Raises ServiceError.
+
+        stopping: asked while it waits for the broker to answer; true ends the wait, and the broker is as it is.
+        """
         if self.is_alive():
             return
         self.stop()
@@ -111,14 +114,14 @@ class ApacheKafka:
             offset = self._place.log_file.stat().st_size if self._place.log_file.exists() else 0
             try:
                 self._launch()
-                if self._wait_until_it_answers(deadline):
+                if self._wait_until_it_answers(deadline, stopping):
                     return
             except BaseException:
                 self.stop()
                 raise
             self.stop()
             if not any(text in _read_from(self._place.log_file, offset) for text in _STILL_HELD) or time.monotonic() > retry_until:
-                raise ServiceError(f"Apache Kafka {self.version} does not start; {self._last_words()}")
+                raise ServiceError(f"Apache Kafka {self.version} does not start; {self.last_words()}")
 
     def _launch(self) -> None:
         path = self._place.data_dir / "server.properties"
@@ -130,19 +133,19 @@ class ApacheKafka:
                 self._place.command("kafka.Kafka", str(path)), "SIGTERM", STOP_SECONDS, stdout=log, stderr=log, cwd="/"
             )
 
-    def _wait_until_it_answers(self, deadline: float) -> bool:
+    def _wait_until_it_answers(self, deadline: float, stopping: Callable[[], bool]) -> bool:
         """False where the process ended; raises ServiceError where it does neither in time."""
         cluster_id = _cluster_id(self._place.data_dir / "log")
         while time.monotonic() < deadline:
             if not self.is_alive():
                 return False
             # Somebody else's broker may have the port: its cluster is another one, and ours ends by itself then.
-            if answers(self._port) and _answering_cluster(self.bootstrap_servers) == cluster_id:
+            if stopping() or (answers(self._port) and _answering_cluster(self.bootstrap_servers) == cluster_id):
                 return True
             time.sleep(0.05)
-        raise ServiceError(f"Apache Kafka {self.version} does not answer within {START_SECONDS:g} s; {self._last_words()}")
+        raise ServiceError(f"Apache Kafka {self.version} does not answer within {START_SECONDS:g} s; {self.last_words()}")
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         """The end of the log without the frames of Java's stack traces, which say nothing to a reader."""
         lines = [line for line in _read_from(self._place.log_file, 0).splitlines() if line and not line[0].isspace()]
         return f"{self._place.log_file} ends with:\n" + ("\n".join(lines[-5:]) or "(empty log)")

@@ -18,6 +18,7 @@ from local.apache_kafka import ApacheKafka
 from local.broker import Broker
 from local.compose import compose_command, start_compose
 from local.postgres import Postgres
+from local.revival import Revival
 from local.state import State
 from pipeline import database, kafka_clients
 from pipeline.errors import ServiceError
@@ -42,6 +43,7 @@ class Services:
     market_options: list[str] = field(default_factory=list)
     state: State | None = None
     broker: Broker | ApacheKafka | None = None
+    revival: Revival | None = None
     postgres: Postgres | None = None
     market: Market | None = None
     published: dict[str, str] = field(default_factory=dict)
@@ -73,11 +75,14 @@ class Services:
             ("PostgreSQL", lambda: self._find_database(say)),
         ]
 
-    def revive(self, say: Say) -> None:
-        """Start the embedded PostgreSQL again if it died: all that was committed is there, and the writers wait for it.
+    def revive(self, say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Start what died again where its data outlives it, the embedded PostgreSQL and KAFKA_HOME's broker: all that was
+        committed or acknowledged is there, and the workers wait for it.
 
-        Raises ServiceError where it does not start on the port that the writers know.
+        Raises ServiceError where one does not come up where the workers know it. `stopping`, if true, ends a wait for it.
         """
+        if self.revival is not None:
+            self.revival.attend(say, stopping)
         if self.postgres is None or self.postgres.is_alive():
             return
         port = int(self.postgres.settings["DB_PORT"])
@@ -88,10 +93,14 @@ class Services:
         if self.postgres.settings["DB_PORT"] != str(port):
             raise ServiceError(f"the embedded PostgreSQL can't come back: port {port} was taken meanwhile")
 
+    def all_alive(self) -> bool:
+        """Whether every service of this orchestrator is up, also those that `revive` brings back."""
+        return all(service is None or service.is_alive() for service in (self.market, self.broker, self.postgres))
+
     def dead(self) -> str | None:
         """The embedded service that is gone for good, if any."""
-        if self.broker is not None and not self.broker.is_alive():
-            return "the embedded broker" if isinstance(self.broker, Broker) else "Apache Kafka (KAFKA_HOME)"
+        if isinstance(self.broker, Broker) and not self.broker.is_alive():
+            return "the embedded broker"
         if self.market is not None and not self.market.is_alive():
             return "the local market"
         return None
@@ -161,7 +170,9 @@ class Services:
         state = self._take_state()
         data_dir = state.folder / "kafka"
         say(f"starting Apache Kafka of {home}…")
-        self.broker = ApacheKafka.start(home, data_dir, self.log_dir / "broker.log")
+        log_file = self.log_dir / "broker.log"
+        self.broker = ApacheKafka.start(home, data_dir, log_file)
+        self.revival = Revival(self.broker, log_file)
         servers = self.broker.bootstrap_servers
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="apache"))
         self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_HOME": str(home)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 
 import config
 from pipeline import database, kafka_clients, topics
-from tests.apache_kafka.conftest import Live, database_environment
+from tests.apache_kafka.conftest import REPORT, Live, database_environment
 from tests.conftest import until
-from tests.e2e.conftest import HIGH, LOW, last_json, rows
+from tests.e2e.conftest import HIGH, LOW, last_json, rows, shows_work
 
 HOME = str(Path(os.environ["TEST_KAFKA_HOME"]).resolve())
 #: run_pipeline.py where nothing answers at localhost:9092, whatever else this machine has up.
@@ -99,6 +100,56 @@ def test_a_run_on_kafka_home(at_home, start_market):
     done = at_home.run("-c", ALONE, "--exit-when-done", "--json", "--regions", "fr", YAHOO_BASE_URL=start_market().base_url)
     assert done.returncode == 0, done.stderr
     assert last_json(done.stdout)["scraping"]["completed"] == 1
+
+
+def broker_of(terminal):
+    return next((pid for pid, command in terminal.processes().items() if "kafka.Kafka" in command), None)
+
+
+def test_kafka_home_that_dies_in_mid_run_is_started_again_and_the_run_adds_up(at_home, start_market, market, tables):
+    terminal = at_home.terminal
+    site = start_market("--latency-ms", "500")
+    run = at_home.start(
+        "-c", ALONE, "--exit-when-done", "--json", "--regions", "fr,gb", YAHOO_BASE_URL=site.base_url, PROCESSOR_THREADS="1"
+    )
+    until(lambda: shows_work(terminal.errors(run)) or run.poll() is not None, 120, "some work")
+    killed = broker_of(terminal)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: "Apache Kafka is up again" in terminal.errors(run) or run.poll() is not None, 120, "the broker")
+    assert broker_of(terminal) not in (None, killed), terminal.errors(run)
+    assert run.wait(200) == 0, terminal.errors(run)
+    said = terminal.errors(run)
+    assert said.count("Apache Kafka died; starting it again (see ") == 1
+    REPORT.append("a run's own broker (KAFKA_HOME) killed: " + next(line for line in said.splitlines() if "is up again" in line))
+
+    summary = last_json(terminal.output(run))
+    listed = [company for code in ("fr", "gb") for company in market.in_band(code, LOW, HIGH)]
+    assert summary["scraping"] == {"sent": 2, "completed": 2, "split": 0, "failed": 0, "pending": 0}
+    assert summary["processing"]["sent"] == len(listed)
+    assert (summary["processing"]["failed"], summary["processing"]["pending"], summary["dead_letters"]) == (0, 0, 0)
+    connection = database.connect(tables)
+    assert rows(connection, "SELECT count(*) FROM stock")[0][0] == len(listed)
+    assert rows(connection, "SELECT count(*) FROM financial_ratios")[0][0] == summary["ratio_rows"]
+    connection.close()
+
+
+def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home, start_market, tmp_path):
+    """A Java that works once: as where the broker's machine has run out of something."""
+    java, broken = tmp_path / "bin" / "java", tmp_path / "broken"
+    java.parent.mkdir()
+    java.write_text(f'#!/bin/sh\nif [ -e {broken} ]; then echo this machine has no luck; exit 1; fi\nexec {shutil.which("java")} "$@"\n')
+    java.chmod(0o755)
+    terminal = at_home.terminal
+    holder = at_home.start("-c", ALONE, "--services", JAVA_HOME=str(tmp_path), YAHOO_BASE_URL=start_market().base_url)
+    until(lambda: "services are up" in terminal.output(holder) or holder.poll() is not None, 120, "the services")
+    broken.touch()
+    os.kill(broker_of(terminal), signal.SIGKILL)
+    assert holder.wait(120) == config.EXIT_SERVICE
+    said = terminal.output(holder) + terminal.errors(holder)
+    assert "Apache Kafka died; starting it again" in said
+    assert "tried again in 4.0 s" in said
+    assert terminal.errors(holder).rstrip().endswith("this machine has no luck")
+    until(lambda: not terminal.processes(), 20, "the end of all processes")
 
 
 def test_a_wrong_kafka_home_is_exit_code_3_and_one_line(at_home, start_market):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kafka import KafkaProducer
@@ -41,6 +41,13 @@ class Letter:
     @property
     def letter_id(self) -> str:
         return f"{self.stage.name}/{self.partition}/{self.offset}"
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """What it is about: a task, or the place that bytes came from which are none."""
+        if self.task is not None:
+            return self.stage.name, self.task.task_id
+        return tuple(self.headers.get(f"original-{name}", "") for name in ("topic", "partition", "offset"))
 
     def fields(self) -> dict[str, Any]:
         """All of it, for `--json` and `show`."""
@@ -93,13 +100,40 @@ class Wanted:
         )
 
 
+class Letters:
+    """Letters as their records come, partition by partition in order; `found` has them by their id.
+
+    A task that was delivered twice may fail for good twice. As long as its first letter lies there that is one letter, or
+    it would be replayed twice; what comes after a replay is a new one.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.found: dict[str, Letter] = {}
+        self._most = most
+        self._lying: dict[tuple[str, ...], str] = {}
+
+    def note(self, letter: Letter, is_mark: bool) -> None:
+        """A letter, or the mark that one was replayed. Above `most` letters the first one found is forgotten."""
+        if is_mark:
+            name = letter.headers.get(REPLAY_OF, "")
+            if name in self.found:
+                self.found[name] = replace(self.found[name], replayed=True)
+                self._lying.pop(self.found[name].subject, None)
+            return
+        if self._lying.setdefault(letter.subject, letter.letter_id) == letter.letter_id:
+            self.found[letter.letter_id] = letter
+        if self._most is not None and len(self.found) > self._most:
+            first = self.found.pop(next(iter(self.found)))
+            if self._lying.get(first.subject) == first.letter_id:
+                del self._lying[first.subject]
+
+
 def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: float = 60.0) -> list[Letter]:
     """All letters up to now that are wanted, oldest first. Raises ServiceError."""
     stages = {stage.dead_letters: stage for stage in topics.STAGES}
     marks = kafka_clients.high_watermarks(settings, stages)
     consumer = kafka_clients.reader(settings)
-    letters: list[Letter] = []
-    replayed: set[str] = set()
+    letters = Letters()
     deadline = time.monotonic() + timeout_seconds
     try:
         with kafka_clients.reaching(settings):
@@ -110,15 +144,10 @@ def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: flo
                     raise ServiceError(f"the dead letters could not be read to their end within {timeout_seconds:.0f} s")
                 for partition, records in consumer.poll(200).items():
                     for record in records:
-                        letter = letter_of(stages[partition.topic], record)
-                        if record.value is None and REPLAY_OF in letter.headers:
-                            replayed.add(letter.headers[REPLAY_OF])
-                        else:
-                            letters.append(letter)
+                        letters.note(letter_of(stages[partition.topic], record), is_mark(record))
     finally:
         consumer.close()
-    marked = [Letter(**{**vars(letter), "replayed": letter.letter_id in replayed}) for letter in letters]
-    return sorted(filter(wanted, marked), key=lambda letter: (letter.timestamp_ms, letter.letter_id))
+    return sorted(filter(wanted, letters.found.values()), key=lambda letter: (letter.timestamp_ms, letter.letter_id))
 
 
 def replay(producer: KafkaProducer, letters: Iterable[Letter]) -> int:
@@ -146,3 +175,8 @@ def letter_of(stage: StageTopics, record: Any) -> Letter:
     headers = {key: (value or b"").decode("utf-8", "replace") for key, value in record.headers or ()}
     key = (record.key or b"").decode("utf-8", "replace")
     return Letter(stage, record.partition, record.offset, record.timestamp, key, record.value or b"", headers, task)
+
+
+def is_mark(record: Any) -> bool:
+    """Whether the record is no letter, but the mark that one was replayed."""
+    return record.value is None and any(name == REPLAY_OF for name, _ in record.headers or ())

@@ -13,7 +13,7 @@ from kafka import TopicPartition
 
 from config import Kafka
 from pipeline import dead_letters, kafka_clients, topics
-from pipeline.dead_letters import REPLAY_OF, Letter
+from pipeline.dead_letters import Letter, is_mark
 from pipeline.dead_letters import letter_of as letter_of
 from pipeline.errors import ServiceError
 from ui.following import Following
@@ -36,7 +36,7 @@ class Letters(Following):
         self.problem = ""
         self._ready = threading.Event()
         self._lock = threading.Lock()
-        self._letters: dict[str, Letter] = {}
+        self._letters = dead_letters.Letters(LETTERS_KEPT)
         self._consumer: Any = None
         self._todo: dict[TopicPartition, int] = {}
 
@@ -49,7 +49,7 @@ class Letters(Following):
         if self.problem:
             raise ServiceError(self.problem)
         with self._lock:
-            letters = list(self._letters.values())
+            letters = list(self._letters.found.values())
         return sorted(letters, key=lambda letter: (letter.timestamp_ms, letter.letter_id))
 
     def put_back(self, chosen: list[Letter]) -> int:
@@ -76,7 +76,7 @@ class Letters(Following):
             self._consumer.assign(list(self._todo))
             self._consumer.seek_to_beginning(*self._todo)
         with self._lock:
-            self._letters = {}
+            self._letters = dead_letters.Letters(LETTERS_KEPT)
         self._ready.clear()
         self.problem = ""
 
@@ -84,7 +84,8 @@ class Letters(Following):
         for where, found in self._consumer.poll(200).items():
             with self._lock:
                 for record in found:
-                    self._note(letter_of(_STAGES[where.topic], record), record.value is None)
+                    letter = letter_of(_STAGES[where.topic], record)
+                    self._letters.note(replace(letter, value=letter.value[:VALUE_BYTES]), is_mark(record))
         if not self._ready.is_set() and all(self._consumer.position(where) >= mark for where, mark in self._todo.items()):
             self._ready.set()
 
@@ -98,16 +99,6 @@ class Letters(Following):
 
     def away(self, problem: str) -> None:
         self.problem = problem
-
-    def _note(self, letter: Letter, empty: bool) -> None:
-        if empty and REPLAY_OF in letter.headers:
-            name = letter.headers[REPLAY_OF]
-            if name in self._letters:
-                self._letters[name] = replace(self._letters[name], replayed=True)
-            return
-        self._letters[letter.letter_id] = replace(letter, value=letter.value[:VALUE_BYTES])
-        if len(self._letters) > LETTERS_KEPT:
-            del self._letters[next(iter(self._letters))]
 
 
 def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:

@@ -42,6 +42,21 @@ def all_rows(connection: Any) -> Rows:
     return {"financial_ratios": rows(connection, _RATIO_ROWS), "stock": rows(connection, _STOCK_ROWS)}
 
 
+def note(what: str, hits: int, seconds: float, longer: float | None = None) -> None:
+    REPORT.append(f"{what:<84} {hits:>5} {seconds:>8.1f} {'' if longer is None else f'{longer:+.1f}':>9}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REPORT:
+        terminalreporter.section(f"faults (FAULTS_SEED={SEED} repeats the random moments)")
+        terminalreporter.write_line(
+            "hits: processes or messages hit, or tasks that were tried again; recovery: how much longer than undisturbed"
+        )
+        terminalreporter.write_line(f"{'fault':<84} {'hits':>5} {'time/s':>8} {'recovery/s':>10}")
+        for line in REPORT:
+            terminalreporter.write_line(line)
+
+
 class Run:
     """A demo that runs by itself, to be disturbed."""
 
@@ -78,6 +93,10 @@ class Run:
             return None
         self.hits += 1
         return victim
+
+    def retried(self) -> int:
+        """How many times a task was tried again, by what the monitor said."""
+        return sum(" retrying" in line for line in self.terminal.errors(self.process).splitlines())
 
     def pause(self, most_seconds: float) -> None:
         """Let a random time go by: the moment of the next kill is meant to be any."""
@@ -146,17 +165,19 @@ def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureReque
         assert (summary["stocks"], summary["ratio_rows"]) == (wanted["stocks"], wanted["ratio_rows"])
         until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
         assert_same_rows(stored_rows(home), expected)
-        extra = summary["elapsed_seconds"] - wanted["elapsed_seconds"]
-        REPORT.append(f"{request.node.name:<70} hits {disturbed.hits:>4}   {summary['elapsed_seconds']:6.1f} s ({extra:+.1f} s)")
+        seconds = summary["elapsed_seconds"]
+        note(request.node.name, disturbed.hits, seconds, seconds - wanted["elapsed_seconds"])
 
     return run
 
 
-@pytest.fixture(scope="session", autouse=True)
-def report(undisturbed: tuple[dict[str, Any], Rows]) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def reported(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A case that has not noted what it did is noted with the time that it took."""
+    noted, began = len(REPORT), time.monotonic()
     yield
-    print(f"\n\nfaults, seed {SEED} (FAULTS_SEED={SEED} repeats it); an undisturbed run takes {undisturbed[0]['elapsed_seconds']} s")
-    print("\n".join(REPORT))
+    if len(REPORT) == noted:
+        note(request.node.name, 1, time.monotonic() - began)
 
 
 __all__ = ["terminal"]

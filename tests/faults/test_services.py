@@ -18,7 +18,7 @@ from local.services import Market
 from pipeline import database, kafka_clients, topics
 from tests.conftest import reset_group, until
 from tests.e2e.conftest import Terminal, last_json, shows_work
-from tests.faults.conftest import REPORT, STOCKS, Rows, all_rows, assert_same_rows, check_account
+from tests.faults.conftest import STOCKS, Rows, all_rows, assert_same_rows, check_account, note
 
 
 class Own:
@@ -79,7 +79,7 @@ def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettere
     wanted, expected = undisturbed
     assert summary["ratio_rows"] == wanted["ratio_rows"]
     assert_same_rows(own.rows(), expected)
-    REPORT.append(f"{f'PostgreSQL away for {away_seconds} s':<70} hits    1   {summary['elapsed_seconds']:6.1f} s")
+    note(f"PostgreSQL away for {away_seconds} s", 1, summary["elapsed_seconds"])
 
 
 def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import REPORT, Run, check_account
+from tests.faults.conftest import Run, check_account, note
 
 
 @pytest.mark.parametrize(
@@ -15,14 +15,16 @@ def test_an_api_with_faults_costs_time_and_nothing_else(terminal, check, faults)
     # Three requests a stock at 10 % each: five attempts would fail by chance once in a few hundred stocks.
     run = Run(terminal, "--faults", faults, "--latency-ms", "20", MAX_ATTEMPTS="10")
     summary = run.end()
-    run.hits = sum(" retrying" in line for line in terminal.errors(run.process).splitlines())
+    run.hits = run.retried()
     check(run, summary, terminal.home)
 
 
 @pytest.mark.parametrize("faults", ["page_error=0.05", "blocked_page=0.2", "page_never_settles=0.1"])
 def test_a_page_with_faults_costs_time_and_nothing_else(terminal, check, faults):
     run = Run(terminal, "--faults", faults, MAX_ATTEMPTS="10")
-    check(run, run.end(), terminal.home)
+    summary = run.end()
+    run.hits = run.retried()
+    check(run, summary, terminal.home)
 
 
 def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal):
@@ -32,4 +34,4 @@ def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal)
     assert summary["scraping"] == {"sent": 5, "completed": 0, "split": 0, "failed": 5, "pending": 0}
     said = terminal.errors(run.process)
     assert "LayoutChanged" in said
-    REPORT.append(f"{'a changed layout':<70} hits    5   {summary['elapsed_seconds']:6.1f} s")
+    note("a changed layout", 5, summary["elapsed_seconds"])

@@ -273,6 +273,30 @@ def test_a_dead_letter_is_replayed_once_with_a_fresh_attempt_count(kafka, run_id
     assert len(dead_letters.read(kafka, dead_letters.Wanted(replayed_too=True))) == 2
 
 
+def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replayed(kafka, run_id):
+    def handler(delivery):
+        raise PermanentError("broken")
+
+    send_tasks(kafka, run_id, ["A", "A"])  # as after a redelivery of the scraping task
+    producer = kafka_clients.producer(kafka)
+    send_all(producer, [Message(topics.PROCESSING_TASKS, "poison", b"no task", partition=0)])
+
+    def letters(**wanted):
+        return [letter.value for letter in dead_letters.read(kafka, dead_letters.Wanted(**wanted))]
+
+    def marks():
+        return sum(kafka_clients.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS]).values())
+
+    with Running(kafka, handler):
+        until(lambda: marks() == 3, what="three letters")
+        assert len(letters()) == 2
+        assert dead_letters.replay(producer, dead_letters.read(kafka, dead_letters.Wanted())) == 1
+        until(lambda: marks() == 5, what="the mark, and the letter of the replayed task")
+        assert len(letters()) == 2
+        assert len(letters(replayed_too=True)) == 3
+    producer.close()
+
+
 def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_counted_twice(kafka, run_id):
     count = 600
     by_worker: dict[str, int] = Counter()

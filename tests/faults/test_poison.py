@@ -1,0 +1,77 @@
+"""Messages that are no task, and tasks whose texts attack what they pass through, in the midst of a run."""
+
+from __future__ import annotations
+
+import json
+
+import config
+from pipeline import dead_letters, kafka_clients, messages, topics
+from pipeline.messages import ProcessingTask
+from pipeline.tally import Tally
+from pipeline.worker import Message, send_all
+from tests.conftest import until
+from tests.faults.conftest import Run
+
+SLOW = ("--latency-ms", "150", "--page-latency-ms", "300")
+TOPICS = [name for stage in topics.STAGES for name in (stage.tasks, stage.retries)]
+#: Of the largest size that a producer of this pipeline may send, less what its envelope takes.
+NEARLY_TOO_LARGE = topics.LARGEST_MESSAGE_BYTES - 2_000
+NO_TASKS = [
+    b"not json",
+    b"",
+    b"[]",
+    b'{"status": "pending"}',
+    b'{"task_id": NaN}',
+    b'{"x": 1e999}',
+    b"\xff\xfe",
+    b'{"task_id": "\\ud800"}',
+    b"[" * 5_000,
+    b"x" * NEARLY_TOO_LARGE,
+]
+ATTACKS = [
+    ("A'; DROP TABLE stock;--", "Bobby"),
+    ("../../x", "up"),
+    ("ESC", "\x1b[2J\x1b]0;title\x07"),
+    ("MARKUP", "<script>alert(1)</script>"),
+    ("FORMULA", "=cmd|' /C calc'!A0"),
+    ("NUL", "a\x00b"),
+    ("SURROGATE", "\ud800 lone"),
+]
+
+
+def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
+    run = Run(terminal, *SLOW)
+    until(lambda: run.shows("logs:"), 60, "the start")
+    settings = config.load(True, terminal.environment()).kafka
+    other_run = messages.new_run_id()
+    attacks = [ProcessingTask(other_run, symbol, name, "us") for symbol, name in ATTACKS]
+    producer = kafka_clients.producer(settings)
+    send_all(producer, [Message(topic, "poison", raw) for topic in TOPICS for raw in NO_TASKS])
+    send_all(producer, [Message(topics.PROCESSING_TASKS, task.symbol, _encoded(task)) for task in attacks])
+    producer.close()
+    run.hits = len(TOPICS) * len(NO_TASKS) + len(ATTACKS)
+
+    letters: list[bytes | None] = []
+
+    def all_are_there() -> bool:
+        assert run.shows("")
+        letters[:] = [letter.value for letter in dead_letters.read(settings, lambda letter: True)]
+        return len(letters) >= len(TOPICS) * len(NO_TASKS)
+
+    until(all_are_there, 60, "the dead letters")
+    assert sorted(letters) == sorted(NO_TASKS * len(TOPICS))
+    tally = Tally(settings, other_run)
+
+    def states() -> dict[str, str]:
+        tally.poll()
+        account = tally.newest()
+        return {task_id: task.state for task_id, task in account.processing.tasks.items()} if account else {}
+
+    until(lambda: list(states().values()).count("no_data") == len(ATTACKS), 60, "the end of the attacks")
+    tally.close()
+    check(run, run.end(), terminal.home)
+
+
+def _encoded(task: ProcessingTask) -> bytes:
+    """As JSON escapes it: a lone surrogate is no UTF-8, but JSON text can hold one."""
+    return json.dumps({**task.fields(), "status": "pending", "timestamp": messages.now_text()}).encode()

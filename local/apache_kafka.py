@@ -36,7 +36,7 @@ RETRY_SECONDS = 30.0
 #: Java's options: a heap that is enough for one machine's runs, and a quick start rather than the last bit of speed.
 JAVA_OPTIONS = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
 
-_STILL_HELD = ("Failed to acquire lock on file", "Address already in use")
+_DATA_HELD, _PORT_TAKEN = "Failed to acquire lock on file", "Address already in use"
 _LOGGING = """\
 rootLogger.level = warn
 rootLogger.appenderRef.out.ref = out
@@ -70,7 +70,6 @@ class ApacheKafka:
         self._port = port
         self._guardian: Guardian | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self.bootstrap_servers = f"127.0.0.1:{port}"
         self.version = version(place.jars)
 
     @classmethod
@@ -89,8 +88,13 @@ class ApacheKafka:
         (place.data_dir / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         _format(place)
         broker = cls(place, free_port(preferred_port))
-        broker.start_again()
+        # In the seconds until it binds, somebody else may take the port that was free.
+        broker._start(lambda: False, port_may_change=True)
         return broker
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._port}"
 
     @property
     def process_id(self) -> int:
@@ -108,6 +112,9 @@ class ApacheKafka:
         if self.is_alive():
             return
         self.stop()
+        self._start(stopping, port_may_change=False)
+
+    def _start(self, stopping: Callable[[], bool], port_may_change: bool) -> None:
         deadline = time.monotonic() + START_SECONDS
         retry_until = time.monotonic() + RETRY_SECONDS
         while True:
@@ -120,7 +127,10 @@ class ApacheKafka:
                 self.stop()
                 raise
             self.stop()
-            if not any(text in _read_from(self._place.log_file, offset) for text in _STILL_HELD) or time.monotonic() > retry_until:
+            said = _read_from(self._place.log_file, offset)
+            if port_may_change and _PORT_TAKEN in said:
+                self._port = free_port(self._port)
+            elif not any(text in said for text in (_DATA_HELD, _PORT_TAKEN)) or time.monotonic() > retry_until:
                 raise ServiceError(f"Apache Kafka {self.version} does not start; {self.last_words()}")
 
     def _launch(self) -> None:

@@ -142,6 +142,7 @@ def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home,
     terminal = at_home.terminal
     holder = at_home.start("-c", ALONE, "--services", JAVA_HOME=str(tmp_path), YAHOO_BASE_URL=start_market().base_url)
     until(lambda: "services are up" in terminal.output(holder) or holder.poll() is not None, 120, "the services")
+    assert holder.poll() is None, terminal.errors(holder)
     broken.touch()
     os.kill(broker_of(terminal), signal.SIGKILL)
     assert holder.wait(120) == config.EXIT_SERVICE

@@ -12,6 +12,7 @@ import pytest
 import local.apache_kafka
 from config import Kafka
 from local.apache_kafka import ApacheKafka
+from local.ports import free_port
 from pipeline import kafka_clients
 from pipeline.errors import ServiceError
 from tests.conftest import quiet_port, until
@@ -134,6 +135,18 @@ def test_a_port_that_another_holds_at_the_start_again_is_told(apache_kafka, kafk
         apache_kafka.start_again()
     apache_kafka.start_again()
     assert apache_kafka.is_alive()
+
+
+def test_a_port_that_another_takes_before_the_broker_binds_it_is_left_to_it(tmp_path, monkeypatch):
+    taken = quiet_port()
+    found = [taken, quiet_port() + 1]  # the first answer was true when it was given
+    monkeypatch.setattr(local.apache_kafka, "free_port", lambda *port: found.pop(0) if found and port else free_port(*port))
+    with socket.create_server(("127.0.0.1", taken)):
+        running = ApacheKafka.start(HOME, tmp_path / "data", tmp_path / "broker.log", taken)
+        try:
+            assert running.bootstrap_servers == f"127.0.0.1:{taken + 1}"
+        finally:
+            running.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -21,6 +21,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,15 @@ from typing import Any
 import config
 import kafka_scraper_producer
 from config import Settings, SettingsError
-from pipeline import children, database, kafka_clients, messages, services, site_check, summary, topics
+from pipeline import children, database, kafka_clients, messages, region_file, services, site_check, summary, topics
 from pipeline.account import Account
 from pipeline.ages import parse_age
-from pipeline.bands import parse_band
+from pipeline.bands import format_market_cap, parse_band
 from pipeline.browser import find_browser
 from pipeline.children import Child
 from pipeline.errors import ServiceError
 from pipeline.process import run_script, set_up_logging
+from pipeline.region_file import RegionBand
 from pipeline.tally import Tally
 
 #: Seconds within which the page must say its address.
@@ -72,9 +74,7 @@ class Orchestrator:
         self.settings = settings
         tasks = kafka_scraper_producer.chosen_tasks(arguments, settings)
         self.regions = list({region["code"]: region for region, _, _ in tasks}.values())
-        self.band = (arguments.market_cap_min or settings.market_cap_min, arguments.market_cap_max or settings.market_cap_max)
-        bounds = [parse_band(low, high) for _, low, high in tasks]
-        self.bounds = (min(low for low, _ in bounds), max(high for _, high in bounds))
+        self.tasks = tuple(dict.fromkeys(RegionBand(region["code"], *parse_band(low, high)) for region, low, high in tasks))
         self.run_id = messages.new_run_id()
         self.log_dir = settings.log_dir / self.run_id
         self.signals = Signals()
@@ -150,9 +150,9 @@ class Orchestrator:
             self.say(f"no page any more: {error}")
             self.page = None
 
-    def _open_run(self, connection: Any) -> list[dict[str, str]]:
-        """Write the run into `pipeline_run`, or with --resume take up the newest unfinished one; the regions still to be sent."""
-        missing = self.regions
+    def _open_run(self, connection: Any) -> Sequence[RegionBand]:
+        """Write the run into `pipeline_run`, or with --resume take up the newest unfinished one; the tasks still to be sent."""
+        missing: Sequence[RegionBand] = self.tasks
         unfinished = database.newest_unfinished_run(connection) if self.arguments.resume else None
         if unfinished is not None and self.settings.kafka.source == "embedded":
             self.say(f"run {unfinished.run_id} is gone: the embedded broker kept nothing of it; starting anew")
@@ -164,26 +164,36 @@ class Orchestrator:
             given_up = database.abandon_unfinished_runs(connection, self.run_id)
             if given_up:
                 self.say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
-        run = database.Run(self.run_id, tuple(region["code"] for region in self.regions), *self.bounds)
+        codes = tuple(region["code"] for region in self.regions)
+        bounds = [bound for task in self.tasks for bound in (task.market_cap_min, task.market_cap_max)]
+        run = database.Run(self.run_id, codes, min(bounds, default=None), max(bounds, default=None), self.tasks)
         database.write(connection, [database.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
         return missing
 
-    def _resume(self, run: database.Run) -> list[dict[str, str]]:
-        """Go on with `run`; the regions whose tasks its producer had not sent yet."""
-        assert run.market_cap_min is not None
-        assert run.market_cap_max is not None
+    def _resume(self, run: database.Run) -> Sequence[RegionBand]:
+        """Go on with `run`, whatever this command was told to run; the tasks that its producer had not sent yet."""
+        given = (self.arguments.regions, self.arguments.regions_file, self.arguments.market_cap_min, self.arguments.market_cap_max)
+        if any(given) and set(self.tasks) != set(run.tasks):
+            self.say(f"run {run.run_id} goes on with its own regions and bands, which are others than this command's")
         self.run_id = run.run_id
-        self.regions = kafka_scraper_producer.chosen_regions(",".join(run.regions))
-        self.bounds = (int(run.market_cap_min), int(run.market_cap_max))
-        self.band = (str(self.bounds[0]), str(self.bounds[1]))
+        self.tasks = run.tasks
+        self.regions = kafka_scraper_producer.chosen_regions(",".join([task.code for task in run.tasks] or run.regions))
         tally = Tally(self.settings.kafka, self.run_id)
         with kafka_clients.reaching(self.settings.kafka):
             tally.read_to_now()
         account = tally.newest() or Account(self.run_id)
         tally.close()
-        sent = {task.region for task in account.scraping.tasks.values()}
         self.say(f"resuming {self.run_id}: {account.finished} tasks are done, {account.pending} are pending")
-        return [region for region in self.regions if region["code"] not in sent]
+        # By task_id, which is what makes a task the same one: bands that came of a split stand there too.
+        sent = account.scraping.tasks
+        unsent = [task for task in run.tasks if messages.ScrapingTask(run.run_id, task.code, "", *task[1:]).task_id not in sent]
+        unknown = set(run.regions) - {task.code for task in run.tasks} - {task.region for task in sent.values()}
+        if unknown:
+            raise ServiceError(
+                f"run {run.run_id} can't be resumed: nothing was sent of {', '.join(sorted(unknown))}, and with which bands is not known, "
+                "because an older version started it. Without --resume a new run starts"
+            )
+        return unsent
 
     def _hold(self, found: Any) -> int:
         self._say_where_the_page_is()
@@ -196,7 +206,7 @@ class Orchestrator:
             self._watch(found)
             time.sleep(0.2)
 
-    def _run(self, found: Any, missing: list[dict[str, str]]) -> int:
+    def _run(self, found: Any, missing: Sequence[RegionBand]) -> int:
         self._start_children(missing)
         tally = Tally(self.settings.kafka, self.run_id)
         try:
@@ -212,7 +222,7 @@ class Orchestrator:
         finally:
             tally.close()
 
-    def _start_children(self, missing: list[dict[str, str]]) -> None:
+    def _start_children(self, missing: Sequence[RegionBand]) -> None:
         demo = ["--demo"] if self.settings.demo else []
         max_age = ["--max-age", self.arguments.max_age] if self.arguments.max_age else []
         width = self.arguments.processors
@@ -225,14 +235,15 @@ class Orchestrator:
             self.workers.append(child)
         self.monitor = self._child("monitor", ["kafka_monitor.py", *demo, "--run", self.run_id])
         self.monitor.stdout = self.out
-        low, high = self.band
         if missing:
-            command = ["kafka_scraper_producer.py", *demo, "--run-id", self.run_id, "--market-cap-min", low, "--market-cap-max", high]
-            if self.arguments.regions_file:
-                command += ["--regions-file", str(Path(self.arguments.regions_file).resolve())]
-            self.producer = self._child("producer", [*command, "--regions", ",".join(region["code"] for region in missing)])
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            tasks = (self.log_dir / "tasks.txt").resolve()
+            region_file.write(tasks, missing)
+            command = ["kafka_scraper_producer.py", *demo, "--run-id", self.run_id, "--regions-file", str(tasks)]
+            self.producer = self._child("producer", command)
         codes = ",".join(region["code"] for region in self.regions)
-        band = f"bands of {self.arguments.regions_file}" if self.arguments.regions_file else f"market cap {low} to {high}"
+        bands = {f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}" for task in self.tasks}
+        band = f"market cap {bands.pop()}" if len(bands) == 1 else "bands of their own"
         self.say(f"run {self.run_id}: {codes}, {band}; {self.arguments.scrapers} scrapers, {width} processors")
         self.say(f"logs: {self.log_dir}")
         # What takes longest to be ready starts first; the monitor gets the terminal when all that is to be said is said.

@@ -24,6 +24,7 @@ from config import Database
 from pipeline.errors import PermanentError, ServiceError, TransientError
 from pipeline.messages import run_started_at
 from pipeline.ratios import RATIOS, RatioRow
+from pipeline.region_file import RegionBand
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ CREATE TABLE IF NOT EXISTS pipeline_run (
     market_cap_max double precision,
     summary jsonb NOT NULL DEFAULT '{{}}'
 );
+ALTER TABLE pipeline_run ADD COLUMN IF NOT EXISTS tasks jsonb NOT NULL DEFAULT '[]';
 """
 
 _UPSERT_COUNTRY = """
@@ -106,11 +108,12 @@ DELETE FROM financial_ratios old USING (VALUES %s) AS new (symbol, period_end)
 WHERE old.symbol = new.symbol AND old.period_type = 'ttm' AND old.period_end IS DISTINCT FROM new.period_end::date
 """
 _UPSERT_RUN = """
-INSERT INTO pipeline_run (run_id, started_at, regions, market_cap_min, market_cap_max) VALUES %s
+INSERT INTO pipeline_run (run_id, started_at, regions, market_cap_min, market_cap_max, tasks) VALUES %s
 ON CONFLICT (run_id) DO UPDATE SET
     regions = (SELECT array_agg(DISTINCT region ORDER BY region) FROM unnest(pipeline_run.regions || EXCLUDED.regions) AS region),
     market_cap_min = least(pipeline_run.market_cap_min, EXCLUDED.market_cap_min),
-    market_cap_max = greatest(pipeline_run.market_cap_max, EXCLUDED.market_cap_max)
+    market_cap_max = greatest(pipeline_run.market_cap_max, EXCLUDED.market_cap_max),
+    tasks = CASE WHEN EXCLUDED.tasks = '[]' THEN pipeline_run.tasks ELSE EXCLUDED.tasks END
 """
 
 
@@ -139,12 +142,16 @@ class Profile:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its tasks describe it."""
+    """A run as its tasks describe it.
+
+    tasks: what its producer is to send, each a region and its band; only who starts the run knows it, else it is empty.
+    """
 
     run_id: str
     regions: tuple[str, ...]
     market_cap_min: float | None = None
     market_cap_max: float | None = None
+    tasks: tuple[RegionBand, ...] = ()
 
 
 @dataclass
@@ -257,11 +264,11 @@ def newest_unfinished_run(connection: Any) -> Run | None:
     """The run that `--resume` takes up."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT run_id, regions, market_cap_min, market_cap_max FROM pipeline_run "
+            "SELECT run_id, regions, market_cap_min, market_cap_max, tasks FROM pipeline_run "
             "WHERE status IN ('running', 'stalled') AND market_cap_min IS NOT NULL ORDER BY run_id DESC LIMIT 1"
         )
         found = cursor.fetchone()
-        return Run(found[0], tuple(found[1]), found[2], found[3]) if found else None
+        return Run(found[0], tuple(found[1]), found[2], found[3], tuple(RegionBand(*task) for task in found[4])) if found else None
 
 
 def trailing_rows(connection: Any, run_id: str) -> list[tuple[str, str, dict[str, float | None], dict[str, Any]]]:
@@ -294,11 +301,11 @@ def _merge(one: Run | None, other: Run) -> Run:
         return other
     lows = [run.market_cap_min for run in (one, other) if run.market_cap_min is not None]
     highs = [run.market_cap_max for run in (one, other) if run.market_cap_max is not None]
-    return Run(one.run_id, (*one.regions, *other.regions), min(lows, default=None), max(highs, default=None))
+    return Run(one.run_id, (*one.regions, *other.regions), min(lows, default=None), max(highs, default=None), one.tasks or other.tasks)
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:
-    return (run.run_id, run_started_at(run.run_id), list(run.regions), run.market_cap_min, run.market_cap_max)
+    return (run.run_id, run_started_at(run.run_id), list(run.regions), run.market_cap_min, run.market_cap_max, Json(run.tasks))
 
 
 def _profile_row(row: Profile) -> tuple[str, ...]:

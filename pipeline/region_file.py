@@ -1,4 +1,4 @@
-"""A file of regions and bands for regular runs. Pure but for reading it.
+"""A file of regions and bands: for regular runs, and for what a producer is told to send. Pure but for `read` and `write`.
 
 One line is one task: a region, and its market-cap band or nothing, which is the usual band. The same region may stand in
 several lines with bands of their own. `#` begins a comment.
@@ -10,8 +10,10 @@ several lines with bands of their own. `#` begins a comment.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from config import SettingsError
 from pipeline.bands import parse_band
@@ -25,6 +27,19 @@ class RegionLine:
     code: str
     market_cap_min: str | None = None
     market_cap_max: str | None = None
+
+
+class RegionBand(NamedTuple):
+    """One task: a region, and both bounds of its band as plain numbers."""
+
+    code: str
+    market_cap_min: int
+    market_cap_max: int
+
+
+def write(path: Path, tasks: Iterable[RegionBand]) -> None:
+    """A file that `read` gives these tasks of."""
+    path.write_text("".join(f"{task.code} {task.market_cap_min} {task.market_cap_max}\n" for task in tasks), encoding="utf-8")
 
 
 def read(path: Path) -> list[RegionLine]:

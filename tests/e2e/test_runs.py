@@ -6,9 +6,12 @@ import signal
 import pytest
 
 import config
+from kafka_scraper_producer import ScraperProducer
 from local.services import Market
 from pipeline import database, kafka_clients, messages, topics
 from pipeline.messages import ProcessingTask
+from pipeline.region_file import RegionBand
+from pipeline.tally import Tally
 from tests.conftest import until
 from tests.e2e.conftest import last_json, rows, shows_work
 
@@ -50,21 +53,25 @@ def test_tasks_of_a_run_that_was_given_up_are_completed_without_being_done(servi
     connection.close()
 
 
-def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, own_broker, tables):
-    """With services that outlive the orchestrator; on the embedded ones nothing is left to resume."""
+@pytest.fixture
+def outlasting(own_broker, tables):
+    """Settings of services that outlive the orchestrator; on the embedded ones nothing is left to resume."""
     if own_broker.source == "embedded":
         pytest.skip("the embedded broker can't serve as a broker of one's own for several runs: see make test-kafka")
-    market = Market.start(terminal.home / "market.log", ["--stocks", "60", "--latency-ms", "1000"])
-    environ = {
+    return {
         "KAFKA_BOOTSTRAP_SERVERS": own_broker.bootstrap_servers,
         "DB_DEV_NAME": tables.name,
         "DB_USER": tables.user,
         "DB_PASSWORD": tables.password,
         "DB_HOST": tables.host,
         "DB_PORT": str(tables.port),
-        "YAHOO_BASE_URL": market.base_url,
         "REQUESTS_PER_SECOND": "0",
     }
+
+
+def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, outlasting, tables):
+    market = Market.start(terminal.home / "market.log", ["--stocks", "60", "--latency-ms", "1000"])
+    environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     try:
         command = ("run_pipeline.py", "--exit-when-done", "--json")
         first = terminal.start(*command, **environ)
@@ -89,3 +96,56 @@ def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, own_
     finally:
         terminal.end_processes()
         market.stop()
+
+
+def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(terminal, outlasting, own_broker, tables):
+    """The orchestrator died after two of four: what it was to send is known from the database, not from this command."""
+    market = Market.start(terminal.home / "market.log", ["--stocks", "60"])
+    environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
+    bands = [(300, 600), (600, 1000), (1000, 2000)]
+    tasks = [RegionBand("fr", low * 10**6, high * 10**6) for low, high in bands] + [RegionBand("gb", 300_000_000, 2_000_000_000)]
+    (terminal.home / "other.txt").write_text("de\nfr 5B 6B\n")
+    run_id = messages.new_run_id()
+    connection = database.connect(tables)
+    try:
+        run = database.Run(run_id, ("fr", "gb"), 300_000_000, 2_000_000_000, tuple(tasks))
+        database.write(connection, [database.Write(countries={"fr": "France", "gb": "United Kingdom"}, runs=[run])])
+        producer = ScraperProducer(config.load(environ=environ), run_id, len(tasks))
+        for code, low, high in (tasks[0], tasks[2]):
+            producer.send_scraping_task({"code": code, "name": ""}, str(low), str(high))
+        producer.close()
+        command = ("run_pipeline.py", "--exit-when-done", "--json", "--resume", "--regions-file", str(terminal.home / "other.txt"))
+        resumed = terminal.run(*command, **environ)
+        assert resumed.returncode == 0, resumed.stderr
+        assert f"run {run_id} goes on with its own regions and bands" in resumed.stderr
+        summary = last_json(resumed.stdout)
+        assert (summary["run_id"], summary["regions"]) == (run_id, ["fr", "gb"])
+        assert summary["scraping"] == {"sent": 4, "completed": 4, "split": 0, "failed": 0, "pending": 0}
+        assert sum(kafka_clients.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
+        tally = Tally(own_broker, run_id)
+        assert tally.read_to_now()
+        assert set(tally.newest().scraping.tasks) == {f"scrape:{run_id}:{code}:{low}-{high}" for code, low, high in tasks}
+        tally.close()
+
+        # Of a run of an older version what it was to send is not known, and nothing is guessed.
+        old = database.Run(messages.new_run_id(), ("us",), 300_000_000, 2_000_000_000)
+        database.write(connection, [database.Write(runs=[old])])
+        refused = terminal.run(*command, **environ)
+        assert refused.returncode == config.EXIT_SERVICE
+        assert f"run {old.run_id} can't be resumed: nothing was sent of us" in refused.stderr
+    finally:
+        connection.close()
+        terminal.end_processes()
+        market.stop()
+
+
+def test_what_a_run_is_to_send_is_written_down_before_it_is_sent(terminal, tmp_path):
+    path = tmp_path / "daily.txt"
+    path.write_text("gb 300M 1B\ngb 1B 2B\nfr\n")
+    process = terminal.start("run_pipeline.py", "--demo", "--stocks", "20", "--regions-file", str(path))
+    until(lambda: "the run is done" in terminal.output(process) or process.poll() is not None, 90, "the end of the run")
+    connection = terminal.database()
+    assert rows(connection, "SELECT tasks, market_cap_min, market_cap_max FROM pipeline_run") == [
+        ([["gb", 300_000_000, 1_000_000_000], ["gb", 1_000_000_000, 2_000_000_000], ["fr", 300_000_000, 2_000_000_000]], 3e8, 2e9)
+    ]
+    connection.close()

@@ -19,15 +19,7 @@ ERRORS_FIRST = 3
 #: Columns of the counts, in order; those of `_WHERE_ANY` only where there are any.
 _COLUMNS = ("sent", "completed", "split", "no_data", "failed", "fresh", "abandoned", "retrying", "pending")
 _WHERE_ANY = ("fresh", "abandoned")
-#: What a verdict means, and its colour.
-_VERDICTS = {
-    FINE: ("", "green"),
-    SLOW: ("it works, but falls behind", "yellow"),
-    STALLED: ("members, but no commits", "bold red"),
-    STOPPED: ("nobody takes the records", "bold red"),
-    REWOUND: ("committed offsets went back", "yellow"),
-    None: ("", "dim"),
-}
+_VERDICTS = {FINE: "green", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold red", REWOUND: "yellow", None: "dim"}
 _STATES = {"failed": "bold red", "retrying": "yellow", "completed": "green"}
 
 
@@ -207,10 +199,9 @@ def _groups(view: View) -> list[Text]:
 
 
 def _group(group: GroupLag) -> Text:
-    meaning, style = _VERDICTS[group.verdict]
     members = "" if group.members is None else f"{group.members} member{'' if group.members == 1 else 's'}"
-    text = f"{group.verdict or 'too early to judge'}{': ' if meaning else ''}{meaning}"
-    return Text.assemble((safe(group.name, 17).ljust(18), "dim"), f"lag {group.lag}".ljust(11), f" {members:<11} ", (text, style))
+    judgement = (group.judgement, _VERDICTS[group.verdict])
+    return Text.assemble((safe(group.name, 17).ljust(18), "dim"), f"lag {group.lag}".ljust(11), f" {members:<11} ", judgement)
 
 
 def _error(error: dict[str, Any], run_id: str, width: int) -> Text:

@@ -34,6 +34,13 @@ STOPPED = "stopped"
 REWOUND = "rewound"
 #: From the harmless one to the worst.
 VERDICTS = (FINE, SLOW, STALLED, STOPPED, REWOUND)
+#: What people are told beside the word.
+_MEANINGS = {
+    SLOW: "it works, but falls behind",
+    STALLED: "members, but no commits",
+    STOPPED: "nobody takes the records",
+    REWOUND: "committed offsets went back",
+}
 
 #: Seconds over which a group is judged, at least. The longest wait of a retry is half of that.
 WINDOW_SECONDS = 120.0
@@ -55,6 +62,13 @@ class GroupLag:
     lag: int
     members: int | None = None
     verdict: str | None = None
+
+    @property
+    def judgement(self) -> str:
+        """The verdict for people, with what it means."""
+        if self.verdict is None:
+            return "too early to judge"
+        return ": ".join(filter(None, (self.verdict, _MEANINGS.get(self.verdict))))
 
 
 @dataclass(frozen=True)

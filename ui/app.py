@@ -26,14 +26,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import config
-from config import Settings
+from config import Kafka, Settings
 from pipeline import topics
 from pipeline.dead_letters import Letter, Wanted
 from pipeline.errors import MessageError, PipelineError, ServiceError
+from pipeline.group_watch import GroupWatch
 from pipeline.messages import ProcessingTask, run_started_at
 from ui import catalog, show, stocks
 from ui.letters import LETTERS_KEPT, Letters
-from ui.live import Followers
+from ui.live import Consumers, Followers
 from ui.places import Places
 from ui.security import OwnPagesOnly
 from ui.topics_view import KafkaView
@@ -59,6 +60,9 @@ class Page:
         self.kafka = KafkaView(self.places.kafka)
         self.stocks = stocks.Stocks(self.places)
         self.followers = Followers(self.places)
+        # All the time, not only while somebody looks: a verdict is over minutes.
+        self.watch = GroupWatch(self.places.kafka, Kafka())
+        self.watch.start()
         self.dead = Letters(self.places)
         self.dead.start()
         self.stopping = threading.Event()
@@ -85,7 +89,7 @@ class Page:
             follower = self.followers.of(run)
         except MessageError as error:
             raise HTTPException(404, str(error)) from None
-        return self.html(request, "pipeline.html", view=follower.snapshot, run=run)
+        return self.html(request, "pipeline.html", view=follower.snapshot, consumers=Consumers.of(self.watch.seen), run=run)
 
     async def events(self, request: Request) -> Response:
         """The live part of the pipeline view as server-sent events: the same HTML again, whenever something changed."""
@@ -98,12 +102,12 @@ class Page:
         template = self._templates.get_template("_pipeline.html")
 
         async def stream() -> AsyncIterator[str]:
-            seen, version, quiet = None, -1, 0.0
+            shown, quiet = None, 0.0
             while not self.stopping.is_set():
-                follower = self.followers.of(run)
-                if (follower, follower.version) != (seen, version):
-                    seen, version, quiet = follower, follower.version, 0.0
-                    text = template.render(view=follower.snapshot, up="", run=run)
+                follower, consumers = self.followers.of(run), Consumers.of(self.watch.seen)
+                if (follower, follower.version, consumers) != shown:
+                    shown, quiet = (follower, follower.version, consumers), 0.0
+                    text = template.render(view=follower.snapshot, consumers=consumers, up="", run=run)
                     yield f"data: {json.dumps(text)}\n\n"
                 elif quiet >= ALIVE_SECONDS:
                     quiet = 0.0
@@ -227,6 +231,7 @@ def create_app(find: Callable[[], Settings], demo: bool = False) -> Starlette:
         yield
         page.stopping.set()
         page.followers.stop()
+        page.watch.stop()
         page.dead.stop()
         page.places.forget()
 

@@ -1,4 +1,4 @@
-"""The account of a run, followed in a thread: what the pipeline view shows, as a snapshot that is replaced as a whole."""
+"""What the pipeline view shows: the account of a run, followed in a thread, as a snapshot that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from config import Kafka
 from pipeline.account import Account, Stage
 from pipeline.display import Rate
 from pipeline.errors import ServiceError
+from pipeline.group_watch import Seen
+from pipeline.lag import GroupLag
 from pipeline.messages import run_started_at
 from pipeline.tally import Tally
 from ui.following import Following
@@ -93,6 +95,20 @@ class Snapshot:
     def nothing_pending(self) -> bool:
         known = self.scraping.sent + self.processing.sent
         return bool(known) and known == self.scraping.finished + self.processing.finished
+
+
+@dataclass(frozen=True)
+class Consumers:
+    """The consumer groups beside the bars. `problem`: why they can't be read; neither groups nor problem: not looked yet."""
+
+    groups: tuple[GroupLag, ...] = ()
+    throttle: str = ""
+    problem: str = ""
+
+    @classmethod
+    def of(cls, seen: Seen) -> Consumers:
+        # What was seen before the broker went away must not stand there as if it were now.
+        return cls(problem=seen.problem) if seen.lost else cls(seen.groups, seen.throttle, seen.problem)
 
 
 class Follower(Following):

@@ -93,6 +93,7 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
             producer.processed(tasks[:1])
             producer.failed(tasks[1], "lost with the broker")
         until(lambda: window.percent("processing") == 100, 30, "the run")
+        until(lambda: "stock-processors" in window.text('[data-testid="lag-table"]'), 30, "the groups")
         assert window.run("return window.same") is True
         until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters")
         assert page.ask("/stocks").status == 503
@@ -113,6 +114,8 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
         until(lambda: "can't be reached" in window.text("#topics"), 30, "the notice")
         assert page.ask("/stocks").status == 503
         until(lambda: "can’t be read just now" in page.ask("/").text, 30, "the pipeline's notice")
+        until(lambda: "The groups can’t be seen now" in page.ask("/").text, 30, "the notice in the place of the groups")
+        assert "lag-table" not in page.ask("/").text
 
         # A broker that starts anew has forgotten everything: so has the page, and follows what comes.
         away.start_broker()

@@ -1,0 +1,57 @@
+"""The pipeline view shows what the monitor does of the consumers: lag with a verdict, and who is slowed down."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline import control, kafka_clients, messages, topics
+from tests.conftest import until
+from tests.ui.conftest import Producer
+
+
+def lag_row(window, group):
+    """The cells of a group's row: group, lag, members, verdict."""
+    return next((cells for cells in map(_cells, window.texts('[data-testid="lag-table"] tbody tr')) if cells[0] == group), None)
+
+
+def _cells(row):
+    return [cell.strip() for cell in row.split("\t")]
+
+
+def shows(window, group, lag, members, verdict):
+    until(lambda: lag_row(window, group) == [group, lag, members, verdict], 60, f"{group}: {lag}, {members}, {verdict}")
+
+
+def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(window, page):
+    window.open(page.url + "/")
+    window.complaints()  # of the page that was open before, whose server is gone
+    window.run("window.same = true")
+    shows(window, "stock-processors", "0", "0", "fine")
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        producer.processing([f"LAG{number}" for number in range(7)], "fr")
+    shows(window, "stock-processors", "7", "0", "stopped: nobody takes the records")
+    consumer = kafka_clients.group_consumer(page.kafka, topics.PROCESSING.group, 100)
+    try:
+        consumer.subscribe([topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        found = []
+        until(lambda: found.extend(consumer.poll(100).values()) or sum(map(len, found)) >= 7, 30, "the tasks")
+        consumer.commit({partition: kafka_clients.position(consumer.position(partition)) for partition in consumer.assignment()})
+        shows(window, "stock-processors", "0", "1", "fine")
+    finally:
+        kafka_clients.leave(consumer, page.kafka)
+    assert window.run("return window.same") is True
+    assert window.complaints() == []
+
+
+def test_a_process_that_the_site_slows_down_is_seen(window, page):
+    window.open(page.url + "/")
+
+    def shown(text):
+        until(lambda: text in window.text('[data-testid="throttle-state"]'), 30, text)
+
+    shown("full speed: nobody is slowed down")
+    throttled = {"requests_per_second": 2.5, "paused_seconds": 4.0, "reason": "the site answered 429"}
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        producer.send(topics.CONTROL, "", control.state("host:1", throttled, time.time()))
+        shown("1 process slowed down to 2.5/s, paused for 4 s: the site answered 429")
+    shown("full speed")  # its state expires

@@ -18,20 +18,40 @@ from local.services import Market
 from pipeline import kafka_clients, topics
 from tests.conftest import ON_APACHE_KAFKA, emptied
 from tests.e2e.conftest import SEED, STOCKS, Terminal, market, terminal
+from tests.faults.conftest import SEED as FAULTS_SEED
 
 if not ON_APACHE_KAFKA:
     collect_ignore_glob = ["test_*.py"]
 
-#: What was done to the broker and how long it took until all was well again: printed at the end.
+#: What was done, and how long it took until all was well again: printed at the end. Each test's lines, then all tests'.
 REPORT: list[str] = []
+ALL_LINES: list[str] = []
 
 __all__ = ["market", "terminal"]
 
 
+def note(what: str, seconds: float, more: str = "") -> None:
+    """A line of the report: the seconds until all was well again."""
+    REPORT.append(f"{what:<84} {seconds:6.1f} s   {more}")
+
+
+@pytest.fixture(autouse=True)
+def _hand_over_the_lines(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the test's report, which reaches the process that prints whichever process ran the test."""
+    yield
+    request.node.user_properties += [("recovery", line) for line in REPORT]
+    REPORT.clear()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        ALL_LINES.extend(str(line) for name, line in report.user_properties if name == "recovery")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if REPORT:
-        terminalreporter.section("recovery times on Apache Kafka")
-        for line in REPORT:
+    if ON_APACHE_KAFKA:
+        terminalreporter.section(f"recovery times on Apache Kafka (FAULTS_SEED={FAULTS_SEED} repeats the random moments)")
+        for line in ALL_LINES:
             terminalreporter.write_line(line)
 
 
@@ -62,6 +82,10 @@ def servers_of(running: ApacheKafka, **security: str) -> dict[str, str]:
 @pytest.fixture
 def kafka(apache_kafka: ApacheKafka) -> Kafka:
     """Settings of the broker with new, empty topics."""
+    return with_topics(apache_kafka)
+
+
+def with_topics(apache_kafka: ApacheKafka) -> Kafka:
     settings = emptied(apache_kafka)
     admin = kafka_clients.admin(settings)
     topics.ensure(admin, settings)
@@ -76,6 +100,7 @@ def start_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     def start(*options: str) -> Market:
         log = tmp_path_factory.mktemp("market") / "market.log"
+        # Of an option that comes twice the last one counts.
         started.append(Market.start(log, ["--stocks", str(STOCKS), "--seed", str(SEED), *options]))
         return started[-1]
 
@@ -111,4 +136,8 @@ class Live:
 @pytest.fixture
 def live(apache_kafka: ApacheKafka, kafka: Kafka, terminal: Terminal, tables: Database) -> Live:
     """Without a site yet: give YAHOO_BASE_URL to what needs one."""
-    return Live(terminal, {**servers_of(apache_kafka), **database_environment(tables), "REQUESTS_PER_SECOND": "0"})
+    return Live(terminal, live_environment(apache_kafka, tables))
+
+
+def live_environment(running: ApacheKafka, database: Database) -> dict[str, str]:
+    return {**servers_of(running), **database_environment(database), "REQUESTS_PER_SECOND": "0"}

@@ -19,18 +19,13 @@ import config
 from pipeline import database, messages, topics
 from pipeline.groups import GroupReader
 from pipeline.tally import Tally
-from tests.apache_kafka.conftest import REPORT, away
+from tests.apache_kafka.conftest import FAULTS_SEED, REPORT, away, note
 from tests.conftest import until
 from tests.e2e.conftest import HIGH, LOW, STOCKS, last_json, rows
 from tests.kafka_worker.test_worker import Running, complete, follow, send_tasks
 
 #: Seconds for which the broker is away in these tests.
 AWAY_SECONDS = 20.0
-SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(10**6)))
-
-
-def note(what: str, seconds: float) -> None:
-    REPORT.append(f"{what:<80} {seconds:6.1f} s   (FAULTS_SEED={SEED})")
 
 
 class Outage:
@@ -123,7 +118,7 @@ def test_a_producer_without_a_broker_gives_up_in_time_and_sends_all_when_it_is_b
 def test_a_run_outlives_outages_and_kills(apache_kafka, live, kafka, start_market, market, tables):
     """The orchestrator, its two scraping and two processing consumers, its monitor: all of them, all at once."""
     site = start_market("--latency-ms", "250", "--page-latency-ms", "1500")
-    chosen = random.Random(SEED)
+    chosen = random.Random(FAULTS_SEED)
     codes = ["us", "fr", "gb", "de", "jp"]
     listed = [company for code in codes for company in market.in_band(code, LOW, HIGH)]
     run = live.start(

@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-class Run:
-    """A demo that runs by itself, to be disturbed."""
+#: What is disturbed.
+UNATTENDED = ("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120")
+DEMO = (*UNATTENDED, "--demo", "--stocks", str(STOCKS))
 
-    def __init__(self, terminal: Terminal, *arguments: str, **environ: str) -> None:
+
+class Run:
+    """A demo, or another command, that runs by itself, to be disturbed."""
+
+    def __init__(self, terminal: Terminal, *arguments: str, command: Sequence[str] = DEMO, **environ: str) -> None:
         self.terminal = terminal
         self.random = random.Random(SEED)
         self.started = time.monotonic()
-        command = ["run_pipeline.py", "--demo", "--exit-when-done", "--json", "--stocks", str(STOCKS), "--stall-timeout", "120"]
         self.process = terminal.start(*command, *arguments, **environ)
         self.hits = 0
 

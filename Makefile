@@ -5,6 +5,8 @@ VENV := .venv
 # Whole runs that take minutes; they go with the fault suite.
 SLOW := tests/secrets tests/source/test_consumer.py
 PY := $(VENV)/bin/python
+# Processes that share the tests (0: all in one). Most of a test is waiting for other processes.
+JOBS ?= 3
 # The version stands in the pom alone.
 KAFKA_BUILD := build/kafka-$(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/apache_kafka/pom.xml 2>/dev/null)
 
@@ -21,10 +23,10 @@ demo: $(VENV)/.browser ## a whole run on this machine, with a local stand-in for
 	@if [ -t 1 ]; then exec $(PY) run_pipeline.py --demo $(ARGS); else exec $(PY) run_pipeline.py --demo --exit-when-done $(ARGS); fi
 
 test: lint $(VENV)/.browser ## lint and all tests but those of the next two (ARGS goes to pytest)
-	$(PY) -m pytest --ignore=tests/faults --ignore=tests/apache_kafka $(SLOW:%=--ignore=%) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --ignore=tests/faults --ignore=tests/apache_kafka $(SLOW:%=--ignore=%) $(ARGS)
 
 test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts, a site that misbehaves (FAULTS_SEED repeats one)
-	$(PY) -m pytest -s tests/faults $(SLOW) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
 	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka tests/e2e/test_runs.py::test_resume_takes_up_the_newest_unfinished_run_where_it_stood $(ARGS)

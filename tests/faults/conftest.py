@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -26,14 +27,18 @@ from tests.conftest import until
 from tests.e2e.conftest import Terminal, last_json, rows, shows_work, terminal
 
 STOCKS = 200
-#: What was hit, how often, and how long it took: printed at the end of the suite.
+#: Processes that share the tests share the seed too.
+SEED = int(os.environ.setdefault("FAULTS_SEED", str(random.SystemRandom().randrange(10**6))))
+#: Name of a test's property that is a line for the list, and those lines.
+FAULT = "fault"
 REPORT: list[str] = []
-SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(10**6)))
 
 _RATIO_ROWS = (
     f"SELECT symbol, period_type, period_end, currency, {', '.join(RATIOS)}, null_reasons, inputs FROM financial_ratios ORDER BY 1, 2, 3"
 )
 _STOCK_ROWS = "SELECT symbol, name, country_code, exchange, sector, industry, currency, financial_currency FROM stock ORDER BY 1"
+
+_TIMES = "SELECT DISTINCT extract(epoch FROM computed_at)::float8 AS time FROM financial_ratios ORDER BY 1"
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -42,19 +47,17 @@ def all_rows(connection: Any) -> Rows:
     return {"financial_ratios": rows(connection, _RATIO_ROWS), "stock": rows(connection, _STOCK_ROWS)}
 
 
-def note(what: str, hits: int, seconds: float, longer: float | None = None) -> None:
-    REPORT.append(f"{what:<84} {hits:>5} {seconds:>8.1f} {'' if longer is None else f'{longer:+.1f}':>9}")
+def note(request: pytest.FixtureRequest, what: str, hits: int, seconds: float, standstill: float | None = None) -> None:
+    """A line for the list of faults."""
+    line = f"{what:<84} {hits:>5} {seconds:>7.1f} {'' if standstill is None else f'{standstill:.1f}':>11}"
+    # With the test's report, which reaches the process that prints whichever process ran the test.
+    request.node.user_properties.append((FAULT, line))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if REPORT:
-        terminalreporter.section(f"faults (FAULTS_SEED={SEED} repeats the random moments)")
-        terminalreporter.write_line(
-            "hits: processes or messages hit, or tasks that were tried again; recovery: how much longer than undisturbed"
-        )
-        terminalreporter.write_line(f"{'fault':<84} {'hits':>5} {'time/s':>8} {'recovery/s':>10}")
-        for line in REPORT:
-            terminalreporter.write_line(line)
+def longest_standstill(connection: Any, since: float = 0.0) -> float:
+    """Seconds in which no stock was finished, at most: from an epoch time, or from the first stock, to the last one."""
+    times = [when for (when,) in rows(connection, _TIMES) if when > since]
+    return max((later - earlier for earlier, later in zip([since or times[0], *times], times, strict=False)), default=0.0)
 
 
 #: What is disturbed.
@@ -68,9 +71,14 @@ class Run:
     def __init__(self, terminal: Terminal, *arguments: str, command: Sequence[str] = DEMO, **environ: str) -> None:
         self.terminal = terminal
         self.random = random.Random(SEED)
-        self.started = time.monotonic()
         self.process = terminal.start(*command, *arguments, **environ)
         self.hits = 0
+        #: When it was first disturbed, as an epoch time.
+        self.since = 0.0
+
+    def hit(self, count: int = 1) -> None:
+        self.since = self.since or time.time()
+        self.hits += count
 
     def shows(self, words: str) -> bool:
         assert self.process.poll() is None, f"the run ended too early:\n{self.terminal.errors(self.process)}"
@@ -95,7 +103,7 @@ class Run:
             os.kill(victim, number)
         except ProcessLookupError:
             return None
-        self.hits += 1
+        self.hit()
         return victim
 
     def retried(self) -> int:
@@ -122,8 +130,9 @@ def check_account(summary: dict[str, Any], failed: int = 0) -> None:
     assert summary["scraping"]["failed"] + summary["processing"]["failed"] == failed, summary
 
 
-def stored_rows(home: Path) -> Rows:
-    """What a demo that has ended left in its database."""
+@contextlib.contextmanager
+def stored(home: Path) -> Iterator[Any]:
+    """A connection to what a demo that has ended left in its database."""
     folder = config.state_dir(True, {"PIPELINE_HOME": str(home)})
     assert config.lock_holder(folder) is None, "the lock is left"
     server = Postgres.start(data_dir(folder), home / "look.log")
@@ -132,9 +141,8 @@ def stored_rows(home: Path) -> Rows:
         connection = psycopg2.connect(
             dbname=found["DB_DEV_NAME"], user=found["DB_USER"], password=found["DB_PASSWORD"], host=found["DB_HOST"], port=found["DB_PORT"]
         )
-        result = all_rows(connection)
+        yield connection
         connection.close()
-        return result
     finally:
         server.stop()
 
@@ -152,7 +160,8 @@ def undisturbed() -> tuple[dict[str, Any], Rows]:
     found = Terminal.opened()
     try:
         summary = Run(found).end()
-        return summary, stored_rows(found.home)
+        with stored(found.home) as connection:
+            return summary, all_rows(connection)
     finally:
         found.close()
 
@@ -168,9 +177,10 @@ def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureReque
             assert summary[stage] == wanted[stage]
         assert (summary["stocks"], summary["ratio_rows"]) == (wanted["stocks"], wanted["ratio_rows"])
         until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
-        assert_same_rows(stored_rows(home), expected)
-        seconds = summary["elapsed_seconds"]
-        note(request.node.name, disturbed.hits, seconds, seconds - wanted["elapsed_seconds"])
+        with stored(home) as connection:
+            assert_same_rows(all_rows(connection), expected)
+            standstill = longest_standstill(connection, disturbed.since)
+        note(request, request.node.name, disturbed.hits, summary["elapsed_seconds"], standstill)
 
     return run
 
@@ -178,10 +188,26 @@ def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureReque
 @pytest.fixture(autouse=True)
 def reported(request: pytest.FixtureRequest) -> Iterator[None]:
     """A case that has not noted what it did is noted with the time that it took."""
-    noted, began = len(REPORT), time.monotonic()
+    began = time.monotonic()
     yield
-    if len(REPORT) == noted:
-        note(request.node.name, 1, time.monotonic() - began)
+    if not request.node.user_properties:
+        note(request, request.node.name, 1, time.monotonic() - began)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        REPORT.extend(line for name, line in report.user_properties if name == FAULT)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REPORT:
+        terminalreporter.section(f"faults (FAULTS_SEED={SEED} repeats the random moments)")
+        terminalreporter.write_line(
+            "hits: processes or messages hit, or tasks that were tried again; recovery: longest time without a finished stock"
+        )
+        terminalreporter.write_line(f"{'fault':<84} {'hits':>5} {'run/s':>7} {'recovery/s':>11}")
+        for line in REPORT:
+            terminalreporter.write_line(line)
 
 
 __all__ = ["terminal"]

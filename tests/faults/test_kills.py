@@ -71,7 +71,7 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     run = Run(terminal, *SLOW)
     run.wait_for_work()
     guests = [terminal.start(script, "--demo") for script in ("kafka_processing_consumer.py", "kafka_scraper_consumer.py")]
-    run.hits += len(guests)
+    run.hit(len(guests))
     until(
         lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None, 60, "the guests"
     )
@@ -89,7 +89,7 @@ def test_postgresql_killed_in_mid_run_is_started_again(terminal, check):
     pid_file = next(iter(_postmaster_pids(terminal)), None)
     assert pid_file is not None
     os.kill(pid_file, signal.SIGKILL)
-    run.hits += 1
+    run.hit()
     summary = run.end()
     assert "starting it again" in terminal.errors(run.process)
     check(run, summary, terminal.home)

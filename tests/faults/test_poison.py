@@ -53,7 +53,7 @@ def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
     send_all(producer, [Message(topic, "poison", raw) for topic in TOPICS for raw in NO_TASKS])
     send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in attacks])
     producer.close()
-    run.hits = len(TOPICS) * len(NO_TASKS) + len(ATTACKS)
+    run.hit(len(TOPICS) * len(NO_TASKS) + len(ATTACKS))
 
     letters: list[bytes | None] = []
 

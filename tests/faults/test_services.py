@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from local.broker import Broker
 from local.postgres import Postgres, remove_data
 from local.services import Market
 from pipeline import database, kafka_clients, topics
-from tests.conftest import reset_group, until
+from tests.conftest import quiet_port, reset_group, until
 from tests.e2e.conftest import Terminal, last_json, shows_work
-from tests.faults.conftest import STOCKS, Rows, all_rows, assert_same_rows, check_account, note
+from tests.faults.conftest import STOCKS, all_rows, assert_same_rows, check_account, longest_standstill, note
 
 
 class Own:
@@ -28,8 +29,9 @@ class Own:
         self.home = terminal.home
         self.broker = Broker.start(self.home / "broker.log")
         self.data = self.home / "data"
-        self.postgres = Postgres.start(self.data, self.home / "postgres.log")
-        self.port = int(self.postgres.settings["DB_PORT"])
+        # While it is away nobody else takes this one.
+        self.port = quiet_port()
+        self.postgres = Postgres.start(self.data, self.home / "postgres.log", self.port)
         self.market = Market.start(self.home / "market.log", ["--stocks", str(STOCKS), "--seed", "1", "--latency-ms", "150"])
         self.environ = {
             **self.postgres.settings,
@@ -44,15 +46,11 @@ class Own:
         self.postgres = Postgres.start(self.data, self.home / "postgres.log", self.port)
         assert self.postgres.settings["DB_PORT"] == str(self.port)
 
-    def rows(self) -> Rows:
+    def connection(self) -> Any:
         found = self.postgres.settings
-        connection = database.connect(
+        return database.connect(
             config.Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]))
         )
-        try:
-            return all_rows(connection)
-        finally:
-            connection.close()
 
     def stop(self) -> None:
         for service in (self.market, self.broker, self.postgres):
@@ -69,17 +67,20 @@ def own(terminal: Terminal) -> Iterator[Own]:
 
 
 @pytest.mark.parametrize("away_seconds", [0, 20])
-def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, away_seconds):
+def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, request, away_seconds):
     process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", **own.environ)
     until(lambda: shows_work(terminal.errors(process)), 90, "some work")
+    since = time.time()
     own.restart_postgres(away_seconds)
     assert process.wait(200) == 0, terminal.errors(process)
     summary = last_json(terminal.output(process))
     check_account(summary)
     wanted, expected = undisturbed
     assert summary["ratio_rows"] == wanted["ratio_rows"]
-    assert_same_rows(own.rows(), expected)
-    note(f"PostgreSQL away for {away_seconds} s", 1, summary["elapsed_seconds"])
+    connection = own.connection()
+    assert_same_rows(all_rows(connection), expected)
+    note(request, f"PostgreSQL away for {away_seconds} s", 1, summary["elapsed_seconds"], longest_standstill(connection, since))
+    connection.close()
 
 
 def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):

@@ -27,11 +27,11 @@ def test_a_page_with_faults_costs_time_and_nothing_else(terminal, check, faults)
     check(run, summary, terminal.home)
 
 
-def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal):
+def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal, request):
     run = Run(terminal, "--faults", "changed_layout=1")
     summary = run.end(expected_code=1)
     check_account(summary, failed=5)
     assert summary["scraping"] == {"sent": 5, "completed": 0, "split": 0, "failed": 5, "pending": 0}
     said = terminal.errors(run.process)
     assert "LayoutChanged" in said
-    note("a changed layout", 5, summary["elapsed_seconds"])
+    note(request, "a changed layout", 5, summary["elapsed_seconds"])

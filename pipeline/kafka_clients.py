@@ -13,7 +13,7 @@ import kafka.errors
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from config import Kafka
-from pipeline import unreachable
+from pipeline import outages, unreachable
 from pipeline.assignor import EvenAssignor
 from pipeline.errors import ServiceError
 from pipeline.topics import LARGEST_MESSAGE_BYTES
@@ -32,13 +32,17 @@ SEND_BLOCK_MS = 5_000
 
 
 def quiet() -> None:
-    """The client logs an ERROR at every lost connection, and comes back by itself: only what is worse is shown."""
+    """The client logs an ERROR at every lost connection, and comes back by itself: only what is worse is shown.
+
+    That a broker is away is said by who waits for it (outages.BrokerWatch, the monitor, the page).
+    """
     logging.getLogger("kafka").setLevel(logging.WARNING)
     for name in ("kafka.net", "kafka.cluster", "kafka.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # This one is listened to: what it says of a failed connection is the reason that the client does not raise.
     logging.getLogger("kafka.net.connection").setLevel(logging.ERROR)
     _last_failure.silent = True
+    outages.drop_noise()
 
 
 def common(settings: Kafka) -> dict[str, Any]:

@@ -66,7 +66,12 @@ def _telling(error: BaseException | None) -> int:
         return 0
     if isinstance(error, kafka.errors.RequestTimedOutError | kafka.errors.KafkaTimeoutError):
         return 1
-    return 3 if isinstance(error, kafka.errors.BrokerResponseError) or "certificate" in str(error) else 2
+    return 3 if is_refusal(error) else 2
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a broker answered, and will answer the same until a setting or a right is changed."""
+    return isinstance(error, kafka.errors.BrokerResponseError) or "certificate" in str(error)
 
 
 def attach() -> LastFailure:

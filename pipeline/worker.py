@@ -38,6 +38,7 @@ from pipeline.database import Write, Writer
 from pipeline.errors import BrowserLost, MessageError, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.messages import Task
 from pipeline.offsets import OffsetLedger
+from pipeline.outages import BrokerWatch
 from pipeline.topics import StageTopics
 
 log = logging.getLogger(__name__)
@@ -186,6 +187,7 @@ class TaskWorker:
         """Work until `stop()`. Raises ServiceError where the broker can't be reached at the start."""
         self._producer: KafkaProducer = kafka_clients.producer(self.settings)
         self._consumer: KafkaConsumer = kafka_clients.group_consumer(self.settings, self.topics.group, max(1, self.buffered))
+        self._broker = BrokerWatch(self._consumer, self.settings)
         self._rebalances = _Rebalances()
         self._consumer.subscribe([self.topics.tasks, self.topics.retries], listener=self._rebalances)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix=self.topics.name)
@@ -205,6 +207,7 @@ class TaskWorker:
         self._take_results()
         self._send()
         self._settle()
+        self._broker.look()
         if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
             self._commit()
 
@@ -228,7 +231,7 @@ class TaskWorker:
         try:
             records = self._consumer.poll(POLL_MS if self._in_work or self._settling or self._waiting else 100, max_records=max(1, room))
         except kafka.errors.KafkaError as error:
-            log.warning("poll failed, trying again: %s: %s", type(error).__name__, error)
+            self._broker.trouble("poll failed, trying again", error)
             time.sleep(0.2)
             return
         self._after_rebalance()
@@ -325,7 +328,7 @@ class TaskWorker:
                 for message in settling.messages[len(settling.futures) :]:
                     settling.futures.append(send(self._producer, message))
             except kafka.errors.KafkaError as error:
-                log.warning("the broker takes no messages, trying again: %s: %s", type(error).__name__, error)
+                self._broker.trouble("the broker takes no messages, trying again", error)
                 return
             self._settling.append(self._unsent.popleft())
 
@@ -338,7 +341,7 @@ class TaskWorker:
                 continue
             errors = [future.exception for future in settling.futures if future.failed()]
             if errors:
-                log.warning("messages not acknowledged, sending them again: %s", errors[0])
+                self._broker.trouble("messages not acknowledged, sending them again", errors[0])
                 self._unsent.append(replace(settling, futures=[]))
                 continue
             ledger = self._ledgers.get(settling.partition)
@@ -357,7 +360,7 @@ class TaskWorker:
             self._consumer.commit(offsets, timeout_ms=5_000)
         except (kafka.errors.CommitFailedError, kafka.errors.BrokerResponseError, kafka.errors.RetriableError) as error:
             # A rebalance or a broker that is away: committed with the next round, or done again by the new owner.
-            log.info("commit put off: %s", type(error).__name__)
+            self._broker.trouble("commit put off", error, logging.INFO)
             return
         for tp, position in offsets.items():
             self._ledgers[tp].committed(position.offset)

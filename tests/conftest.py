@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import kafka.errors
 import pytest
 
@@ -27,6 +28,11 @@ ON_APACHE_KAFKA = os.environ.get("TEST_BROKER") == "apache"
 for name in [name for name in os.environ if name.startswith(("KAFKA_", "DB_", "SCRAPER_", "MARKET_CAP_", "PG", "YAHOO_"))]:
     if name not in ("SCRAPER_BROWSER", "SCRAPER_DRIVER", "PG_BIN_DIR"):
         del os.environ[name]
+
+
+# Whether 200 ms are enough for an example says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> object:

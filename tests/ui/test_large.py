@@ -45,7 +45,7 @@ def test_20_000_stocks_are_looked_at_in_no_time(many, own_broker, tmp_path):
         slowest = 0.0
         for view in VIEWS:
             best = 9.0
-            for _ in range(3):  # the machine may be busy with something else at one moment
+            for _ in range(5):  # the machine may be busy with something else at one moment
                 started = time.monotonic()
                 assert page.ask(view).status == 200, view
                 best = min(best, time.monotonic() - started)

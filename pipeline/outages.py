@@ -46,6 +46,9 @@ _LOGGERS = (
     "kafka.producer.transaction_manager",
 )
 
+#: Records of the same without an error in them: the client goes to look for the group's coordinator again.
+_PHRASES = ("Marking the coordinator dead", "Heartbeat session expired")
+
 #: Seconds between two looks, and without any connection after which the broker counts as away: a reconnection is no outage.
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 2.0
@@ -57,6 +60,8 @@ class _Noise(logging.Filter):
     """Drops the records whose error is an outage's."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(_PHRASES):
+            return False
         named = list(record.args) if isinstance(record.args, tuple) else []
         if record.exc_info:
             named.append(record.exc_info[1])

@@ -24,6 +24,7 @@ sender = logging.getLogger("kafka.producer.sender")
             "Marking the coordinator dead (node %s) for group %s: %s.",
             (1, "stock-scrapers", kafka.errors.NotCoordinatorError()),
         ),
+        (coordinator, "Marking the coordinator dead (node %s) for group %s: %s.", (1, "group", "Node Disconnected")),
         (fetcher, "Discarding error in ListOffsetResponse because another error is pending: %s", (kafka.errors.NodeNotReadyError(1),)),
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotLeaderForPartitionError", "")),
     ],

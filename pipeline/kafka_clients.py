@@ -27,6 +27,8 @@ _last_failure = unreachable.attach()
 #: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
 EMBEDDED_SESSION_MS = 6_000
 CLUSTER_SESSION_MS = 20_000
+#: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
+LONGEST_HEARTBEAT_MS = 3_000
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -107,15 +109,15 @@ def producer(settings: Kafka) -> KafkaProducer:
 def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself."""
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
-    embedded = settings.source == "embedded"
+    session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
     with reaching(settings):
         return KafkaConsumer(
             **common(settings),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=EMBEDDED_SESSION_MS if embedded else CLUSTER_SESSION_MS,
-            heartbeat_interval_ms=(EMBEDDED_SESSION_MS if embedded else CLUSTER_SESSION_MS) // 3,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
             max_poll_records=most_records,
             fetch_max_wait_ms=largest_wait_ms,
             partition_assignment_strategy=(EvenAssignor,),

@@ -200,7 +200,7 @@ class Orchestrator:
         flag = " --demo" if self.settings.demo else ""
         self.say("services are up; in other terminals, as many consumers as wanted:")
         for script in ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py"):
-            self.say(f"  python {script}{flag}")
+            self.say(f"  {summary.python_command()} {script}{flag}")
         self.say("Ctrl+C stops them")
         while True:
             self._watch(found)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
-from config import Settings
+from config import PROJECT, Settings
 from pipeline.account import Account
 from pipeline.display import safe
 
@@ -29,8 +32,16 @@ def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir:
     if page:
         lines.append(f"page:   {page} (while the services are up)")
     demo = " --demo" if settings.demo else ""
-    lines.append(f"export: python export_ratios.py{demo} --where 'price_to_earnings < 15 and return_on_equity > 0.15'")
+    lines.append(f"export: {python_command()} export_ratios.py{demo} --where 'price_to_earnings < 15'")
     return "\n".join(lines)
+
+
+def python_command() -> str:
+    """How this Python is called from the project's folder: who has only said `make demo` has not activated its environment."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    path = Path(sys.executable)
+    return shlex.quote(str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path))
 
 
 def tables(account: Account) -> list[str]:

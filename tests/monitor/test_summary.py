@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
+import subprocess
+import sys
 
 import config
 from config import Database, Kafka
@@ -81,13 +84,7 @@ def test_it_says_where_to_go_on():
     assert "page:   http://localhost:8080 (while the services are up)" in text
     assert "query:  make sql" in text
     export = next(line for line in text.splitlines() if line.startswith("export: "))
-    assert shlex.split(export)[1:] == [
-        "python",
-        "export_ratios.py",
-        "--demo",
-        "--where",
-        "price_to_earnings < 15 and return_on_equity > 0.15",
-    ]
+    assert shlex.split(export)[2:] == ["export_ratios.py", "--demo", "--where", "price_to_earnings < 15"]
     own = said(account_of(), database=Database("stocks", "me", "secret", "db.example", 5433, source="environment"))
     assert "query:  psql 'host=db.example port=5433 dbname=stocks user=me'" in own
     assert "secret" not in own
@@ -122,3 +119,13 @@ def test_the_throttle_says_who_is_slowed_down_to_what_and_why():
     assert throttle_text([state(2.5, 3.2), state(1.5, 8.0)]) == "2 processes slowed down to 4.0/s, paused for 8 s: the site answered 429"
     # One without a limit of its own is only paused.
     assert throttle_text([state(0.0, 4.0)]) == "1 process slowed down, paused for 4 s: the site answered 429"
+
+
+def test_the_commands_that_are_told_work_as_they_stand(monkeypatch):
+    """Also where the environment is not activated, as after `make demo`."""
+    for path in (f"{os.path.dirname(sys.executable)}{os.pathsep}/usr/bin:/bin", "/usr/bin:/bin"):
+        monkeypatch.setenv("PATH", path)
+        line = next(line for line in said(account_of()).splitlines() if line.startswith("export: "))
+        command = shlex.split(line.removeprefix("export: ").partition(" --")[0])
+        done = subprocess.run([*command, "--help"], cwd=config.PROJECT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

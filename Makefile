@@ -29,7 +29,7 @@ test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts
 	$(PY) -m pytest -n $(JOBS) tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -v --durations=5 tests/kafka_worker tests/apache_kafka tests/e2e/test_runs.py::test_resume_takes_up_the_newest_unfinished_run_where_it_stood $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 -v --durations=5 tests/kafka_worker tests/apache_kafka tests/e2e/test_runs.py::test_resume_takes_up_the_newest_unfinished_run_where_it_stood $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)

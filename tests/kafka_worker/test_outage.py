@@ -86,7 +86,9 @@ def test_an_outage_is_two_lines(restarted, caplog):
         assert said[0].startswith(f"Kafka at {settings.bootstrap_servers} is away (")
         restarted.start()
         until(lambda: "is back after" in caplog.text, 60, "the second line")
-    worse = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    # The embedded one comes back empty, and makes topics for who asks for them first: that is told by those who make them.
+    records = [record for record in caplog.records if record.name != topics.__name__]
+    worse = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     assert len(worse) == 1, worse
 
 

@@ -5,6 +5,8 @@ VENV := .venv
 # Whole runs that take minutes; they go with the fault suite.
 SLOW := tests/secrets tests/source/test_consumer.py
 PY := $(VENV)/bin/python
+# What only a broker can show that outlives its runs.
+RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,takes_up_the_newest_unfinished_run_where_it_stood sends_exactly_the_bands_of_a_regions_file_that_were_not_sent)
 # Processes that share the tests (0: all in one). Most of a test is waiting for other processes.
 JOBS ?= 3
 # The version stands in the pom alone.
@@ -29,7 +31,7 @@ test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts
 	$(PY) -m pytest -n $(JOBS) tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 -v --durations=5 tests/kafka_worker tests/apache_kafka tests/e2e/test_runs.py::test_resume_takes_up_the_newest_unfinished_run_where_it_stood $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,15 @@ class Terminal:
         # Browsers keep their profiles in TMPDIR: so that they are found by their command lines.
         return {**os.environ, "PIPELINE_HOME": str(self.home), "TMPDIR": str(self.home), **more}
 
-    def start(self, *command: str, **environ: str) -> subprocess.Popen[str]:
-        """Start `python COMMAND` in the background; its output goes to `.out` and `.err` files."""
+    def start(self, *command: str, inside: Sequence[str] = (), **environ: str) -> subprocess.Popen[str]:
+        """Start `python COMMAND` in the background, as an argument of the command `inside` where there is one.
+
+        Its output goes to `.out` and `.err` files.
+        """
         number = len(self.open)
         with open(self.home / f"{number}.out", "w") as out, open(self.home / f"{number}.err", "w") as err:
             process = subprocess.Popen(
-                [sys.executable, *command],
+                [*inside, sys.executable, *command],
                 cwd=PROJECT,
                 env=self.environment(**environ),
                 stdin=subprocess.DEVNULL,

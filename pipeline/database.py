@@ -81,6 +81,19 @@ CREATE TABLE IF NOT EXISTS pipeline_run (
 ALTER TABLE pipeline_run ADD COLUMN IF NOT EXISTS tasks jsonb NOT NULL DEFAULT '[]';
 """
 
+#: Tables, the index and the columns that came later, as `_WHAT_IS_THERE` finds them.
+_WANTED = {
+    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country")),
+    *(("financial_ratios", name) for name in RATIOS),
+    ("pipeline_run", "tasks"),
+}
+_WHAT_IS_THERE = """
+SELECT relname::text, '' FROM pg_class WHERE pg_table_is_visible(oid)
+UNION ALL
+SELECT relname::text, attname::text FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relname IN ('financial_ratios', 'pipeline_run') AND pg_table_is_visible(pg_class.oid) AND NOT attisdropped
+"""
+
 _UPSERT_COUNTRY = """
 INSERT INTO country (country_code, country_name) VALUES %s
 ON CONFLICT (country_code) DO UPDATE SET country_name = EXCLUDED.country_name WHERE country.country_name <> EXCLUDED.country_name
@@ -195,8 +208,12 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
 
 
 def create_tables(connection: Any) -> None:
-    """Create what is missing. Several processes may run it at once."""
+    """Create what is missing. Several processes may run it at once, also in the midst of a run."""
     with connection, connection.cursor() as cursor:
+        cursor.execute(_WHAT_IS_THERE)
+        if set(cursor.fetchall()) >= _WANTED:
+            # IF NOT EXISTS locks a table before it looks: it would wait for all who write, and they for it.
+            return
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
         cursor.execute(_SCHEMA)

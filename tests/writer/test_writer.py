@@ -93,3 +93,31 @@ def test_a_listing_of_an_unknown_country_is_refused_and_the_next_one_is_not(writ
         writer.write(Write(listings=[Listing("A", "A Company", "xx")]))
     writer.write(task("B"))
     assert query("SELECT symbol FROM stock") == [("B",)]
+
+
+def test_a_process_that_starts_in_the_midst_of_a_transaction_waits_for_nobody(tables):
+    writing, starting = database.connect(tables), database.connect(tables)
+    try:
+        with writing.cursor() as cursor, starting.cursor() as other:
+            for table in ("country", "stock", "financial_ratios", "pipeline_run"):
+                cursor.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+            other.execute("SET lock_timeout = '300ms'")
+            starting.commit()
+            database.create_tables(starting)
+    finally:
+        writing.close()
+        starting.close()
+
+
+@pytest.mark.parametrize(
+    "removed",
+    ["ALTER TABLE pipeline_run DROP COLUMN tasks", f"ALTER TABLE financial_ratios DROP COLUMN {RATIOS[-1]}", "DROP INDEX stock_country"],
+)
+def test_what_an_older_version_did_not_have_is_added(tables, query, removed):
+    query(removed)
+    connection = database.connect(tables)
+    database.create_tables(connection)
+    connection.close()
+    assert query("SELECT tasks FROM pipeline_run") == []
+    assert query(f"SELECT {RATIOS[-1]} FROM financial_ratios") == []
+    assert query("SELECT count(*) FROM pg_indexes WHERE indexname = 'stock_country'") == [(1,)]

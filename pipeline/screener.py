@@ -43,6 +43,8 @@ GRACE_SECONDS = 2.0
 CLICK_AGAIN_SECONDS = 1.5
 #: How often the page may lead elsewhere (consent, some page after it) before that is an error.
 MOST_LOADS = 4
+#: Seconds for which a page serves one task after the other before it is loaded anew.
+KEEP_SECONDS = 600.0
 #: How often all pages are gone through before missing symbols are an error.
 MOST_PASSES = 3
 #: Prices move while the page is open, so a row's market cap may lie this fraction outside the band.
@@ -198,6 +200,9 @@ class Screener:
         self._band = (0, 0)
         self._caps_are_in_band = True
         self._is_at_start = False
+        self._loaded_at = 0.0
+        # Until when the page that is up may serve another task: not at all after whatever went wrong on it.
+        self._kept_until = 0.0
         # The form in which the band is typed first; the one that has worked comes first from then on.
         self._styles: list[Callable[[int], str]] = [str, short_market_cap]
         #: The last total that the page showed.
@@ -209,13 +214,20 @@ class Screener:
         """Show a region's stocks within a market-cap band, both ends included; returns how many the page says there are.
 
         The band is meant as the site means it: whether in dollars or in the listing's currency is not known.
+        A page that served another task well is used again: only what differs is chosen, which costs the site and the
+        browser a third of a page loaded anew. What it shows is checked all the same.
         """
         if region_code not in REGIONS:
             raise PermanentError(f"no such region: {region_code!r}")
+        is_kept = time.monotonic() < self._kept_until and self._browser.pages_loaded > 0
+        is_another = (self._region, self._band) != (region_code, (market_cap_min, market_cap_max))
+        self._kept_until = 0.0
         self._region, self._band = region_code, (market_cap_min, market_cap_max)
         self.missing = 0
         with self._page_errors():
-            self._filter()
+            if not (is_kept and is_another and self._filter_kept()):
+                self._filter()
+        self._keep()
         return self.total
 
     def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]:
@@ -226,6 +238,7 @@ class Screener:
         """
         assert self._region, "open() comes first"
         seen: set[str] = set()
+        self._kept_until = 0.0
         for number in range(MOST_PASSES):
             with self._page_errors():
                 if number:
@@ -244,6 +257,7 @@ class Screener:
         self.missing = max(0, self.total - len(seen))
         if self.missing and not tolerate_missing:
             raise TransientError(f"{self._name}: the pages listed {len(seen)} of {self.total} stocks")
+        self._keep()
 
     @property
     def _name(self) -> str:
@@ -252,9 +266,29 @@ class Screener:
 
     # The steps of opening the page
 
+    def _keep(self) -> None:
+        self._kept_until = self._loaded_at + KEEP_SECONDS
+
     def _filter(self) -> State:
-        """Load the page and choose region and band; checked on what the page shows."""
-        state = self._load()
+        """Load the page and choose region and band."""
+        return self._choose(self._load())
+
+    def _filter_kept(self) -> bool:
+        """Choose region and band on the page that the last task left; False where it has to be loaded anew."""
+        self._browser.pages_loaded += 1  # a page, for the browser's age
+        state = self._state()
+        if not state.settled:
+            return False
+        try:
+            return self._choose(state).first <= 1
+        except RateLimited:
+            raise
+        except (TransientError, LayoutChanged, WebDriverException) as error:
+            _log.info("%s, on a page that served another task; loading it anew", error)
+            return False
+
+    def _choose(self, state: State) -> State:
+        """Choose region and band, as far as the page does not show them; checked on what it shows then."""
         if not self._shows_region(state):
             state = self._choose_region()
         self._caps_are_in_band = True
@@ -514,6 +548,7 @@ class Screener:
             return _LOADING
 
     def _navigate(self) -> None:
+        self._loaded_at = time.monotonic()
         try:
             self._browser.load(self.url)
         except TimeoutException as error:

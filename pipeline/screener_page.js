@@ -66,10 +66,11 @@ function requests() {
 function kind(table, busy, rows, found, status, lastAnswer) {
   // The browser's own page, for a site that cannot be reached.
   if (location.protocol === "chrome-error:") return "down";
-  const body = document.body ? document.body.innerText.slice(0, 5000) : "";
+  // Only where there is no table: to have the text, the browser lays out the page.
+  const says = (words) => !table && words.test(document.body ? document.body.innerText.slice(0, 5000) : "");
   if (location.hostname === "consent.yahoo.com" || every("consent_page").some(isVisible)) return "consent";
-  if (status === 429 || (!table && /^\s*(Edge: )?Too Many Requests/i.test(body))) return "blocked";
-  if (status >= 500 || (!table && /Will be right back/i.test(body))) return "down";
+  if (status === 429 || says(/^\s*(Edge: )?Too Many Requests/i)) return "blocked";
+  if (status >= 500 || says(/Will be right back/i)) return "down";
   if (busy || document.readyState === "loading") return "loading";
   if (rows.length && found?.total !== 0) return "rows";
   if (lastAnswer === 429) return "blocked";

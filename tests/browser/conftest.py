@@ -41,6 +41,11 @@ class LocalMarket:
         finally:
             self._set_faults({})
 
+    def requests(self, name: str) -> int:
+        """How many requests of a kind it has had."""
+        with urllib.request.urlopen(f"{self.url}/market/counts", timeout=5) as answer:
+            return int(json.load(answer)["requests"].get(name, 0))
+
     def _set_faults(self, rates: dict[str, float]) -> None:
         request = urllib.request.Request(f"{self.url}/market/faults", json.dumps(rates).encode(), method="POST")
         with urllib.request.urlopen(request, timeout=5) as answer:

@@ -108,6 +108,75 @@ def test_one_screener_serves_one_region_after_the_other(browser: Browser, market
         assert sorted(listing.symbol for listing in listed(screener)) == market.symbols(region, LOW, HIGH)
 
 
+def test_a_page_serves_the_next_regions_and_bands_without_being_loaded_again(browser: Browser, either_market: LocalMarket) -> None:
+    screener = Screener(browser, either_market.url)
+    screener.open("us", LOW, HIGH)
+    assert len(list(screener.pages())) > 1, "the page is left at its last"
+    loads, tables = either_market.requests("page"), either_market.requests("page_rows")
+    tasks = [("fr", LOW, HIGH), ("fr", LOW, 774_596_669), ("is", LOW, HIGH), ("us", 774_596_670, HIGH), ("us", 1, 2), ("us", LOW, HIGH)]
+    for region, low, high in tasks:
+        expected = either_market.symbols(region, low, high)
+        assert screener.open(region, low, high) == len(expected)
+        assert sorted(listing.symbol for listing in listed(screener)) == expected
+    assert either_market.requests("page") == loads
+    # One for each choice that differs, and the second page of the last one.
+    assert either_market.requests("page_rows") == tables + 9
+
+
+def test_a_split_task_leaves_its_page_to_the_next(browser: Browser, market: LocalMarket) -> None:
+    screener = Screener(browser, market.url)
+    screener.open("us", LOW, HIGH)
+    loads = market.requests("page")
+    screener.open("us", LOW, 774_596_669)
+    assert sorted(listing.symbol for listing in listed(screener)) == market.symbols("us", LOW, 774_596_669)
+    assert market.requests("page") == loads
+
+
+def test_the_same_task_again_begins_with_a_new_page(browser: Browser, market: LocalMarket) -> None:
+    screener = Screener(browser, market.url)
+    for _ in range(2):
+        loads = market.requests("page")
+        screener.open("us", LOW, HIGH)
+        assert market.requests("page") > loads
+        assert sorted(listing.symbol for listing in listed(screener)) == market.symbols("us", LOW, HIGH)
+
+
+@pytest.mark.parametrize(
+    "what_happened",
+    [
+        "location.href = 'about:blank'",
+        "document.getElementById('nimbus-app').remove()",
+        "document.querySelectorAll('button').forEach((button) => (button.disabled = true))",
+        "window.fetch = () => new Promise(() => {})",
+        # It answers with what it showed before, whatever is chosen.
+        "const old = window.fetch('/research-hub/screener/rows', {method: 'POST', body: JSON.stringify({regions: ['de'], low: 3e8,"
+        " high: 2e9, start: 0, count: 100, sortField: 'ticker', sortAsc: true})}); window.fetch = async () => (await old).clone()",
+    ],
+    ids=["elsewhere", "emptied", "dead buttons", "no answers", "old answers"],
+)
+def test_a_page_that_serves_no_longer_is_loaded_anew(quick: Screener, market: LocalMarket, browser: Browser, what_happened: str) -> None:
+    quick.open("de", LOW, HIGH)
+    listed(quick)
+    browser.execute(what_happened)
+    loads = market.requests("page")
+    assert quick.open("fr", LOW, HIGH) == len(market.symbols("fr", LOW, HIGH))
+    assert sorted(listing.symbol for listing in listed(quick)) == market.symbols("fr", LOW, HIGH)
+    assert market.requests("page") > loads
+
+
+def test_a_page_is_not_kept_after_an_error_nor_for_ever(quick: Screener, market: LocalMarket, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick.open("us", LOW, HIGH)
+    next(quick.pages())  # given up in mid-way
+    loads = market.requests("page")
+    quick.open("fr", LOW, HIGH)
+    listed(quick)
+    assert market.requests("page") > loads
+    monkeypatch.setattr(screener_module.time, "monotonic", lambda clock=time.monotonic: clock() + screener_module.KEEP_SECONDS)
+    loads = market.requests("page")
+    quick.open("de", LOW, HIGH)
+    assert market.requests("page") > loads
+
+
 def test_rows_of_another_region_are_never_handed_out(quick: Screener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screener, "_choose_region", Screener._state)
     with pytest.raises(TransientError, match="does not show the band"):

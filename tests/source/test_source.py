@@ -122,6 +122,7 @@ def test_auto_falls_back_to_the_endpoint_and_says_so(
         assert both.open("fr", LOW, HIGH, tmp_path) == len(market.symbols("fr", LOW, HIGH))
         assert sorted(symbols(both.pages())) == market.symbols("fr", LOW, HIGH)
         assert both.name == "browser"
+        own.kill()  # a page that is up stays the one that it was
         with market.faults(changed_layout=1), caplog.at_level(logging.WARNING, source.__name__):
             assert both.open("de", LOW, HIGH, tmp_path) == len(market.symbols("de", LOW, HIGH))
         assert symbols(both.pages()) == market.symbols("de", LOW, HIGH)

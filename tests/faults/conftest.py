@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import pickle
 import random
 import signal
 import time
@@ -106,9 +108,10 @@ class Run:
         self.hit()
         return victim
 
-    def retried(self) -> int:
-        """How many times a task was tried again, by what the monitor said."""
-        return sum(" retrying" in line for line in self.terminal.errors(self.process).splitlines())
+    def tried_again(self) -> int:
+        """How many times a task, or a page within a task, was tried again, by what the consumers' logs say."""
+        said = [path.read_text(errors="replace") for path in self.terminal.home.glob("logs/*/*.log")]
+        return sum(text.count(" comes back in ") + text.count("loading it anew") for text in said)
 
     def pause(self, most_seconds: float) -> None:
         """Let a random time go by: the moment of the next kill is meant to be any."""
@@ -155,8 +158,18 @@ def assert_same_rows(found: Rows, expected: Rows) -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed() -> tuple[dict[str, Any], Rows]:
-    """Summary and rows of a run that nothing happens to."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Rows]:
+    """Summary and rows of a run that nothing happens to: one for all processes that share the tests."""
+    kept = tmp_path_factory.getbasetemp().parent / f"undisturbed-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with open(f"{kept}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(_undisturbed()))
+        found: tuple[dict[str, Any], Rows] = pickle.loads(kept.read_bytes())
+    return found
+
+
+def _undisturbed() -> tuple[dict[str, Any], Rows]:
     found = Terminal.opened()
     try:
         summary = Run(found).end()

@@ -12,28 +12,31 @@ from tests.conftest import until
 from tests.faults.conftest import Run
 
 SLOW = ("--latency-ms", "150", "--page-latency-ms", "300")
+PROCESSING, SCRAPING = "kafka_processing_consumer.py", "kafka_scraper_consumer.py"
+#: Two of what is disturbed, one of what is not: most of what a case costs is starting browsers and importing pandas.
+FEW = {PROCESSING: ("--scrapers", "1"), SCRAPING: ("--processors", "1")}
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "kinds", "few"),
     [
-        ("a processing consumer", "kafka_processing_consumer.py"),
-        ("a scraping consumer", "kafka_scraper_consumer.py"),
-        ("the browser", "--type=renderer"),
-        ("the whole browser", "--remote-debugging-port"),
-        ("the driver", "chromedriver"),
-        ("the monitor", "kafka_monitor.py"),
+        ("a processing consumer", [PROCESSING], FEW[PROCESSING]),
+        ("a scraping consumer", [SCRAPING], FEW[SCRAPING]),
+        ("tab and browser", ["--type=renderer", "--remote-debugging-port"], FEW[SCRAPING]),
+        ("the driver", ["chromedriver"], FEW[SCRAPING]),
+        ("the monitor", ["kafka_monitor.py"], FEW[PROCESSING]),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_killed_several_times(terminal, check, name, words):
-    run = Run(terminal, *SLOW)
+def test_killed_several_times(terminal, check, name, kinds, few):
+    run = Run(terminal, *SLOW, *few)
     until(lambda: run.shows("logs:"), 60, "the start")
-    until(lambda: run.victims(words), 30, name)
-    for _ in range(3):
+    until(lambda: run.victims(kinds[0]), 30, name)
+    for number in range(3):
         run.pause(4)
         if run.process.poll() is not None:
             break
-        run.kill(words)
+        run.kill(kinds[number % len(kinds)])
     check(run, run.end(), terminal.home)
     assert run.hits, name
 
@@ -41,13 +44,7 @@ def test_killed_several_times(terminal, check, name, words):
 def test_everything_that_may_die_dies_in_one_run(terminal, check):
     run = Run(terminal, *SLOW, "--scrapers", "3", "--processors", "3")
     run.wait_for_work()
-    for words in (
-        "kafka_processing_consumer.py",
-        "kafka_scraper_consumer.py",
-        "chromedriver",
-        "kafka_monitor.py",
-        "kafka_processing_consumer.py",
-    ):
+    for words in (PROCESSING, SCRAPING, "chromedriver", "kafka_monitor.py", PROCESSING):
         run.kill(words)
         run.pause(2)
         if run.process.poll() is not None:
@@ -55,9 +52,9 @@ def test_everything_that_may_die_dies_in_one_run(terminal, check):
     check(run, run.end(), terminal.home)
 
 
-@pytest.mark.parametrize("words", ["kafka_processing_consumer.py", "kafka_scraper_consumer.py"])
+@pytest.mark.parametrize("words", [PROCESSING, SCRAPING])
 def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal, check, words):
-    run = Run(terminal, *SLOW)
+    run = Run(terminal, *SLOW, *FEW[words])
     run.wait_for_work()
     victim = run.kill(words, signal.SIGSTOP)
     assert victim is not None
@@ -70,7 +67,7 @@ def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal
 def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     run = Run(terminal, *SLOW)
     run.wait_for_work()
-    guests = [terminal.start(script, "--demo") for script in ("kafka_processing_consumer.py", "kafka_scraper_consumer.py")]
+    guests = [terminal.start(script, "--demo") for script in (PROCESSING, SCRAPING)]
     run.hit(len(guests))
     until(
         lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None, 60, "the guests"
@@ -84,7 +81,7 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
 
 
 def test_postgresql_killed_in_mid_run_is_started_again(terminal, check):
-    run = Run(terminal, *SLOW)
+    run = Run(terminal, *SLOW, *FEW[PROCESSING])
     run.wait_for_work()
     pid_file = next(iter(_postmaster_pids(terminal)), None)
     assert pid_file is not None

@@ -44,7 +44,7 @@ ATTACKS = [
 
 
 def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
-    run = Run(terminal, *SLOW)
+    run = Run(terminal, *SLOW, "--scrapers", "1")
     until(lambda: run.shows("logs:"), 60, "the start")
     settings = config.load(True, terminal.environment()).kafka
     other_run = messages.new_run_id()

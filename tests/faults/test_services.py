@@ -68,7 +68,7 @@ def own(terminal: Terminal) -> Iterator[Own]:
 
 @pytest.mark.parametrize("away_seconds", [0, 20])
 def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, request, away_seconds):
-    process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", **own.environ)
+    process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", "--scrapers", "1", **own.environ)
     until(lambda: shows_work(terminal.errors(process)), 90, "some work")
     since = time.time()
     own.restart_postgres(away_seconds)

@@ -9,7 +9,7 @@ from tests.faults.conftest import Run, check_account, note
 
 @pytest.mark.parametrize(
     "faults",
-    ["http500=0.1", "rate_limit=0.01", "bad_json=0.1", "drop=0.1", "hang=0.01", "gone_once=0.05"],
+    ["http500=0.1", "rate_limit=0.01", "bad_json=0.05,drop=0.05,gone_once=0.05", "hang=0.01"],
 )
 def test_an_api_with_faults_costs_time_and_nothing_else(terminal, check, faults):
     # Three requests a stock at 10 % each: five attempts would fail by chance once in a few hundred stocks.
@@ -21,9 +21,9 @@ def test_an_api_with_faults_costs_time_and_nothing_else(terminal, check, faults)
 
 
 # Rates of page loads, and of tables for the first. What is drawn follows from the market's seed: each hits within five regions.
-@pytest.mark.parametrize("faults", ["page_error=0.3", "blocked_page=0.25", "page_never_settles=0.5", "endless_script=0.2"])
+@pytest.mark.parametrize("faults", ["page_error=0.3,blocked_page=0.25", "page_never_settles=0.5", "endless_script=0.2"])
 def test_a_page_with_faults_costs_time_and_nothing_else(terminal, check, faults):
-    run = Run(terminal, "--faults", faults, MAX_ATTEMPTS="10")
+    run = Run(terminal, "--faults", faults, "--processors", "1", MAX_ATTEMPTS="10")
     summary = run.end()
     run.hits = run.tried_again()
     assert run.hits

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import config
 from config import Settings
-from pipeline import kafka_clients, messages, services, topics
+from pipeline import control, kafka_clients, messages, services, topics
 from pipeline.bands import cut_of, places_of_halves
 from pipeline.browser import Browser
 from pipeline.database import Listing, Run, Write, Writer
@@ -32,6 +32,7 @@ from pipeline.regions import REGIONS
 from pipeline.runs import Followed, abandoned_runs
 from pipeline.screener import Screener
 from pipeline.source import Source
+from pipeline.throttle import Throttle
 from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,10 @@ def main() -> int:
         services.ensure_topics(settings)
         writer = Writer(settings.database)
         producer = kafka_clients.producer(settings.kafka)
-        source = open_source(settings, browser, Path(cache))
+        throttle = Throttle(settings.requests_per_second)
+        # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
+        follower = control.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
+        source = open_source(settings, browser, throttle, Path(cache))
         worker = TaskWorker(
             settings.kafka,
             topics.SCRAPING,
@@ -144,10 +148,12 @@ def main() -> int:
         finally:
             browser.close()
             writer.close()
+            if follower is not None:
+                follower.stop()
     return config.EXIT_DONE
 
 
-def open_source(settings: Settings, browser: Browser, cache: Path) -> Source:
+def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache: Path) -> Source:
     """The source that SCRAPER_SOURCE asks for, its browser started. Raises ServiceError where there is none, and no other source."""
     page = Screener(browser, settings.yahoo_base_url) if settings.scraper_source != "api" else None
     api = None
@@ -155,9 +161,7 @@ def open_source(settings: Settings, browser: Browser, cache: Path) -> Source:
         # Here: yfinance and pandas are half a browser's memory, which a consumer with a browser has no use for.
         from pipeline import yahoo
         from pipeline.screener_api import ApiScreener
-        from pipeline.throttle import Throttle
 
-        throttle = Throttle(settings.requests_per_second)
         yahoo.setup(settings.yahoo_base_url, cache, before_request=throttle.wait, after_response=throttle.answered)
         api = ApiScreener()
     source = Source(page, browser if page else None, api)

@@ -39,6 +39,7 @@ from pipeline.errors import ServiceError
 from pipeline.process import run_script, set_up_logging
 from pipeline.region_file import RegionBand
 from pipeline.tally import Tally
+from pipeline.throttle import shares
 
 #: Seconds within which the page must say its address.
 PAGE_SECONDS = 15.0
@@ -105,7 +106,7 @@ class Orchestrator:
         found = Services.start(self.settings, self.log_dir, self.arguments.market, self.say)
         self.settings = found.settings
         try:
-            services.ensure_topics(self.settings)
+            services.ensure_topics(self.settings, anew=self.settings.kafka.source == "embedded")
             connection = database.connect(self.settings.database)
             database.create_tables(connection)
             self._start_page()
@@ -226,9 +227,13 @@ class Orchestrator:
         demo = ["--demo"] if self.settings.demo else []
         max_age = ["--max-age", self.arguments.max_age] if self.arguments.max_age else []
         width = self.arguments.processors
-        rate = self.settings.requests_per_second / width if width else 0.0
+        may_list = self.settings.scraper_source != "browser"
+        rate, listing_rate = shares(self.settings.requests_per_second, width, self.arguments.scrapers if may_list else 0)
         for number in range(1, self.arguments.scrapers + 1):
-            self.workers.append(self._child(f"scraper-{number}", ["kafka_scraper_consumer.py", *demo]))
+            child = self._child(f"scraper-{number}", ["kafka_scraper_consumer.py", *demo])
+            if may_list:
+                child.environment["REQUESTS_PER_SECOND"] = f"{listing_rate:.6g}"
+            self.workers.append(child)
         for number in range(1, width + 1):
             child = self._child(f"processor-{number}", ["kafka_processing_consumer.py", *demo, *max_age])
             child.environment["REQUESTS_PER_SECOND"] = f"{rate:.6g}"

@@ -34,6 +34,20 @@ MEASURED_SECONDS = 5.0
 MEASURED_REQUESTS = 2_000
 
 
+#: What scraping consumers that list by the endpoint get of the whole rate: one request lists 250 stocks, of which each costs three.
+LISTING_SHARE = 0.1
+
+
+def shares(requests_per_second: float, processors: int, listers: int) -> tuple[float, float]:
+    """The rate of each processing consumer, and of each scraping consumer that may list by the endpoint; 0 is no limit.
+
+    All of them together have `requests_per_second`. Pure.
+    """
+    listing = (LISTING_SHARE if processors else 1.0) if listers else 0.0
+    each_processor = requests_per_second * (1.0 - listing) / processors if processors else 0.0
+    return each_processor, requests_per_second * listing / listers if listers else 0.0
+
+
 @dataclass(frozen=True)
 class Warned:
     """One warning of the site: what it answered, and the seconds in which no request should start (0: only slower)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from tests.apache_kafka.conftest import live_environment, note, with_topics
 from tests.conftest import until
 from tests.e2e.conftest import Terminal
 from tests.faults.conftest import STOCKS, UNATTENDED, Rows, Run, all_rows, assert_same_rows, check_account
+from tests.faults.test_poison import poison
 
 #: So that a run takes long enough to be disturbed: 200 stocks are 15 s of work for two consumers.
 SLOW = ("--stocks", str(STOCKS), "--latency-ms", "150", "--page-latency-ms", "800")
@@ -38,10 +40,16 @@ class Followed(Run):
 
     def __init__(self, terminal: Terminal, kafka: Kafka, environment: dict[str, str], *arguments: str) -> None:
         self.tally = Tally(kafka)
-        super().__init__(terminal, *arguments, command=UNATTENDED, **environment, **ENVIRONMENT)
+        self.environment = {**environment, **ENVIRONMENT}
+        super().__init__(terminal, *arguments, command=UNATTENDED, **self.environment)
         self.finished = 0
         self.last = 0.0
         self.longest_pause = 0.0
+
+    def join(self, script: str) -> subprocess.Popen[str]:
+        """Start another consumer beside the run's."""
+        self.hit()
+        return self.terminal.start(script, **self.environment)
 
     def look(self) -> Any:
         """Read what has come in; the newest account."""
@@ -150,6 +158,26 @@ def test_killed_several_times_at_random_moments(start, check, what, kinds):
         run.until(lambda account, kind=kind: run.victims(kind), 60, kind)
         assert run.kill(kind) is not None
     check(run, f"{what} killed, {KILLS} times each")
+
+
+def test_consumers_that_join_and_leave_in_mid_run(start, check, live):
+    run = start()
+    run.until(lambda account: account and account.processing["completed"], 120, "work")
+    guests = [run.join(script) for script in (PROCESSING, SCRAPING)]
+    run.until(lambda account: all("partitions assigned" in live.terminal.errors(guest) for guest in guests), 60, "the guests")
+    run.pause(2)
+    for guest in guests:
+        guest.send_signal(signal.SIGTERM)
+    for guest in guests:
+        assert guest.wait(30) == 0, live.terminal.errors(guest)
+    check(run, "consumers of both kinds join and leave")
+
+
+def test_poison_in_all_topics_and_tasks_that_attack(start, check, kafka):
+    run = start()
+    run.until(lambda account: account, 60, "the start")
+    poison(run, kafka)
+    check(run, "poison in all topics")
 
 
 def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(start, check, kafka):

@@ -108,6 +108,11 @@ class Run:
         self.hit()
         return victim
 
+    def logs(self) -> str:
+        """The end of what each process has logged."""
+        found = sorted(self.terminal.home.glob("logs/*/*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}" for path in found)
+
     def tried_again(self) -> int:
         """How many times a task, or a page within a task, was tried again, by what the consumers' logs say."""
         said = [path.read_text(errors="replace") for path in self.terminal.home.glob("logs/*/*.log")]
@@ -120,7 +125,8 @@ class Run:
     def end(self, expected_code: int = 0, seconds: float = 240.0) -> dict[str, Any]:
         code = self.process.wait(seconds)
         said = self.terminal.errors(self.process)
-        assert code == expected_code, said
+        assert code == expected_code, f"{said}\n{self.logs()}"
+        assert "partitions, the settings say" not in said, said
         return last_json(self.terminal.output(self.process))
 
 

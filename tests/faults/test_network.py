@@ -108,6 +108,7 @@ def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, h
     connection = terminal.database()
     standstill = longest_standstill(connection, since)
     assert goes.poll() is None, "it waits for its network"
+    until(lambda: "is away" in terminal.errors(goes), 90, "its word that nobody is there")
     hosts[1].connect_again()
     until(lambda: "is back after" in terminal.errors(goes), 60, "its return")
     for process in (scraper, stays, goes):

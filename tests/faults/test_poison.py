@@ -46,7 +46,12 @@ ATTACKS = [
 def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
     run = Run(terminal, *SLOW, "--scrapers", "1")
     until(lambda: run.shows("logs:"), 60, "the start")
-    settings = config.load(True, terminal.environment()).kafka
+    poison(run, config.load(True, terminal.environment()).kafka)
+    check(run, run.end(), terminal.home)
+
+
+def poison(run: Run, settings: config.Kafka) -> None:
+    """Send it all into the midst of a run; return when each message is a dead letter, and each attack a task without data."""
     other_run = messages.new_run_id()
     attacks = [ProcessingTask(other_run, symbol, name, "us") for symbol, name in ATTACKS]
     producer = kafka_clients.producer(settings)
@@ -73,4 +78,3 @@ def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
 
     until(lambda: list(states().values()).count("no_data") == len(ATTACKS), 60, "the end of the attacks")
     tally.close()
-    check(run, run.end(), terminal.home)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import config
-from pipeline import kafka_clients, topics
+from pipeline import control, kafka_clients, topics
 from tests.conftest import until
 from tests.e2e.conftest import SEED, STOCKS, Terminal
 
@@ -43,6 +43,11 @@ def found_in(terminal: Terminal, topic: str) -> list[dict[str, Any]]:
 
 def of_region(terminal: Terminal, topic: str, region: str) -> list[dict[str, Any]]:
     return [value for value in found_in(terminal, topic) if value["region_code"] == region]
+
+
+def set_faults(terminal: Terminal, **rates: float) -> None:
+    address = terminal.demo_settings()["YAHOO_BASE_URL"]
+    urllib.request.urlopen(urllib.request.Request(f"{address}/market/faults", json.dumps(rates).encode()), timeout=10).close()
 
 
 def faults(terminal: Terminal) -> dict[str, int]:
@@ -84,6 +89,19 @@ def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(termi
     assert ("from here on" in said) == (source == "auto")
     if source == "api":
         assert not [command for command in terminal.processes().values() if "chromedriver" in command], "no browser is needed"
+    consumer.terminate()
+    assert consumer.wait(30) == 0
+
+
+def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
+    consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
+    set_faults(terminal, rate_limit=1.0)
+    assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
+    (told,) = until(lambda: control.latest(config.load(True, terminal.environment()).kafka), 60, "its word to the others")
+    assert told["reason"] == "the site answered 429"
+    set_faults(terminal, changed_layout=1.0)
+    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 120, "the completion")
+    assert completion["tickers_found"] > 0
     consumer.terminate()
     assert consumer.wait(30) == 0
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.throttle import LEAST_FRACTION, RECOVERY_SECONDS, Throttle, Warned
+from pipeline.throttle import LEAST_FRACTION, RECOVERY_SECONDS, Throttle, Warned, shares
 
 
 class Clock:
@@ -200,3 +200,17 @@ def test_whatever_is_answered_the_rate_stays_between_its_bounds(setting, answers
         found = throttle.state()
         assert setting * LEAST_FRACTION - 0.001 <= found["requests_per_second"] <= setting + 0.001
         assert 0 <= found["paused_seconds"] <= 60
+
+
+@pytest.mark.parametrize(
+    ("whole", "processors", "listers", "expected"),
+    [
+        (10.0, 2, 0, (5.0, 0.0)),
+        (10.0, 2, 2, (4.5, 0.5)),
+        (10.0, 0, 2, (0.0, 5.0)),
+        (10.0, 0, 0, (0.0, 0.0)),
+        (0.0, 2, 2, (0.0, 0.0)),
+    ],
+)
+def test_all_processes_together_have_the_whole_rate(whole, processors, listers, expected):
+    assert shares(whole, processors, listers) == pytest.approx(expected)

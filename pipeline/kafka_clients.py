@@ -26,7 +26,7 @@ _last_failure = unreachable.attach()
 
 #: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
 EMBEDDED_SESSION_MS = 6_000
-CLUSTER_SESSION_MS = 20_000
+CLUSTER_SESSION_MS = 12_000
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
 #: How long a broker waits for records before it answers a fetch with none, in ms. Apache Kafka answers as soon as there are some;

@@ -65,7 +65,8 @@ def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal
 
 
 def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
-    run = Run(terminal, *SLOW)
+    # Longer than the guests take to join, on a machine that is busy too.
+    run = Run(terminal, "--latency-ms", "600", "--page-latency-ms", "600", PROCESSOR_THREADS="4")
     run.wait_for_work()
     guests = [terminal.start(script, "--demo") for script in (PROCESSING, SCRAPING)]
     run.hit(len(guests))

@@ -9,7 +9,7 @@ from tests.faults.conftest import Run, check_account, note
 
 @pytest.mark.parametrize(
     "faults",
-    ["http500=0.1", "rate_limit=0.01", "bad_json=0.05,drop=0.05,gone_once=0.05", "hang=0.01"],
+    ["http500=0.1", "rate_limit=0.004", "bad_json=0.05,drop=0.05,gone_once=0.05", "hang=0.01"],
 )
 def test_an_api_with_faults_costs_time_and_nothing_else(terminal, check, faults):
     # Three requests a stock at 10 % each: five attempts would fail by chance once in a few hundred stocks.

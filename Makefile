@@ -9,6 +9,8 @@ PY := $(VENV)/bin/python
 RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,takes_up_the_newest_unfinished_run_where_it_stood sends_exactly_the_bands_of_a_regions_file_that_were_not_sent)
 # Processes that share the tests (0: all in one). Most of a test is waiting for other processes.
 JOBS ?= 3
+# Cases of the fault suite spend half their time waiting: for sessions to end, for pages, for what is away.
+FAULT_JOBS ?= 4
 # The version stands in the pom alone.
 KAFKA_BUILD := build/kafka-$(shell sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' tests/apache_kafka/pom.xml 2>/dev/null)
 
@@ -28,10 +30,10 @@ test: lint $(VENV)/.browser ## lint and all tests but those of the next two (ARG
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --ignore=tests/faults --ignore=tests/apache_kafka $(SLOW:%=--ignore=%) $(ARGS)
 
 test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts, a site that misbehaves (FAULTS_SEED repeats one)
-	$(PY) -m pytest -n $(JOBS) --dist worksteal tests/faults $(SLOW) $(ARGS)
+	$(PY) -m pytest -n $(FAULT_JOBS) --dist worksteal tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n $(JOBS) --dist loadscope -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 --dist loadscope -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)

@@ -20,7 +20,7 @@ def in_bands(market, *codes):
 
 
 def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_undone(live, kafka, start_market, market, tables):
-    live.settings["YAHOO_BASE_URL"] = start_market("--latency-ms", "400", "--page-latency-ms", "1000").base_url
+    live.settings["YAHOO_BASE_URL"] = start_market("--latency-ms", "400", "--page-latency-ms", "3000").base_url
     tally = Tally(kafka)
     first = live.start("run_pipeline.py", *NARROW, "--regions", "fr,gb,de", PROCESSOR_THREADS="1")
 

@@ -166,7 +166,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
         wrong = done.returncode != code or done.stderr.count("\n") != 1 or words not in done.stderr
         return (changed, late, done) if late or wrong or "telling" in done.stdout + done.stderr else None
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         assert [found for found in pool.map(problem, *zip(*WRONG, strict=True)) if found] == []
 
 

@@ -106,7 +106,7 @@ class Orchestrator:
         found = Services.start(self.settings, self.log_dir, self.arguments.market, self.say)
         self.settings = found.settings
         try:
-            services.ensure_topics(self.settings, anew=self.settings.kafka.source == "embedded")
+            services.ensure_topics(self.settings)
             connection = database.connect(self.settings.database)
             database.create_tables(connection)
             self._start_page()

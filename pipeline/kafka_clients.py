@@ -29,9 +29,6 @@ EMBEDDED_SESSION_MS = 6_000
 CLUSTER_SESSION_MS = 12_000
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
-#: How long a broker waits for records before it answers a fetch with none, in ms. Apache Kafka answers as soon as there are some;
-#: the embedded broker looks again and again, so that an idle demo took 69 % of a core with 100 ms, and 28 % with 500.
-FETCH_WAIT_MS = 500
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -109,7 +106,7 @@ def producer(settings: Kafka) -> KafkaProducer:
         )
 
 
-def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsumer:
+def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself."""
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
     session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
@@ -122,7 +119,7 @@ def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsu
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
             max_poll_records=most_records,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=largest_wait_ms,
             partition_assignment_strategy=(EvenAssignor,),
             allow_auto_create_topics=False,
         )
@@ -151,7 +148,7 @@ def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=5_000,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=100,
             allow_auto_create_topics=False,
         )
 

@@ -49,14 +49,11 @@ def is_embedded(kafka: Kafka) -> bool:
         admin.close()
 
 
-def ensure_topics(settings: Settings, anew: bool = False) -> None:
-    """Create the topics before any client names them; `anew` on a broker that was just started and is empty.
-
-    Raises ServiceError where the broker isn't there.
-    """
+def ensure_topics(settings: Settings) -> None:
+    """Create the topics before any client names them. Raises ServiceError where the broker isn't there."""
     admin = kafka_clients.admin(settings.kafka)
     try:
         with kafka_clients.reaching(settings.kafka):
-            topics.ensure(admin, settings.kafka, anew=anew)
+            topics.ensure(admin, settings.kafka)
     finally:
         admin.close()

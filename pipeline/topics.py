@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -90,14 +89,11 @@ def spread(index: int, count: int, partition_count: int) -> int:
     return index * partition_count // count
 
 
-def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0, anew: bool = False) -> None:
+def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
     """Create the topics that are missing; topics that exist with other partition counts stay, and that is said.
 
     Both brokers create topics by themselves, with too few partitions, as soon as a client names them: so this must run
     before any client starts. Several processes may run it at once.
-
-    anew: for the one who has just started an empty broker. Consumers that have waited for it may be quicker than this; what
-    they have made of the wrong width is made again.
 
     Raises ServiceError where they can't be made, and where the cluster would refuse every write to them.
     """
@@ -125,33 +121,17 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0, anew: boo
             raise ServiceError(f"topic {name} can't be created: {error}") from error
     deadline = time.monotonic() + timeout_seconds
     while True:
-        if anew:
-            _remake(admin, settings)
         described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(list(ALL)) if topic["partitions"]}
         found = {name: len(parts) for name, parts in described.items()}
-        if len(found) == len(ALL) and not (anew and _of_wrong_width(found, settings) and time.monotonic() < deadline):
+        if len(found) == len(ALL):
             break
         if time.monotonic() > deadline:
             raise ServiceError(f"topics not ready after {timeout_seconds:.0f} s: {', '.join(sorted(set(ALL) - set(found)))}")
         time.sleep(0.1)
-    for name, count in _of_wrong_width(found, settings).items():
-        log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, partitions(name, settings), count)
+    for name, count in found.items():
+        if count != partitions(name, settings):
+            log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, partitions(name, settings), count)
     _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
-
-
-def _of_wrong_width(found: dict[str, int], settings: Kafka) -> dict[str, int]:
-    return {name: count for name, count in found.items() if count != partitions(name, settings)}
-
-
-def _remake(admin: Any, settings: Kafka) -> None:
-    """Delete the topics of the wrong width, and create them again, before somebody else does."""
-    found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(list(ALL)) if topic["partitions"]}
-    for name in _of_wrong_width(found, settings):
-        options = {"num_partitions": partitions(name, settings), "replication_factor": 1, "configs": configs(name)}
-        # Of two who ask at once one is refused: the next look tells which it was.
-        with contextlib.suppress(kafka.errors.UnknownTopicOrPartitionError, kafka.errors.TopicAlreadyExistsError):
-            admin.delete_topics([name])
-            admin.create_topics({name: options})
 
 
 def _check_new_topics(admin: Any, settings: Kafka) -> None:

@@ -115,20 +115,6 @@ def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_bro
     assert len(kafka_clients.high_watermarks(own_broker, [PROCESSING.tasks])) == 5
 
 
-@pytest.mark.skipif(ON_APACHE_KAFKA, reason="nobody but its starter may call a broker new: that is the embedded one's")
-def test_what_a_quick_consumer_has_made_on_a_new_broker_is_made_again(own_broker, caplog):
-    consumer = kafka_clients.group_consumer(own_broker, PROCESSING.group, 1)
-    consumer.subscribe([PROCESSING.tasks, PROCESSING.retries])
-    admin = kafka_clients.admin(own_broker)
-    until(lambda: consumer.poll(100) or {PROCESSING.tasks, PROCESSING.retries} <= set(admin.list_topics()), 30, "its topics")
-    topics.ensure(admin, own_broker, anew=True)
-    admin.close()
-    assert "going on with" not in caplog.text
-    assert len(kafka_clients.high_watermarks(own_broker, [PROCESSING.tasks])) == own_broker.task_partitions
-    until(lambda: consumer.poll(100) or len(consumer.assignment()) == 2 * own_broker.task_partitions, 60, "all partitions")
-    kafka_clients.leave(consumer, own_broker)
-
-
 def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
     settings = replace(own_broker, task_partitions=6)
     admin = kafka_clients.admin(settings)

@@ -124,7 +124,7 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
         with Producer(away.kafka, messages.new_run_id()) as producer:
             producer.processing(["ANEW"], "us")
             until(lambda: producer.run_id in page.ask("/").text, 30, "the new run")
-        assert page.ask("/dead-letters").status == 200
+        until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters again")
         assert "lost with the broker" not in page.ask("/dead-letters").text
         assert page.ask("/stocks").status == 200
 

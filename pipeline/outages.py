@@ -49,6 +49,9 @@ _LOGGERS = (
 #: Records of the same without an error in them: the client goes to look for the group's coordinator again.
 _PHRASES = ("Marking the coordinator dead", "Heartbeat session expired")
 
+#: What the heartbeat's task says where a consumer is closed while it waits: at a good end, and to nobody's use.
+_CLOSED = "Unhandled Heartbeat loop error: NetworkSelector closed!"
+
 #: Seconds between two looks, and without any connection after which the broker counts as away: a reconnection is no outage.
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 2.0
@@ -60,7 +63,7 @@ class _Noise(logging.Filter):
     """Drops the records whose error is an outage's."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if str(record.msg).startswith(_PHRASES):
+        if str(record.msg).startswith(_PHRASES) or record.getMessage() == _CLOSED:
             return False
         named = list(record.args) if isinstance(record.args, tuple) else []
         if record.exc_info:

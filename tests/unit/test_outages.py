@@ -7,6 +7,7 @@ from pipeline import kafka_clients
 
 kafka_clients.quiet()
 coordinator = logging.getLogger("kafka.coordinator")
+heartbeat = logging.getLogger("kafka.coordinator.heartbeat")
 fetcher = logging.getLogger("kafka.consumer.fetcher")
 sender = logging.getLogger("kafka.producer.sender")
 
@@ -25,6 +26,8 @@ sender = logging.getLogger("kafka.producer.sender")
             (1, "stock-scrapers", kafka.errors.NotCoordinatorError()),
         ),
         (coordinator, "Marking the coordinator dead (node %s) for group %s: %s.", (1, "group", "Node Disconnected")),
+        # The client's own word at each `close` that meets a heartbeat just then.
+        (heartbeat, "Unhandled Heartbeat loop error: %s", (RuntimeError("NetworkSelector closed!"),)),
         (fetcher, "Discarding error in ListOffsetResponse because another error is pending: %s", (kafka.errors.NodeNotReadyError(1),)),
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotLeaderForPartitionError", "")),
     ],
@@ -39,6 +42,7 @@ def test_what_only_says_that_no_broker_answers_is_dropped(caplog, logger, text, 
     [
         (coordinator, "Group Coordinator Request failed: %s", (kafka.errors.GroupAuthorizationFailedError("stock-scrapers"),)),
         (coordinator, "Attempt to join group %s failed due to fatal error: %s", ("g", kafka.errors.InconsistentGroupProtocolError())),
+        (heartbeat, "Unhandled Heartbeat loop error: %s", (RuntimeError("something else"),)),
         (fetcher, "Not authorized to read from topic %s.", ("stock-scraping-tasks",)),
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotEnoughReplicasError", "")),
     ],

@@ -220,12 +220,11 @@ class Screener:
         if region_code not in REGIONS:
             raise PermanentError(f"no such region: {region_code!r}")
         is_kept = time.monotonic() < self._kept_until and self._browser.pages_loaded > 0
-        is_another = (self._region, self._band) != (region_code, (market_cap_min, market_cap_max))
         self._kept_until = 0.0
         self._region, self._band = region_code, (market_cap_min, market_cap_max)
         self.missing = 0
         with self._page_errors():
-            if not (is_kept and is_another and self._filter_kept()):
+            if not (is_kept and self._filter_kept()):
                 self._filter()
         self._keep()
         return self.total
@@ -277,7 +276,7 @@ class Screener:
         """Choose region and band on the page that the last task left; False where it has to be loaded anew."""
         self._browser.pages_loaded += 1  # a page, for the browser's age
         state = self._state()
-        if not state.settled:
+        if not state.settled or self._could_be_the_answer(state):
             return False
         try:
             return self._choose(state).first <= 1
@@ -286,6 +285,14 @@ class Screener:
         except (TransientError, LayoutChanged, WebDriverException) as error:
             _log.info("%s, on a page that served another task; loading it anew", error)
             return False
+
+    def _could_be_the_answer(self, state: State) -> bool:
+        """Whether none of the rows tells what is shown from what is asked for: an answer that is late would not be waited for."""
+        return not any(
+            (row.region and row.region.lower() not in self._region_names())
+            or (row.market_cap is not None and not self._in_band(row.market_cap))
+            for row in state.listings
+        )
 
     def _choose(self, state: State) -> State:
         """Choose region and band, as far as the page does not show them; checked on what it shows then."""
@@ -487,8 +494,12 @@ class Screener:
             return False
         cells = {listing.region.lower() for listing in state.listings if listing.region}
         if cells:
-            return cells <= {self._region, REGIONS[self._region].lower(), label.lower()}
+            return cells <= self._region_names()
         return True if rest != text else None
+
+    def _region_names(self) -> set[str]:
+        """What a row's cell may call the region, in lower case."""
+        return {self._region, REGIONS[self._region].lower(), screener_label(self._region).lower()}
 
     def _shows_region(self, state: State) -> bool:
         named = self._named_region(state)

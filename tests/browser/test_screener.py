@@ -113,14 +113,14 @@ def test_a_page_serves_the_next_regions_and_bands_without_being_loaded_again(bro
     screener.open("us", LOW, HIGH)
     assert len(list(screener.pages())) > 1, "the page is left at its last"
     loads, tables = either_market.requests("page"), either_market.requests("page_rows")
-    tasks = [("fr", LOW, HIGH), ("fr", LOW, 774_596_669), ("is", LOW, HIGH), ("us", 774_596_670, HIGH), ("us", 1, 2), ("us", LOW, HIGH)]
+    tasks = [("fr", LOW, HIGH), ("fr", LOW, 774_596_669), ("fr", 774_596_670, HIGH), ("us", LOW, HIGH), ("is", LOW, HIGH)]
     for region, low, high in tasks:
         expected = either_market.symbols(region, low, high)
         assert screener.open(region, low, high) == len(expected)
         assert sorted(listing.symbol for listing in listed(screener)) == expected
     assert either_market.requests("page") == loads
-    # One for each choice that differs, and the second page of the last one.
-    assert either_market.requests("page_rows") == tables + 9
+    # One for each choice that differs, and the second page of the United States.
+    assert either_market.requests("page_rows") == tables + 7
 
 
 def test_a_split_task_leaves_its_page_to_the_next(browser: Browser, market: LocalMarket) -> None:
@@ -162,6 +162,26 @@ def test_a_page_that_serves_no_longer_is_loaded_anew(quick: Screener, market: Lo
     assert quick.open("fr", LOW, HIGH) == len(market.symbols("fr", LOW, HIGH))
     assert sorted(listing.symbol for listing in listed(quick)) == market.symbols("fr", LOW, HIGH)
     assert market.requests("page") > loads
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(("is", LOW, HIGH), ("fr", LOW, HIGH)), (("us", LOW, 400_000_000), ("us", LOW, HIGH)), (("fr", 1, 2), ("fr", LOW, HIGH))],
+    ids=["after nothing", "after a part of it", "after an empty band"],
+)
+def test_what_could_be_taken_for_the_answer_is_no_page_to_go_on_with(
+    browser: Browser, market: LocalMarket, first: tuple[str, int, int], then: tuple[str, int, int]
+) -> None:
+    """A page that names its filters at once, answers late, and shows no sign of it meanwhile."""
+    screener = Screener(browser, market.url, grace_seconds=0.5)
+    screener.open(*first)
+    listed(screener)
+    browser.execute("""
+        const draw = window.render, ask = window.fetch;
+        window.render = (data) => { menus.show(); if (data) draw(data); };
+        window.fetch = async (...request) => { await new Promise((done) => setTimeout(done, 3000)); return ask(...request); };""")
+    assert screener.open(*then) == len(market.symbols(*then))
+    assert sorted(listing.symbol for listing in listed(screener)) == market.symbols(*then)
 
 
 def test_a_page_is_not_kept_after_an_error_nor_for_ever(quick: Screener, market: LocalMarket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,27 +18,27 @@ FEW = {PROCESSING: ("--scrapers", "1"), SCRAPING: ("--processors", "1")}
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds", "few"),
+    ("kinds", "few"),
     [
-        ("a processing consumer", [PROCESSING], FEW[PROCESSING]),
-        ("a scraping consumer", [SCRAPING], FEW[SCRAPING]),
-        ("tab and browser", ["--type=renderer", "--remote-debugging-port"], FEW[SCRAPING]),
-        ("the driver", ["chromedriver"], FEW[SCRAPING]),
-        ("the monitor", ["kafka_monitor.py"], FEW[PROCESSING]),
+        ([PROCESSING], FEW[PROCESSING]),
+        ([SCRAPING], FEW[SCRAPING]),
+        (["--type=renderer", "--remote-debugging-port"], FEW[SCRAPING]),
+        (["chromedriver"], FEW[SCRAPING]),
+        (["kafka_monitor.py"], FEW[PROCESSING]),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["processing consumer", "scraping consumer", "tab and browser", "driver", "monitor"],
 )
-def test_killed_several_times(terminal, check, name, kinds, few):
+def test_killed_several_times(terminal, check, kinds, few):
     run = Run(terminal, *SLOW, *few)
     until(lambda: run.shows("logs:"), 60, "the start")
-    until(lambda: run.victims(kinds[0]), 30, name)
+    until(lambda: run.victims(kinds[0]), 30, kinds[0])
     for number in range(3):
         run.pause(4)
         if run.process.poll() is not None:
             break
         run.kill(kinds[number % len(kinds)])
     check(run, run.end(), terminal.home)
-    assert run.hits, name
+    assert run.hits
 
 
 def test_everything_that_may_die_dies_in_one_run(terminal, check):

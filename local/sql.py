@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import config
 from local.postgres import Postgres, has_data, psql_path
@@ -50,7 +51,7 @@ def _database(demo: bool, live: bool) -> Iterator[config.Database]:
     if not stopped:
         raise ServiceError("there is no database yet: run make demo, or python run_pipeline.py, first")
     # Of two that are not up, the one that was used last.
-    folder = max((config.state_dir(is_demo) for is_demo in stopped), key=lambda path: (path / "lock").stat().st_mtime)
+    folder = max((config.state_dir(is_demo) for is_demo in stopped), key=_last_used)
     state = State.acquire(folder)
     try:
         server = Postgres.start(state.data_dir, folder / "sql.log")
@@ -63,6 +64,12 @@ def _database(demo: bool, live: bool) -> Iterator[config.Database]:
             server.stop()
     finally:
         state.release()
+
+
+def _last_used(folder: Path) -> float:
+    """When an orchestrator last took the folder, as an epoch time; 0 where only its data are left, which lie elsewhere for root."""
+    lock = folder / "lock"
+    return lock.stat().st_mtime if lock.exists() else 0.0
 
 
 def _query(database: config.Database, arguments: list[str]) -> int:

@@ -133,7 +133,7 @@ class Monitor:
         self.watch.start()
         due = 0.0
         while not stopping:
-            self.read(100)
+            self.read(kafka_clients.IDLE_POLL_MS)
             self.start_anew_on_another_broker()
             now = time.monotonic()
             if now >= due:

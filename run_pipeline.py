@@ -219,7 +219,7 @@ class Orchestrator:
             self.say("the run is done; everything stays up until Ctrl+C")
             while True:
                 self._watch(found)
-                tally.poll(200)
+                tally.poll(kafka_clients.IDLE_POLL_MS)
         finally:
             tally.close()
 
@@ -268,7 +268,7 @@ class Orchestrator:
         tasks_known = processing_known = False
         while True:
             self._watch(found, tally)
-            tally.poll(100)
+            tally.poll(kafka_clients.IDLE_POLL_MS)
             if time.monotonic() - max(tally.last_progress, self.started) > self.arguments.stall_timeout:
                 return None
             if not self._producer_ended():

@@ -37,8 +37,6 @@ STATE_SECONDS = 3.0
 STATE_EXPIRES_SECONDS = 10.0
 #: A process that comes late reads so many messages back: what has not expired is among them.
 READ_BACK = 200
-#: Longest wait of one poll of the follower, in ms.
-POLL_MS = 250
 #: Seconds before the follower connects again to a broker that was away.
 AGAIN_SECONDS = 2.0
 
@@ -141,7 +139,7 @@ class Follower:
             self.ready.set()
             try:
                 while not self._stopping.is_set():
-                    for fields in _poll(consumer, POLL_MS):
+                    for fields in _poll(consumer, kafka_clients.IDLE_POLL_MS):
                         self._heed(fields)
             except kafka.errors.KafkaError as error:
                 log.warning("the other processes are not heard: %s", error)

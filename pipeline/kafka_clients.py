@@ -29,6 +29,12 @@ EMBEDDED_SESSION_MS = 6_000
 CLUSTER_SESSION_MS = 12_000
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
+#: How much longer a consumer rests after each empty answer, and at most, in ms; what is left of a poll for the answer.
+REST_MS = 50
+LONGEST_REST_MS = 250
+ANSWER_MS = 50
+#: How long a poll waits where there is nothing else to do: long enough for the longest rest.
+IDLE_POLL_MS = LONGEST_REST_MS + ANSWER_MS
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -106,12 +112,37 @@ def producer(settings: Kafka) -> KafkaProducer:
         )
 
 
+class Patient(KafkaConsumer):
+    """A consumer that rests before it asks a broker again that had nothing for it: longer after each empty answer.
+
+    While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
+    waiting there cost a core when there is nothing to do.
+    """
+
+    empty_polls = 0
+
+    def poll(self, timeout_ms: float = 0, **options: Any) -> Any:
+        # While it joins its group every poll takes it a step further.
+        joining = self._coordinator is not None and self._coordinator.need_rejoin()
+        rest_ms = 0 if joining else rest_of(self.empty_polls, timeout_ms)
+        if rest_ms:
+            time.sleep(rest_ms / 1000)
+        records = super().poll(timeout_ms - rest_ms, **options)
+        self.empty_polls = 0 if records else self.empty_polls + 1
+        return records
+
+
+def rest_of(empty_polls: int, timeout_ms: float) -> float:
+    """How long one poll of so many ms rests before it asks, after so many empty ones. Pure."""
+    return max(0, min(empty_polls * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
+
+
 def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself."""
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
     session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
     with reaching(settings):
-        return KafkaConsumer(
+        return Patient(
             **common(settings),
             group_id=group,
             enable_auto_commit=False,
@@ -140,7 +171,7 @@ def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> 
 def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
     """A consumer without a group: it reads what it is assigned and leaves no trace. `watermarks` needs one of its own."""
     with reaching(settings):
-        return KafkaConsumer(
+        return Patient(
             **common(settings),
             group_id=None,
             # Within a fetch session Apache Kafka tells of a partition only what is new: not the watermark it told before.

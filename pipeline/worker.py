@@ -229,7 +229,8 @@ class TaskWorker:
             self._consumer.pause(*held_back)
             self._consumer.resume(*(self._consumer.paused() - set(held_back)))
         try:
-            records = self._consumer.poll(POLL_MS if self._in_work or self._settling or self._waiting else 100, max_records=max(1, room))
+            busy = self._in_work or self._settling or self._waiting
+            records = self._consumer.poll(POLL_MS if busy else kafka_clients.IDLE_POLL_MS, max_records=max(1, room))
         except kafka.errors.KafkaError as error:
             self._broker.trouble("poll failed, trying again", error)
             time.sleep(0.2)

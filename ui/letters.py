@@ -81,7 +81,7 @@ class Letters(Following):
         self.problem = ""
 
     def step(self) -> None:
-        for where, found in self._consumer.poll(200).items():
+        for where, found in self._consumer.poll(kafka_clients.IDLE_POLL_MS).items():
             with self._lock:
                 for record in found:
                     letter = letter_of(_STAGES[where.topic], record)

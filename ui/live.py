@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from config import Kafka
+from pipeline import kafka_clients
 from pipeline.account import Account, Stage
 from pipeline.display import Rate
 from pipeline.errors import ServiceError
@@ -135,7 +136,7 @@ class Follower(Following):
 
     def step(self) -> None:
         assert self._tally is not None
-        count = self._tally.poll(200)
+        count = self._tally.poll(kafka_clients.IDLE_POLL_MS)
         self._caught_up = self._caught_up or not count
         self._new = self._new or bool(count)
         self._forget_old(self._tally)

@@ -124,3 +124,15 @@ def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
     admin.close()
     narrow = {name: 1 if name == topics.CONTROL else 3 for name in topics.ALL}
     assert found == {name: 6 if "tasks" in name or "retries" in name else width for name, width in narrow.items()}
+
+
+def test_who_has_long_heard_nothing_rests_and_misses_nothing(kafka):
+    consumer = kafka_clients.reader(kafka)
+    consumer.assign(kafka_clients.partitions_of(consumer, [PROCESSING.tasks]))
+    until(lambda: not consumer.poll(kafka_clients.IDLE_POLL_MS) and consumer.empty_polls > 5)
+    fetches = consumer.metrics()["consumer-fetch-manager-metrics"]["fetch-rate"]
+    assert 0 < fetches < 8, "one each tenth of a second and more without a rest"
+    send_tasks(kafka, messages.new_run_id(), ["LATE"])
+    until(lambda: consumer.poll(kafka_clients.IDLE_POLL_MS), 5, "the record")
+    assert consumer.empty_polls == 0
+    consumer.close()

@@ -21,10 +21,12 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
+import config  # first: it says so where nothing is installed
+
+# isort: split
 import psycopg2
 import psycopg2.errors
 
-import config
 from config import Settings, SettingsError
 from pipeline import database, services
 from pipeline.errors import ServiceError

@@ -20,9 +20,11 @@ import sys
 import time
 from datetime import datetime
 
+import config  # first: it says so where nothing is installed
+
+# isort: split
 import kafka.errors
 
-import config
 from config import Kafka, SettingsError
 from pipeline import kafka_clients, services, summary
 from pipeline.account import Account

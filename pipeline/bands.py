@@ -10,6 +10,8 @@ from math import isqrt
 from config import SettingsError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+#: The header that says how often a task's band was cut.
+CUTS = "cuts"
 _PATTERN = re.compile(r"\s*(\d{1,20}(?:\.\d{1,6})?)\s*([KMBT]?)\s*", re.IGNORECASE)
 
 
@@ -59,8 +61,8 @@ def places_of_halves(headers: Mapping[str, str], partition: int, partition_count
     The first half goes to the parent's partition, the second to the opposite one; at the next cut half as far away, and so
     on. Always to the opposite one would lead back to the parent's, and all bands of a region would lie in two partitions.
     """
-    origin, cuts = headers.get("original-partition", ""), headers.get("cuts", "")
+    origin, cuts = headers.get("original-partition", ""), headers.get(CUTS, "")
     first = (int(origin) if origin.isdecimal() else partition) % partition_count
     depth = int(cuts) if cuts.isdecimal() and len(cuts) < 4 else 0
     distance = max(partition_count >> (depth + 1), 1)
-    return (first, (first + distance) % partition_count), {"cuts": str(depth + 1)}
+    return (first, (first + distance) % partition_count), {CUTS: str(depth + 1)}

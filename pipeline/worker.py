@@ -33,7 +33,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
 from config import Kafka
-from pipeline import backoff, kafka_clients, messages
+from pipeline import backoff, bands, kafka_clients, messages
 from pipeline.database import Write, Writer
 from pipeline.errors import BrowserLost, MessageError, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.messages import Task
@@ -406,6 +406,8 @@ class TaskWorker:
             "attempt": str(failed_attempts),
             "error-type": error_type,
             "error-message": messages.clean_text(text)[: messages.ERROR_TEXT_LIMIT],
+            # Where the halves of this task go if it is split.
+            **({bands.CUTS: delivery.headers[bands.CUTS]} if bands.CUTS in delivery.headers else {}),
         }
 
     def _error(self, delivery: Delivery, error_type: str, text: str, final: bool) -> Message:

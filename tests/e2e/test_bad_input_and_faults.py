@@ -25,6 +25,15 @@ def test_a_broker_that_is_not_there_is_exit_code_3_within_10_seconds(terminal):
     assert time.monotonic() - started < 20, "four at once on two cores; one alone takes 8 s"
 
 
+@pytest.mark.parametrize("script", [*SCRIPTS, "run_pipeline.py", "kafka_dead_letters.py", "kafka_ui.py", "export_ratios.py"])
+def test_without_what_is_to_be_installed_the_scripts_say_how(terminal, script):
+    done = terminal.run("-S", script)  # -S: without site-packages
+    assert done.returncode == config.EXIT_SETTINGS
+    assert "is not installed" in done.stderr
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_orchestrator_says_so_too(terminal):
     with socket.create_server(("127.0.0.1", 0)) as site:
         threading.Thread(target=_answer_404, args=(site,), daemon=True).start()

@@ -67,10 +67,10 @@ class Running:
         self.stop()
 
 
-def send_tasks(kafka, run_id, symbols):
+def send_tasks(kafka, run_id, symbols, headers=None):
     producer = kafka_clients.producer(kafka)
     tasks = [ProcessingTask(run_id, symbol, "", "us") for symbol in symbols]
-    send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
+    send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task), headers or {}) for task in tasks])
     producer.close()
     return tasks
 
@@ -154,18 +154,18 @@ def test_two_tasks_of_one_symbol_never_run_at_once_and_keep_their_order(kafka):
 
 
 def test_a_transient_error_is_tried_again_and_counts_as_one_task(kafka, run_id):
-    attempts: list[int] = []
+    attempts: list[tuple[int, str | None]] = []
 
     def handler(delivery):
-        attempts.append(delivery.attempt)
+        attempts.append((delivery.attempt, delivery.headers.get("cuts")))
         if delivery.attempt < 3:
             raise TransientError("the site hiccups")
         return complete(delivery)
 
-    send_tasks(kafka, run_id, ["A"])
+    send_tasks(kafka, run_id, ["A"], {"cuts": "2"})
     with Running(kafka, handler):
         account = follow(kafka, run_id, lambda account: account.processing["completed"])
-    assert attempts == [1, 2, 3]
+    assert attempts == [(1, "2"), (2, "2"), (3, "2")], "a band that comes back still says how often it was cut"
     assert account.processing.summary() == {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0}
     assert [error["status"] for error in account.errors] == ["retrying", "retrying"]
 

@@ -29,7 +29,9 @@ EMBEDDED_SESSION_MS = 6_000
 CLUSTER_SESSION_MS = 12_000
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
-#: How much longer a consumer rests after each empty answer, and at most, in ms; what is left of a poll for the answer.
+#: Records from which on an answer is worth the next one at once, to one that only looks on.
+FULL_ANSWER = 100
+#: How much longer a consumer rests after each answer with hardly anything, and at most, in ms; what is left of a poll for the answer.
 REST_MS = 50
 LONGEST_REST_MS = 250
 ANSWER_MS = 50
@@ -113,28 +115,30 @@ def producer(settings: Kafka) -> KafkaProducer:
 
 
 class Patient(KafkaConsumer):
-    """A consumer that rests before it asks a broker again that had nothing for it: longer after each empty answer.
+    """A consumer that rests before it asks a broker again that had nothing for it: longer after each such answer.
 
     While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
-    waiting there cost a core when there is nothing to do.
+    waiting there cost a core when there is nothing to do. One that only looks on, without a group, rests after a few records
+    too: to fetch each by itself costs more than all else that it does.
     """
 
-    empty_polls = 0
+    thin_answers = 0
 
     def poll(self, timeout_ms: float = 0, **options: Any) -> Any:
         # While it joins its group every poll takes it a step further.
         joining = self._coordinator is not None and self._coordinator.need_rejoin()
-        rest_ms = 0 if joining else rest_of(self.empty_polls, timeout_ms)
+        rest_ms = 0 if joining else rest_of(self.thin_answers, timeout_ms)
         if rest_ms:
             time.sleep(rest_ms / 1000)
         records = super().poll(timeout_ms - rest_ms, **options)
-        self.empty_polls = 0 if records else self.empty_polls + 1
+        enough = 1 if self.config["group_id"] else FULL_ANSWER
+        self.thin_answers = 0 if sum(map(len, records.values())) >= enough else self.thin_answers + 1
         return records
 
 
-def rest_of(empty_polls: int, timeout_ms: float) -> float:
-    """How long one poll of so many ms rests before it asks, after so many empty ones. Pure."""
-    return max(0, min(empty_polls * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
+def rest_of(thin_answers: int, timeout_ms: float) -> float:
+    """How long one poll of so many ms rests before it asks, after so many answers with hardly anything. Pure."""
+    return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
 
 
 def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:

@@ -8,7 +8,7 @@ from pipeline.kafka_clients import IDLE_POLL_MS, rest_of
 
 
 @pytest.mark.parametrize(
-    ("empty_polls", "timeout_ms", "rest_ms"),
+    ("thin_answers", "timeout_ms", "rest_ms"),
     [
         (0, IDLE_POLL_MS, 0),  # the last answer had records: there may be more
         (1, IDLE_POLL_MS, 50),
@@ -19,5 +19,5 @@ from pipeline.kafka_clients import IDLE_POLL_MS, rest_of
         (5, 0, 0),
     ],
 )
-def test_the_rest_grows_with_each_empty_answer_and_leaves_time_for_the_next(empty_polls, timeout_ms, rest_ms):
-    assert rest_of(empty_polls, timeout_ms) == rest_ms
+def test_the_rest_grows_with_each_empty_answer_and_leaves_time_for_the_next(thin_answers, timeout_ms, rest_ms):
+    assert rest_of(thin_answers, timeout_ms) == rest_ms

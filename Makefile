@@ -30,10 +30,10 @@ test: lint $(VENV)/.browser ## lint and all tests but those of the next two (ARG
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --ignore=tests/faults --ignore=tests/apache_kafka $(SLOW:%=--ignore=%) $(ARGS)
 
 test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts, a site that misbehaves (FAULTS_SEED repeats one)
-	$(PY) -m pytest -n $(FAULT_JOBS) --dist worksteal tests/faults $(SLOW) $(ARGS)
+	$(PY) -m pytest -n $(FAULT_JOBS) --dist worksteal --timeout 600 tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 --dist loadscope -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 2 --dist loadscope --timeout 600 -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)

@@ -127,7 +127,7 @@ def check(undisturbed, tables):
         check_account(summary)
         for name in ("scraping", "processing", "stocks", "ratio_rows", "dead_letters"):
             assert summary[name] == undisturbed.summary[name], name
-        until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
+        until(lambda: not disturbed.terminal.processes(), 60, "the end of all processes")
         connection = database.connect(tables)
         assert_same_rows(all_rows(connection), undisturbed.rows)
         connection.close()
@@ -150,32 +150,32 @@ def check(undisturbed, tables):
 def test_killed_several_times_at_random_moments(start, check, what, kinds):
     run = start()
     # Once a first stock is done, pages are still being scraped: both stages are in work.
-    run.until(lambda account: account and account.processing["completed"], 120, "work")
+    run.until(lambda account: account and account.processing["completed"], 180, "work")
     victims = kinds * KILLS
     run.random.shuffle(victims)
     for kind in victims:
         run.pause(3.0 / len(kinds))
-        run.until(lambda account, kind=kind: run.victims(kind), 60, kind)
+        run.until(lambda account, kind=kind: run.victims(kind), 180, kind)
         assert run.kill(kind) is not None
     check(run, f"{what} killed, {KILLS} times each")
 
 
 def test_consumers_that_join_and_leave_in_mid_run(start, check, live):
     run = start()
-    run.until(lambda account: account and account.processing["completed"], 120, "work")
+    run.until(lambda account: account and account.processing["completed"], 180, "work")
     guests = [run.join(script) for script in (PROCESSING, SCRAPING)]
-    run.until(lambda account: all("partitions assigned" in live.terminal.errors(guest) for guest in guests), 60, "the guests")
+    run.until(lambda account: all("partitions assigned" in live.terminal.errors(guest) for guest in guests), 180, "the guests")
     run.pause(2)
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(30) == 0, live.terminal.errors(guest)
+        assert guest.wait(120) == 0, live.terminal.errors(guest)
     check(run, "consumers of both kinds join and leave")
 
 
 def test_poison_in_all_topics_and_tasks_that_attack(start, check, kafka):
     run = start()
-    run.until(lambda account: account, 60, "the start")
+    run.until(lambda account: account, 180, "the start")
     poison(run, kafka)
     check(run, "poison in all topics")
 
@@ -187,12 +187,12 @@ def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(start, c
     def members() -> set[str]:
         return {member.client_id for member in reader.read((topics.PROCESSING,))[topics.PROCESSING.group].members}
 
-    run.until(lambda account: account and account.processing["completed"] and len(members()) == 2, 90, "work for both")
+    run.until(lambda account: account and account.processing["completed"] and len(members()) == 2, 180, "work for both")
     victim = run.kill(PROCESSING, signal.SIGSTOP)
     try:
-        run.until(lambda account: f"stock-pipeline-{victim}" not in members(), 60, "the end of its session")
+        run.until(lambda account: f"stock-pipeline-{victim}" not in members(), 180, "the end of its session")
     finally:
         os.kill(victim, signal.SIGCONT)
-    run.until(lambda account: f"stock-pipeline-{victim}" in members(), 60, "its return")
+    run.until(lambda account: f"stock-pipeline-{victim}" in members(), 180, "its return")
     reader.close()
     check(run, "a processing consumer frozen past its session")

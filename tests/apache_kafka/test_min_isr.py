@@ -75,7 +75,7 @@ def test_topics_that_exist_are_judged_by_their_own_settings(settings, admin):
     for name in topics.ALL:
         own = {"min.insync.replicas": "1"}
         admin.create_topics({name: {"num_partitions": topics.partitions(name, settings), "replication_factor": 1, "configs": own}})
-    until(lambda: set(pipeline_topics(admin)) == set(topics.ALL), 10, "all topics")
+    until(lambda: set(pipeline_topics(admin)) == set(topics.ALL), 60, "all topics")
     topics.ensure(admin, settings)
     admin.alter_configs([resource])
     with pytest.raises(ServiceError, match=r"^every write to stock-processing-tasks would be refused .*KAFKA_REPLICATION_FACTOR=3$"):

@@ -53,7 +53,7 @@ def test_a_run_on_a_cluster_adds_up_and_redelivery_of_everything_changes_nothing
         reset_group(kafka, stage.group, [stage.tasks, stage.retries])
     again = [live.start(f"kafka_{name}_consumer.py", YAHOO_BASE_URL=site.base_url) for name in ("scraper", "processing")]
     reader = GroupReader(kafka)
-    until(lambda: all(state.lag == 0 for state in reader.read().values()), 120, "everything again")
+    until(lambda: all(state.lag == 0 for state in reader.read().values()), 180, "everything again")
     reader.close()
     # The scraping consumer has sent each stock's task once more.
     assert sum(kafka_clients.high_watermarks(kafka, [topics.PROCESSING_TASKS]).values()) >= sent + len(listed)
@@ -85,7 +85,7 @@ def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_mes
 
     def started():
         holder = at_home.start("-c", ALONE, "--services")
-        until(lambda: published(terminal) or holder.poll() is not None, 120, "the services")
+        until(lambda: published(terminal) or holder.poll() is not None, 180, "the services")
         assert holder.poll() is None, terminal.errors(holder)
         return holder
 
@@ -105,8 +105,8 @@ def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_mes
     found = config.load(environ=terminal.environment(**at_home.settings), env_file=Path("/nowhere")).kafka
     assert sum(kafka_clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
     holder.send_signal(signal.SIGINT)
-    assert holder.wait(60) == 0, terminal.errors(holder)
-    until(lambda: not terminal.processes(), 5, "the end of all processes")
+    assert holder.wait(120) == 0, terminal.errors(holder)
+    until(lambda: not terminal.processes(), 60, "the end of all processes")
 
 
 def kafka_version() -> str:
@@ -123,12 +123,12 @@ def test_a_run_on_kafka_home_whose_broker_dies_goes_on_when_it_is_started_again_
     run = at_home.start(
         "-c", ALONE, "--exit-when-done", "--json", "--regions", "fr,gb", YAHOO_BASE_URL=site.base_url, PROCESSOR_THREADS="1"
     )
-    until(lambda: shows_work(terminal.errors(run)) or run.poll() is not None, 120, "some work")
+    until(lambda: shows_work(terminal.errors(run)) or run.poll() is not None, 180, "some work")
     killed = broker_of(terminal)
     os.kill(killed, signal.SIGKILL)
-    until(lambda: "Apache Kafka is up again" in terminal.errors(run) or run.poll() is not None, 120, "the broker")
+    until(lambda: "Apache Kafka is up again" in terminal.errors(run) or run.poll() is not None, 180, "the broker")
     assert broker_of(terminal) not in (None, killed), terminal.errors(run)
-    assert run.wait(200) == 0, terminal.errors(run)
+    assert run.wait(300) == 0, terminal.errors(run)
     said = terminal.errors(run)
     assert said.count("Apache Kafka died; starting it again (see ") == 1
     (seconds,) = re.findall(r"Apache Kafka is up again after ([0-9.]+) s", said)
@@ -153,7 +153,7 @@ def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home,
     java.chmod(0o755)
     terminal = at_home.terminal
     holder = at_home.start("-c", ALONE, "--services", JAVA_HOME=str(tmp_path), YAHOO_BASE_URL=start_market().base_url)
-    until(lambda: "services are up" in terminal.output(holder) or holder.poll() is not None, 120, "the services")
+    until(lambda: "services are up" in terminal.output(holder) or holder.poll() is not None, 180, "the services")
     assert holder.poll() is None, terminal.errors(holder)
     broken.touch()
     os.kill(broker_of(terminal), signal.SIGKILL)
@@ -162,7 +162,7 @@ def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home,
     assert "Apache Kafka died; starting it again" in said
     assert "tried again in 4.0 s" in said
     assert terminal.errors(holder).rstrip().endswith("this machine has no luck")
-    until(lambda: not terminal.processes(), 20, "the end of all processes")
+    until(lambda: not terminal.processes(), 60, "the end of all processes")
 
 
 def test_a_wrong_kafka_home_is_exit_code_3_and_one_line(at_home, start_market):

@@ -107,7 +107,7 @@ def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
     site = start_market()
     workers = [live.start(f"kafka_{name}_consumer.py", YAHOO_BASE_URL=site.base_url) for name in ("scraper", "processing")]
     for worker in workers:
-        until(lambda worker=worker: "ready" in live.terminal.errors(worker), 60, "a consumer that is ready")
+        until(lambda worker=worker: "ready" in live.terminal.errors(worker), 180, "a consumer that is ready")
     sent = live.run("kafka_scraper_producer.py", "--regions", "fr")
     assert sent.returncode == 0, sent.stderr
 
@@ -117,7 +117,7 @@ def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
         tallies = json.loads(shown.stdout)
         return tallies["processing"]["sent"] and not tallies["scraping"]["pending"] + tallies["processing"]["pending"]
 
-    until(done, 120, "the end of the run")
+    until(done, 180, "the end of the run")
 
 
 def test_a_user_of_scram_gets_in(secured):
@@ -131,7 +131,7 @@ def test_a_user_of_scram_gets_in(secured):
         admin.close()
         return True
 
-    until(gets_in, 20, "the user")
+    until(gets_in, 60, "the user")
 
 
 def add_scram_user(admin: KafkaAdminClient, user: str, password: str) -> None:

@@ -50,7 +50,7 @@ def test_what_retention_has_removed_is_neither_read_nor_waited_for(kafka, admin)
     with Running(kafka):
         account = follow(kafka, new, lambda account: account.processing["completed"] == len(tasks))
     assert account.pending == 0
-    until(lambda: group_state(kafka, topics.PROCESSING).lag == 0, 30, "the last commit")
+    until(lambda: group_state(kafka, topics.PROCESSING).lag == 0, 60, "the last commit")
     tally = Tally(kafka)
     assert tally.read_to_now()
     assert set(tally.accounts) == {new}

@@ -67,7 +67,7 @@ class Terminal:
     def errors(self, process: subprocess.Popen[str]) -> str:
         return (self.home / f"{self.open.index(process)}.err").read_text()
 
-    def run(self, *command: str, seconds: float = 120.0, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, seconds: float = 180.0, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *command],
             cwd=PROJECT,
@@ -110,7 +110,7 @@ class Terminal:
     def close(self) -> None:
         """End everything, see that nothing is left, and remove the home."""
         self.end_processes()
-        until(lambda: not self.processes(), 20, f"the end of all processes ({self.processes()})")
+        until(lambda: not self.processes(), 40, f"the end of all processes ({self.processes()})")
         remove_data(data_dir(config.state_dir(True, self.environment())))
         remove_data(data_dir(config.state_dir(False, self.environment())))
         shutil.rmtree(self.home)
@@ -139,7 +139,7 @@ def terminal() -> Iterator[Terminal]:
 def services(terminal: Terminal) -> Terminal:
     """A terminal in whose home a demo's services are up."""
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--seed", str(SEED))
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the demo's services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the demo's services")
     assert holder.poll() is None, terminal.errors(holder)
     return terminal
 

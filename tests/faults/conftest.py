@@ -88,8 +88,8 @@ class Run:
 
     def wait_for_work(self) -> None:
         """Return when stocks are being processed."""
-        until(lambda: self.shows("logs:"), 60, "the start")
-        until(lambda: self.shows("") and shows_work(self.terminal.errors(self.process)), 90, "some work")
+        until(lambda: self.shows("logs:"), 150, "the start")
+        until(lambda: self.shows("") and shows_work(self.terminal.errors(self.process)), 180, "some work")
 
     def victims(self, words: str) -> list[int]:
         """Processes of this run by a part of their command line."""
@@ -122,7 +122,7 @@ class Run:
         """Let a random time go by: the moment of the next kill is meant to be any."""
         time.sleep(self.random.uniform(0.1, most_seconds))
 
-    def end(self, expected_code: int = 0, seconds: float = 240.0) -> dict[str, Any]:
+    def end(self, expected_code: int = 0, seconds: float = 400.0) -> dict[str, Any]:
         code = self.process.wait(seconds)
         said = self.terminal.errors(self.process)
         assert code == expected_code, f"{said}\n{self.logs()}"
@@ -194,7 +194,7 @@ def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureReque
         for stage in ("scraping", "processing"):
             assert summary[stage] == wanted[stage]
         assert (summary["stocks"], summary["ratio_rows"]) == (wanted["stocks"], wanted["ratio_rows"])
-        until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
+        until(lambda: not disturbed.terminal.processes(), 40, "the end of all processes")
         with stored(home) as connection:
             assert_same_rows(all_rows(connection), expected)
             standstill = longest_standstill(connection, disturbed.since)

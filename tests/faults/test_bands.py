@@ -22,7 +22,7 @@ def test_a_wide_region_is_split_and_no_stock_is_lost_or_doubled(terminal):
     assert len(held) > LIMIT
 
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS))
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     for _ in range(2):
         terminal.start("kafka_scraper_consumer.py", "--demo")
     bounds = ["--market-cap-min", str(low), "--market-cap-max", str(high)]

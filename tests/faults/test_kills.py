@@ -30,8 +30,8 @@ FEW = {PROCESSING: ("--scrapers", "1"), SCRAPING: ("--processors", "1")}
 )
 def test_killed_several_times(terminal, check, kinds, few):
     run = Run(terminal, *SLOW, *few)
-    until(lambda: run.shows("logs:"), 60, "the start")
-    until(lambda: run.victims(kinds[0]), 30, kinds[0])
+    until(lambda: run.shows("logs:"), 150, "the start")
+    until(lambda: run.victims(kinds[0]), 60, kinds[0])
     for number in range(3):
         run.pause(4)
         if run.process.poll() is not None:
@@ -71,13 +71,15 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     guests = [terminal.start(script, "--demo") for script in (PROCESSING, SCRAPING)]
     run.hit(len(guests))
     until(
-        lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None, 60, "the guests"
+        lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None,
+        150,
+        "the guests",
     )
     run.pause(2)
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(30) == 0, terminal.errors(guest)
+        assert guest.wait(60) == 0, terminal.errors(guest)
     check(run, run.end(), terminal.home)
 
 
@@ -97,9 +99,9 @@ def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_word(termina
     run = Run(terminal, *SLOW)
     run.wait_for_work()
     assert run.kill("tansu") is not None
-    assert run.process.wait(60) == 3
+    assert run.process.wait(120) == 3
     assert "the embedded broker died: its messages are gone with it" in terminal.errors(run.process)
-    until(lambda: not terminal.processes(), 20, "the end of all processes")
+    until(lambda: not terminal.processes(), 40, "the end of all processes")
 
 
 def _postmaster_pids(terminal) -> list[int]:

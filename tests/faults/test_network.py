@@ -51,7 +51,7 @@ class Host:
         terminal.start("-m", "tests.faults.forward", self.near, "127.0.0.1", *numbers)
         terminal.start("-m", "tests.faults.forward", "127.0.0.1", self.near, *numbers, inside=self.inside)
         for port in ports:
-            until(lambda port=port: _listens(self.near, port), 30, f"{self.near}:{port}")
+            until(lambda port=port: _listens(self.near, port), 60, f"{self.near}:{port}")
 
     def cut_off(self) -> None:
         """Nothing comes or goes any more, and nobody is told."""
@@ -81,7 +81,7 @@ def hosts(terminal: Terminal) -> Iterator[list[Host]]:
 
 def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, hosts, undisturbed, request):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--latency-ms", "400")
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     settings = config.load(True, terminal.environment())
     site = int(settings.yahoo_base_url.rpartition(":")[2].strip("/"))
     ports = [int(settings.kafka.bootstrap_servers.rpartition(":")[2]), settings.database.port, site]
@@ -91,7 +91,7 @@ def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, h
     scraper = terminal.start("kafka_scraper_consumer.py", "--demo", inside=hosts[0].inside)
     stays, goes = (terminal.start("kafka_processing_consumer.py", "--demo", inside=host.inside, PROCESSOR_THREADS="4") for host in hosts)
     for process in (scraper, stays, goes):
-        until(lambda process=process: "ready" in terminal.errors(process) or process.poll() is not None, 90, "a consumer that is ready")
+        until(lambda process=process: "ready" in terminal.errors(process) or process.poll() is not None, 180, "a consumer that is ready")
         assert process.poll() is None, terminal.errors(process)
     assert terminal.run("kafka_scraper_producer.py", "--demo").returncode == 0
     tally = Tally(settings.kafka)
@@ -100,7 +100,7 @@ def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, h
         tally.poll()
         return tally.newest()
 
-    until(lambda: (found := account()) and found.processing["completed"] >= 20, 120, "some work")
+    until(lambda: (found := account()) and found.processing["completed"] >= 20, 180, "some work")
     assert account().pending, "the run was over before anything could happen to it"
     hosts[1].cut_off()
     since = time.time()
@@ -108,13 +108,13 @@ def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, h
     connection = terminal.database()
     standstill = longest_standstill(connection, since)
     assert goes.poll() is None, "it waits for its network"
-    until(lambda: "is away" in terminal.errors(goes), 90, "its word that nobody is there")
+    until(lambda: "is away" in terminal.errors(goes), 180, "its word that nobody is there")
     hosts[1].connect_again()
-    until(lambda: "is back after" in terminal.errors(goes), 60, "its return")
+    until(lambda: "is back after" in terminal.errors(goes), 150, "its return")
     for process in (scraper, stays, goes):
         process.send_signal(signal.SIGTERM)
     for process in (scraper, stays, goes):
-        assert process.wait(40) == 0, terminal.errors(process)
+        assert process.wait(80) == 0, terminal.errors(process)
 
     # What it had in hand, it has done by now a second time.
     tally.read_to_now()

@@ -45,7 +45,7 @@ ATTACKS = [
 
 def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
     run = Run(terminal, *SLOW, "--scrapers", "1")
-    until(lambda: run.shows("logs:"), 60, "the start")
+    until(lambda: run.shows("logs:"), 150, "the start")
     poison(run, config.load(True, terminal.environment()).kafka)
     check(run, run.end(), terminal.home)
 
@@ -67,7 +67,7 @@ def poison(run: Run, settings: config.Kafka) -> None:
         letters[:] = [letter.value for letter in dead_letters.read(settings, lambda letter: True)]
         return len(letters) >= len(TOPICS) * len(NO_TASKS)
 
-    until(all_are_there, 60, "the dead letters")
+    until(all_are_there, 150, "the dead letters")
     assert sorted(letters) == sorted(NO_TASKS * len(TOPICS))
     tally = Tally(settings, other_run)
 
@@ -76,5 +76,5 @@ def poison(run: Run, settings: config.Kafka) -> None:
         account = tally.newest()
         return {task_id: task.state for task_id, task in account.processing.tasks.items()} if account else {}
 
-    until(lambda: list(states().values()).count("no_data") == len(ATTACKS), 60, "the end of the attacks")
+    until(lambda: list(states().values()).count("no_data") == len(ATTACKS), 150, "the end of the attacks")
     tally.close()

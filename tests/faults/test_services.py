@@ -69,10 +69,10 @@ def own(terminal: Terminal) -> Iterator[Own]:
 @pytest.mark.parametrize("away_seconds", [0, 20])
 def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, request, away_seconds):
     process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", "--scrapers", "1", **own.environ)
-    until(lambda: shows_work(terminal.errors(process)), 90, "some work")
+    until(lambda: shows_work(terminal.errors(process)), 180, "some work")
     since = time.time()
     own.restart_postgres(away_seconds)
-    assert process.wait(200) == 0, terminal.errors(process)
+    assert process.wait(300) == 0, terminal.errors(process)
     summary = last_json(terminal.output(process))
     check_account(summary)
     wanted, expected = undisturbed
@@ -85,7 +85,7 @@ def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettere
 
 def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS))
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     scripts = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py")
     settings = config.load(True, terminal.environment())
 
@@ -100,17 +100,17 @@ def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal,
 
     first = [terminal.start(script, "--demo") for script in scripts]
     assert terminal.run("kafka_scraper_producer.py", "--demo").returncode == 0
-    before = until(done, 120, "the end of the run")
+    before = until(done, 180, "the end of the run")
     connection = terminal.database()
     rows_before = all_rows(connection)
     for process in first:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
     for stage in topics.STAGES:
         reset_group(settings.kafka, stage.group, [stage.tasks, stage.retries])
     again = [terminal.start(script, "--demo") for script in scripts]
-    until(lambda: all(_all_committed(settings.kafka, stage) for stage in topics.STAGES), 120, "everything again")
+    until(lambda: all(_all_committed(settings.kafka, stage) for stage in topics.STAGES), 180, "everything again")
     after = tallies()
     for name in ("scraping", "processing", "stocks", "ratio_rows", "dead_letters"):
         assert after[name] == before[name]
@@ -143,7 +143,7 @@ def test_a_child_that_dies_at_each_start_stops_the_run_with_the_end_of_its_log(t
                 killed.add(number)
         return process.poll() is not None
 
-    until(kill_each, 120, "the end of the run")
+    until(kill_each, 180, "the end of the run")
     assert process.returncode == config.EXIT_SERVICE
     assert "scraper-1 died 5 times right after its start" in terminal.errors(process)
     assert len(killed) == 5
@@ -151,7 +151,7 @@ def test_a_child_that_dies_at_each_start_stops_the_run_with_the_end_of_its_log(t
 
 def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(terminal):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20")
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     settings = config.load(True, terminal.environment())
     run_id = "20261124T071326Z-1f3a"
     task = {
@@ -177,7 +177,7 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    until(lambda: len(letters()) == 2, 60, "two dead letters")
+    until(lambda: len(letters()) == 2, 150, "two dead letters")
     (letter,) = letters("--region", "zz", "--stage", "scraping", "--run", run_id, "--error-type", "PermanentError", "--newer-than", "1h")
     assert letter["task_id"] == task["task_id"]
     assert json.loads(letter["value"]) == task, "the original bytes"
@@ -193,7 +193,7 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
     assert "would replay 1 tasks" in dry.stdout
     assert "1 letters are no task and stay" in dry.stdout
     assert "replayed 1 tasks" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
-    until(lambda: len(letters("--run", run_id)) == 1, 60, "the new dead letter of the replayed task")
+    until(lambda: len(letters("--run", run_id)) == 1, 150, "the new dead letter of the replayed task")
     assert len(letters("--run", run_id, "--all")) == 2
     summary = json.loads(terminal.run("kafka_monitor.py", "--demo", "--once", "--json", "--run", run_id).stdout)
     assert summary["scraping"] == {"sent": 1, "completed": 0, "split": 0, "failed": 1, "pending": 0}

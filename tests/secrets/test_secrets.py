@@ -98,7 +98,7 @@ def test_a_whole_run_tells_no_password(terminal: Terminal, settings: dict[str, s
                     page = answer.read().decode()
             return run.poll() is not None
 
-        until(ended, 120, "the end of the run")
+        until(ended, 180, "the end of the run")
     assert run.returncode == 0, terminal.errors(run)
     assert last_json(terminal.output(run))["ratio_rows"] > 0, "the password has been of use"
     assert len(seen) > 5, "all children were looked at"
@@ -113,7 +113,7 @@ def test_a_whole_run_tells_no_password(terminal: Terminal, settings: dict[str, s
 
 def refused(terminal: Terminal, script: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What a script says to settings that do not work."""
-    found = terminal.run(script, seconds=60, **environ)
+    found = terminal.run(script, seconds=120, **environ)
     assert found.returncode == config.EXIT_SERVICE, found.stderr
     assert TELLING not in found.stdout + found.stderr
     return found
@@ -142,7 +142,7 @@ def test_settings_and_their_parts_never_show_a_password_as_text(settings: dict[s
 
 def test_files_with_the_embedded_database_s_password_are_their_owner_s_alone(terminal: Terminal) -> None:
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20")
-    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 60, "the demo's services")
+    until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the demo's services")
     password = terminal.demo_settings()["DB_PASSWORD"]
     state = config.state_dir(True, terminal.environment())
     assert stat.S_IMODE(state.stat().st_mode) == 0o700

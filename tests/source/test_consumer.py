@@ -24,7 +24,7 @@ def terminal() -> Iterator[Terminal]:
     holder = found.start(
         "run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--seed", str(SEED), "--faults", "changed_layout=1"
     )
-    until(lambda: found.demo_is_up() or holder.poll() is not None, 60, "the demo's services")
+    until(lambda: found.demo_is_up() or holder.poll() is not None, 150, "the demo's services")
     yield found
     found.close()
 
@@ -60,7 +60,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo")
     sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "fr")
     assert sent.returncode == 0, sent.stderr
-    (error,) = until(lambda: of_region(terminal, topics.SCRAPING_ERRORS, "fr"), 90, "the error")
+    (error,) = until(lambda: of_region(terminal, topics.SCRAPING_ERRORS, "fr"), 180, "the error")
     assert (error["error_type"], error["status"], error["attempt"]) == ("LayoutChanged", "failed", 1)
     assert "missing" in error["error"]
     assert "screener-table" in error["error"]
@@ -72,7 +72,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
     assert found_in(terminal, topics.SCRAPING_RETRIES) == []
     assert faults(terminal)["changed_layout"] == 1, "the region is not asked for again"
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 @pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
@@ -80,7 +80,7 @@ def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(termi
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE=source)
     sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", region)
     assert sent.returncode == 0, sent.stderr
-    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, region), 90, "the completion")
+    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, region), 180, "the completion")
     assert (completion["status"], completion["source"]) == ("completed", "api")
     assert completion["tickers_found"] > 0
     tasks = [value for value in found_in(terminal, topics.PROCESSING_TASKS) if value["country_code"] == region]
@@ -90,20 +90,20 @@ def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(termi
     if source == "api":
         assert not [command for command in terminal.processes().values() if "chromedriver" in command], "no browser is needed"
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
     set_faults(terminal, rate_limit=1.0)
     assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
-    (told,) = until(lambda: control.latest(config.load(True, terminal.environment()).kafka), 60, "its word to the others")
+    (told,) = until(lambda: control.latest(config.load(True, terminal.environment()).kafka), 150, "its word to the others")
     assert told["reason"] == "the site answered 429"
     set_faults(terminal, changed_layout=1.0)
-    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 120, "the completion")
+    (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 180, "the completion")
     assert completion["tickers_found"] > 0
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 @pytest.mark.parametrize(

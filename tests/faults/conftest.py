@@ -51,7 +51,8 @@ def all_rows(connection: Any) -> Rows:
 
 def note(request: pytest.FixtureRequest, what: str, hits: int, seconds: float, standstill: float | None = None) -> None:
     """A line for the list of faults."""
-    line = f"{what:<84} {hits:>5} {seconds:>7.1f} {'' if standstill is None else f'{standstill:.1f}':>11}"
+    words = what.removeprefix("test_").replace("_", " ")
+    line = f"{words:<88} {hits:>5} {seconds:>7.1f} {'' if standstill is None else f'{standstill:.1f}':>11}"
     # With the test's report, which reaches the process that prints whichever process ran the test.
     request.node.user_properties.append((FAULT, line))
 
@@ -223,7 +224,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "hits: processes or messages hit, or tasks that were tried again; recovery: longest time without a finished stock"
         )
-        terminalreporter.write_line(f"{'fault':<84} {'hits':>5} {'run/s':>7} {'recovery/s':>11}")
+        terminalreporter.write_line(f"{'fault':<88} {'hits':>5} {'run/s':>7} {'recovery/s':>11}")
         for line in REPORT:
             terminalreporter.write_line(line)
 

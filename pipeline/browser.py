@@ -46,6 +46,8 @@ from urllib3.exceptions import HTTPError
 from pipeline.errors import BrowserLost, ServiceError
 from pipeline.guardian import Guardian
 
+#: How often the driver is started where its port is another's.
+START_ATTEMPTS = 3
 #: Seconds the driver gets to start and say its port, and the browser to start after that.
 START_TIMEOUT_SECONDS = 30.0
 #: Seconds after which a page that is still loading is given up.
@@ -200,16 +202,21 @@ class Browser:
         if self._driver is not None:
             return
         binaries = self._binaries()
-        try:
-            self._start_driver(binaries)
-            self._start_session(binaries)
-        except (WebDriverException, HTTPError, OSError) as error:
-            log = self._log_tail()
-            self.kill()
-            raise ServiceError(f"{binaries.browser} does not start ({_one_line(error)}{log}); {_INSTALL}") from error
-        except BaseException:
-            self.kill()
-            raise
+        for left in reversed(range(START_ATTEMPTS)):
+            try:
+                self._start_driver(binaries)
+                self._start_session(binaries)
+                return
+            except (WebDriverException, HTTPError, OSError) as error:
+                log = self._log_tail()
+                self.kill()
+                # The driver takes a free port of IPv6, and then the same of IPv4, which another process may have.
+                if left and "port not available" in log:
+                    continue
+                raise ServiceError(f"{binaries.browser} does not start ({_one_line(error)}{log}); {_INSTALL}") from error
+            except BaseException:
+                self.kill()
+                raise
 
     def kill(self) -> None:
         """Kill driver and browser and remove the profile, at once; the next use starts new ones."""

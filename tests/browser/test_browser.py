@@ -114,6 +114,20 @@ def test_nothing_is_left_of_a_browser_whose_owner_is_killed(owner: str, number: 
     wait_until(lambda: not alive(group) and not folder.exists(), "processes and profile are gone")
 
 
+def test_a_driver_whose_port_is_taken_is_started_again(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    with Browser() as browser:
+        real = browser._binaries().driver
+    driver = tmp_path / "driver"
+    driver.write_text(
+        f'#!/bin/sh\n[ -e {started} ] && exec {real} "$@"\ntouch {started}\necho "IPv4 port not available. Exiting..."\nexit 1\n'
+    )
+    driver.chmod(0o755)
+    with Browser(driver_path=str(driver)) as browser:
+        assert works(browser)
+    assert started.exists()
+
+
 def test_close_leaves_nothing_and_the_browser_can_be_used_again() -> None:
     browser = Browser()
     try:

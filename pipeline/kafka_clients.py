@@ -141,7 +141,7 @@ def rest_of(thin_answers: int, timeout_ms: float) -> float:
     return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
 
 
-def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_ms: int = 100) -> KafkaConsumer:
+def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself."""
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
     session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
@@ -154,7 +154,7 @@ def group_consumer(settings: Kafka, group: str, most_records: int, largest_wait_
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
             max_poll_records=most_records,
-            fetch_max_wait_ms=largest_wait_ms,
+            fetch_max_wait_ms=100,
             partition_assignment_strategy=(EvenAssignor,),
             allow_auto_create_topics=False,
         )

@@ -127,7 +127,7 @@ def check(undisturbed, tables):
         check_account(summary)
         for name in ("scraping", "processing", "stocks", "ratio_rows", "dead_letters"):
             assert summary[name] == undisturbed.summary[name], name
-        until(lambda: not disturbed.terminal.processes(), 60, "the end of all processes")
+        until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
         connection = database.connect(tables)
         assert_same_rows(all_rows(connection), undisturbed.rows)
         connection.close()
@@ -169,7 +169,7 @@ def test_consumers_that_join_and_leave_in_mid_run(start, check, live):
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(120) == 0, live.terminal.errors(guest)
+        assert guest.wait(30) == 0, live.terminal.errors(guest)
     check(run, "consumers of both kinds join and leave")
 
 
@@ -190,7 +190,7 @@ def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(start, c
     run.until(lambda account: account and account.processing["completed"] and len(members()) == 2, 180, "work for both")
     victim = run.kill(PROCESSING, signal.SIGSTOP)
     try:
-        run.until(lambda account: f"stock-pipeline-{victim}" not in members(), 180, "the end of its session")
+        run.until(lambda account: f"stock-pipeline-{victim}" not in members(), 60, "the end of its session")
     finally:
         os.kill(victim, signal.SIGCONT)
     run.until(lambda account: f"stock-pipeline-{victim}" in members(), 180, "its return")

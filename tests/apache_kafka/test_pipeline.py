@@ -105,8 +105,8 @@ def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_mes
     found = config.load(environ=terminal.environment(**at_home.settings), env_file=Path("/nowhere")).kafka
     assert sum(kafka_clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
     holder.send_signal(signal.SIGINT)
-    assert holder.wait(120) == 0, terminal.errors(holder)
-    until(lambda: not terminal.processes(), 60, "the end of all processes")
+    assert holder.wait(60) == 0, terminal.errors(holder)
+    until(lambda: not terminal.processes(), 5, "the end of all processes")
 
 
 def kafka_version() -> str:
@@ -162,7 +162,7 @@ def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home,
     assert "Apache Kafka died; starting it again" in said
     assert "tried again in 4.0 s" in said
     assert terminal.errors(holder).rstrip().endswith("this machine has no luck")
-    until(lambda: not terminal.processes(), 60, "the end of all processes")
+    until(lambda: not terminal.processes(), 20, "the end of all processes")
 
 
 def test_a_wrong_kafka_home_is_exit_code_3_and_one_line(at_home, start_market):

@@ -32,7 +32,7 @@ def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_
 
     old = until(in_work, 180, "work").run_id
     first.send_signal(signal.SIGINT)
-    assert first.wait(120) == 130, live.terminal.errors(first)
+    assert first.wait(60) == 130, live.terminal.errors(first)
     assert tally.read_to_now()
     before = tally.newest().summary(0)
     assert before["processing"]["pending"]
@@ -44,7 +44,7 @@ def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_
     until(lambda: all(state.lag == 0 for state in reader.read().values()) or second.poll() is not None, 180, "the tasks of the first run")
     reader.close()
     second.send_signal(signal.SIGINT)
-    assert second.wait(120) == 0, live.terminal.errors(second)
+    assert second.wait(60) == 0, live.terminal.errors(second)
     assert f"given up for this run: {old} " in live.terminal.output(second)
 
     after = json.loads(live.run("kafka_monitor.py", "--once", "--json", "--run", old).stdout)

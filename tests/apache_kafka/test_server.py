@@ -152,6 +152,6 @@ def test_a_port_that_another_takes_before_the_broker_binds_it_is_left_to_it(tmp_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_is_not_alive_after_a_signal_from_outside(apache_kafka, kafka, number):
     os.kill(apache_kafka.process_id, number)
-    until(lambda: not apache_kafka.is_alive(), 60, "its end")
+    until(lambda: not apache_kafka.is_alive(), 30, "its end")
     apache_kafka.start_again()
     assert apache_kafka.is_alive()

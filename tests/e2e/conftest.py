@@ -110,7 +110,7 @@ class Terminal:
     def close(self) -> None:
         """End everything, see that nothing is left, and remove the home."""
         self.end_processes()
-        until(lambda: not self.processes(), 40, f"the end of all processes ({self.processes()})")
+        until(lambda: not self.processes(), 20, f"the end of all processes ({self.processes()})")
         remove_data(data_dir(config.state_dir(True, self.environment())))
         remove_data(data_dir(config.state_dir(False, self.environment())))
         shutil.rmtree(self.home)

@@ -195,7 +195,7 @@ def check(undisturbed: tuple[dict[str, Any], Rows], request: pytest.FixtureReque
         for stage in ("scraping", "processing"):
             assert summary[stage] == wanted[stage]
         assert (summary["stocks"], summary["ratio_rows"]) == (wanted["stocks"], wanted["ratio_rows"])
-        until(lambda: not disturbed.terminal.processes(), 40, "the end of all processes")
+        until(lambda: not disturbed.terminal.processes(), 20, "the end of all processes")
         with stored(home) as connection:
             assert_same_rows(all_rows(connection), expected)
             standstill = longest_standstill(connection, disturbed.since)

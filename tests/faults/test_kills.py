@@ -79,7 +79,7 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(60) == 0, terminal.errors(guest)
+        assert guest.wait(30) == 0, terminal.errors(guest)
     check(run, run.end(), terminal.home)
 
 
@@ -99,9 +99,9 @@ def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_word(termina
     run = Run(terminal, *SLOW)
     run.wait_for_work()
     assert run.kill("tansu") is not None
-    assert run.process.wait(120) == 3
+    assert run.process.wait(60) == 3
     assert "the embedded broker died: its messages are gone with it" in terminal.errors(run.process)
-    until(lambda: not terminal.processes(), 40, "the end of all processes")
+    until(lambda: not terminal.processes(), 20, "the end of all processes")
 
 
 def _postmaster_pids(terminal) -> list[int]:

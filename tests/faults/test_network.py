@@ -114,7 +114,7 @@ def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, h
     for process in (scraper, stays, goes):
         process.send_signal(signal.SIGTERM)
     for process in (scraper, stays, goes):
-        assert process.wait(80) == 0, terminal.errors(process)
+        assert process.wait(40) == 0, terminal.errors(process)
 
     # What it had in hand, it has done by now a second time.
     tally.read_to_now()

@@ -20,8 +20,8 @@ def test_ctrl_c_at_any_moment_leaves_nothing_and_the_next_run_starts_at_once(ter
     process = start_demo(terminal)
     wait_for(terminal, process, moment)
     process.send_signal(signal.SIGINT)
-    assert process.wait(80) == config.EXIT_INTERRUPTED, terminal.errors(process)
-    until(lambda: not terminal.processes(), 20, "the end of all processes")
+    assert process.wait(40) == config.EXIT_INTERRUPTED, terminal.errors(process)
+    until(lambda: not terminal.processes(), 5, "the end of all processes")
     assert config.lock_holder(config.state_dir(True, terminal.environment())) is None
 
 
@@ -31,7 +31,7 @@ def test_sigkill_of_the_orchestrator_leaves_nothing_and_the_next_run_starts_at_o
     wait_for(terminal, process, moment)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    until(lambda: not terminal.processes(), 40, "the end of all processes")
+    until(lambda: not terminal.processes(), 20, "the end of all processes")
     again = terminal.run("run_pipeline.py", "--demo", "--exit-when-done", "--stocks", "20", "--regions", "fr")
     assert again.returncode == 0, again.stderr
 

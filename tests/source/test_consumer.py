@@ -72,7 +72,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
     assert found_in(terminal, topics.SCRAPING_RETRIES) == []
     assert faults(terminal)["changed_layout"] == 1, "the region is not asked for again"
     consumer.terminate()
-    assert consumer.wait(60) == 0
+    assert consumer.wait(30) == 0
 
 
 @pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
@@ -90,7 +90,7 @@ def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(termi
     if source == "api":
         assert not [command for command in terminal.processes().values() if "chromedriver" in command], "no browser is needed"
     consumer.terminate()
-    assert consumer.wait(60) == 0
+    assert consumer.wait(30) == 0
 
 
 def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
@@ -103,7 +103,7 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 180, "the completion")
     assert completion["tickers_found"] > 0
     consumer.terminate()
-    assert consumer.wait(60) == 0
+    assert consumer.wait(30) == 0
 
 
 @pytest.mark.parametrize(

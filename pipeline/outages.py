@@ -15,6 +15,7 @@ import kafka.errors
 
 from config import Kafka
 from pipeline import unreachable
+from pipeline.errors import ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,27 @@ class BrokerWatch:
         self._failure = unreachable.attach()
         self._connected_at = self._looked_at = time.monotonic()
         self._refusal = ""
+        self._cluster: str | None = None
         self._told: dict[str, float] = {}
 
     def look(self) -> None:
-        """Call it again and again: says when the broker goes away, and when it is back."""
+        """Call it again and again: says when the broker goes away, and when it is back.
+
+        Raises ServiceError where another one has come in its place: an embedded one that was started anew knows none of the
+        offsets and producers of the one before, and refuses this process's messages for ever.
+        """
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         if self._connected():
+            cluster = self._client._manager.cluster.cluster_id
+            self._cluster = self._cluster or cluster
+            if cluster and cluster != self._cluster:
+                raise ServiceError(
+                    f"Kafka at {self._settings.bootstrap_servers} is another one than before, and what was in that one is gone with it:"
+                    " start this script again"
+                )
             if self.away:
                 log.info("Kafka at %s is back after %.0f s", self._settings.bootstrap_servers, now - self._connected_at)
             self.away, self._refusal, self._connected_at = False, "", now

@@ -184,7 +184,7 @@ class TaskWorker:
         return self._stopping.is_set()
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop()`. Raises ServiceError where the broker can't be reached at the start."""
+        """Work until `stop()`. Raises ServiceError where the broker can't be reached at the start, or is another one later."""
         self._producer: KafkaProducer = kafka_clients.producer(self.settings)
         self._consumer: KafkaConsumer = kafka_clients.group_consumer(self.settings, self.topics.group, max(1, self.buffered))
         self._broker = BrokerWatch(self._consumer, self.settings)
@@ -196,6 +196,9 @@ class TaskWorker:
             while not self._stopping.is_set():
                 self._round(self._poll)
             self._drain()
+        except ServiceError:
+            self._ledgers.clear()  # positions in another broker's topics: nothing of them may be committed in this one's
+            raise
         finally:
             self._close()
 

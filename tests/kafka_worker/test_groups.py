@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from kafka import KafkaConsumer
 
 from pipeline import groups, kafka_clients, messages, topics
 from pipeline.groups import PartitionLag
@@ -126,12 +127,19 @@ def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
     assert found == {name: 6 if "tasks" in name or "retries" in name else width for name, width in narrow.items()}
 
 
-def test_who_has_long_heard_nothing_rests_and_misses_nothing(kafka):
+def test_who_has_long_heard_nothing_rests_and_misses_nothing(kafka, monkeypatch):
+    asked: list[float] = []
+    real = KafkaConsumer.poll
+
+    def poll(consumer, timeout_ms=0, **options):
+        asked.append(timeout_ms)
+        return real(consumer, timeout_ms, **options)
+
+    monkeypatch.setattr(KafkaConsumer, "poll", poll)
     consumer = kafka_clients.reader(kafka)
     consumer.assign(kafka_clients.partitions_of(consumer, [PROCESSING.tasks]))
-    until(lambda: not consumer.poll(kafka_clients.IDLE_POLL_MS) and consumer.thin_answers > 5)
-    fetches = consumer.metrics()["consumer-fetch-manager-metrics"]["fetch-rate"]
-    assert 0 < fetches < 8, "one each tenth of a second and more without a rest"
+    until(lambda: not consumer.poll(kafka_clients.IDLE_POLL_MS) and consumer.thin_answers > 6)
+    assert (asked[0], asked[-1]) == (kafka_clients.IDLE_POLL_MS, kafka_clients.ANSWER_MS), "the rest of the time it did not ask"
     send_tasks(kafka, messages.new_run_id(), ["LATE"])
     until(lambda: consumer.poll(kafka_clients.IDLE_POLL_MS), 5, "the record")
     consumer.close()

@@ -10,7 +10,7 @@ import pytest
 from kafka import TopicPartition
 
 from pipeline import dead_letters, kafka_clients, messages, topics
-from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, TransientError
+from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.messages import ProcessingTask
 from pipeline.tally import Tally
 from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
@@ -48,8 +48,15 @@ class Running:
         self.worker = TaskWorker(
             kafka, topics.PROCESSING, messages.processing_task, handler, threads=threads, buffered=buffered, max_attempts=max_attempts
         )
-        self.thread = threading.Thread(target=self.worker.run, daemon=True)
+        self.error: ServiceError | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def _run(self):
+        try:
+            self.worker.run()
+        except ServiceError as error:
+            self.error = error
 
     def has_partitions(self):
         consumer = getattr(self.worker, "_consumer", None)

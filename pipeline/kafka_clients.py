@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a broker must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8.0
+#: After so many of them one that has refused (a password, an authority) is not asked any longer: it will say the same again.
+REFUSED_SECONDS = 2.0
 _last_failure = unreachable.attach()
 
 #: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
@@ -61,7 +63,6 @@ def common(settings: Kafka) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
         "security_protocol": settings.security_protocol,
-        "bootstrap_timeout_ms": int(REACH_SECONDS * 1000),
         "reconnect_backoff_max_ms": 2_000,
         "client_id": f"stock-pipeline-{os.getpid()}",
     }
@@ -87,6 +88,18 @@ def reaching(settings: Kafka) -> Any:
         raise ServiceError(unreachable.explain(settings, error, _last_failure.error)) from error
 
 
+def _reached(kind: Callable[..., Any], settings: Kafka, **options: Any) -> Any:
+    """A client that has reached a broker. Raises ServiceError after REACH_SECONDS; sooner where a broker refuses."""
+    options |= common(settings)
+    with reaching(settings):
+        try:
+            return kind(**options, bootstrap_timeout_ms=int(1000 * REFUSED_SECONDS))
+        except kafka.errors.KafkaError as error:
+            if unreachable.is_refusal(_last_failure.error or error):
+                raise
+        return kind(**options, bootstrap_timeout_ms=int(1000 * (REACH_SECONDS - REFUSED_SECONDS)))
+
+
 class _Admin(KafkaAdminClient):
     def _process_acl_operations(self, description: Any) -> Any:
         """Groups and topics come with the rights that one has on them. The embedded broker sends bits there that mean
@@ -96,22 +109,23 @@ class _Admin(KafkaAdminClient):
 
 
 def admin(settings: Kafka) -> KafkaAdminClient:
-    with reaching(settings):
-        return _Admin(**common(settings), request_timeout_ms=10_000)
+    client: KafkaAdminClient = _reached(_Admin, settings, request_timeout_ms=10_000)
+    return client
 
 
 def producer(settings: Kafka) -> KafkaProducer:
     """Idempotent, acknowledged by all in-sync replicas. `send` only queues: check the futures before relying on it."""
-    with reaching(settings):
-        return KafkaProducer(
-            **common(settings),
-            max_request_size=LARGEST_MESSAGE_BYTES,
-            max_block_ms=SEND_BLOCK_MS,
-            linger_ms=5,
-            batch_size=65536,
-            # Costs less than it saves: the client computes checksums in Python, over what is left to send.
-            compression_type="gzip",
-        )
+    client: KafkaProducer = _reached(
+        KafkaProducer,
+        settings,
+        max_request_size=LARGEST_MESSAGE_BYTES,
+        max_block_ms=SEND_BLOCK_MS,
+        linger_ms=5,
+        batch_size=65536,
+        # Costs less than it saves: the client computes checksums in Python, over what is left to send.
+        compression_type="gzip",
+    )
+    return client
 
 
 class Patient(KafkaConsumer):
@@ -145,19 +159,20 @@ def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsu
     """A member of a consumer group that commits by hand. Subscribe it yourself."""
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
     session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
-    with reaching(settings):
-        return Patient(
-            **common(settings),
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
-            max_poll_records=most_records,
-            fetch_max_wait_ms=100,
-            partition_assignment_strategy=(EvenAssignor,),
-            allow_auto_create_topics=False,
-        )
+    client: Patient = _reached(
+        Patient,
+        settings,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
+        max_poll_records=most_records,
+        fetch_max_wait_ms=100,
+        partition_assignment_strategy=(EvenAssignor,),
+        allow_auto_create_topics=False,
+    )
+    return client
 
 
 def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> None:
@@ -174,18 +189,19 @@ def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> 
 
 def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
     """A consumer without a group: it reads what it is assigned and leaves no trace. `watermarks` needs one of its own."""
-    with reaching(settings):
-        return Patient(
-            **common(settings),
-            group_id=None,
-            # Within a fetch session Apache Kafka tells of a partition only what is new: not the watermark it told before.
-            enable_incremental_fetch_sessions=not for_watermarks,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_records=5_000,
-            fetch_max_wait_ms=100,
-            allow_auto_create_topics=False,
-        )
+    client: Patient = _reached(
+        Patient,
+        settings,
+        group_id=None,
+        # Within a fetch session Apache Kafka tells of a partition only what is new: not the watermark it told before.
+        enable_incremental_fetch_sessions=not for_watermarks,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_poll_records=5_000,
+        fetch_max_wait_ms=100,
+        allow_auto_create_topics=False,
+    )
+    return client
 
 
 def position(offset: int) -> OffsetAndMetadata:

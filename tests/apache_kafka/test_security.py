@@ -16,6 +16,7 @@ import config
 from config import Kafka
 from local.apache_kafka import ApacheKafka
 from pipeline import kafka_clients
+from pipeline.errors import ServiceError
 from tests.apache_kafka.conftest import Live, database_environment
 from tests.conftest import quiet_port, until
 
@@ -155,7 +156,7 @@ WRONG = [
 
 
 def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
-    """Several at once: each is given the 8 s in which a broker may still answer."""
+    """Two at once: what is no clear refusal is given the 8 s in which a broker may still answer."""
     places = {"strange": str(secured.strange.certificate), "open": secured.running.bootstrap_servers}
 
     def problem(changed, code, words):
@@ -168,6 +169,18 @@ def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
 
     with ThreadPoolExecutor(2) as pool:
         assert [found for found in pool.map(problem, *zip(*WRONG, strict=True)) if found] == []
+
+
+@pytest.mark.parametrize("changed", [{"KAFKA_SASL_PASSWORD": "wrong"}, {"KAFKA_SSL_CAFILE": ""}])
+def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured, changed):
+    def seconds(client):
+        started = time.monotonic()
+        with pytest.raises(ServiceError):
+            client(secured.settings(**changed))
+        return time.monotonic() - started
+
+    # A refused login sometimes looks like a lost connection: that may be worth the whole wait.
+    assert min(map(seconds, (kafka_clients.admin, kafka_clients.producer, kafka_clients.reader))) < kafka_clients.REACH_SECONDS / 2
 
 
 def test_every_script_says_so_of_a_wrong_password(live, start_market):

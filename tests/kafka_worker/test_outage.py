@@ -95,6 +95,9 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
     # The embedded one makes topics for who asks for them first: that is told by those who make them.
     records = [record for record in caplog.records if record.name != topics.__name__]
     worse = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+    if not ON_APACHE_KAFKA:
+        # A new broker may tell the member that it does not know it before the worker asks which broker it is.
+        worse = [text for text in worse if not text.startswith(("Heartbeat: ", "left the group without a word"))]
     assert len(worse) == 1, worse
 
 

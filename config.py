@@ -110,6 +110,8 @@ class Settings:
     scraper_browser: str | None
     scraper_driver: str | None
     scraper_headless: bool
+    #: A region or band that lists more stocks is split in two.
+    split_above: int
     processor_threads: int
     max_attempts: int
     #: Requests a second towards the site, for all processing consumers together; 0 is no limit.
@@ -186,6 +188,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         scraper_browser=rest.get("SCRAPER_BROWSER"),
         scraper_driver=rest.get("SCRAPER_DRIVER"),
         scraper_headless=_boolean(rest, "SCRAPER_HEADLESS", True),
+        split_above=_integer(rest, "SPLIT_ABOVE", 500, 1, 100_000),
         processor_threads=_integer(rest, "PROCESSOR_THREADS", 32, 1, 256),
         max_attempts=_integer(rest, "MAX_ATTEMPTS", 5, 1, 100),
         requests_per_second=_number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),

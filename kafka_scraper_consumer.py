@@ -37,10 +37,6 @@ from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
 
-#: A band that lists more stocks than this is split in two. To open a half costs as much as five pages of 100 stocks: bands
-#: that are much smaller than this take more time to open than is won by sharing them.
-SPLIT_ABOVE = 500
-
 
 class Scraper:
     """The handler: one browser, kept across tasks."""
@@ -52,11 +48,12 @@ class Scraper:
         writer: Writer,
         producer: kafka_clients.KafkaProducer,
         abandoned: Followed[frozenset[str]],
-        log_dir: Path,
+        settings: Settings,
     ) -> None:
         self.browser = browser
         self.source = source
-        self.log_dir = log_dir
+        self.log_dir = settings.log_dir
+        self.split_above = settings.split_above
         self.writer = writer
         self.producer = producer
         self.abandoned = abandoned
@@ -74,7 +71,7 @@ class Scraper:
         self.browser.renew_if_due()
         total = self.source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
         log.info("%s: %d stocks listed", task, total)
-        cut = cut_of(task.market_cap_min, task.market_cap_max) if total > SPLIT_ABOVE else None
+        cut = cut_of(task.market_cap_min, task.market_cap_max) if total > self.split_above else None
         if cut is not None:
             return self._split(delivery, task, cut)
         emitted: set[str] = set()
@@ -136,7 +133,7 @@ def main() -> int:
             settings.kafka,
             topics.SCRAPING,
             messages.scraping_task,
-            Scraper(browser, source, writer, producer, abandoned_runs(settings.database), settings.log_dir),
+            Scraper(browser, source, writer, producer, abandoned_runs(settings.database), settings),
             threads=1,
             buffered=1,
             max_attempts=settings.max_attempts,

@@ -23,13 +23,13 @@ from pipeline.tally import Tally
 from tests.apache_kafka.conftest import live_environment, note, with_topics
 from tests.conftest import until
 from tests.e2e.conftest import Terminal
-from tests.faults.conftest import STOCKS, UNATTENDED, Rows, Run, all_rows, assert_same_rows, check_account
+from tests.faults.conftest import BANDS, STOCKS, UNATTENDED, Rows, Run, all_rows, assert_same_rows, check_account
 from tests.faults.test_poison import poison
 
 #: So that a run takes long enough to be disturbed: 200 stocks are 15 s of work for two consumers.
 SLOW = ("--stocks", str(STOCKS), "--latency-ms", "150", "--page-latency-ms", "800")
 #: More attempts than there are kills: none of these faults may be a reason for a dead letter.
-ENVIRONMENT = {"PROCESSOR_THREADS": "3", "MAX_ATTEMPTS": "10"}
+ENVIRONMENT = {"PROCESSOR_THREADS": "3", "MAX_ATTEMPTS": "10", **BANDS}
 KILLS = 3
 PROCESSING, SCRAPING, MONITOR = "kafka_processing_consumer.py", "kafka_scraper_consumer.py", "kafka_monitor.py"
 BROWSER, DRIVER = "--remote-debugging-port", "chromedriver"
@@ -105,6 +105,7 @@ def undisturbed(apache_kafka, postgres, tmp_path_factory):
         summary = Followed(terminal, with_topics(apache_kafka), environment).end()
         check_account(summary)
         assert summary["processing"]["sent"] == STOCKS
+        assert summary["scraping"]["split"] == 1
         note(f"(a run of {STOCKS} stocks that nothing happens to)", summary["elapsed_seconds"])
         return Undisturbed(summary, all_rows(connection))
     finally:

@@ -63,6 +63,8 @@ def longest_standstill(connection: Any, since: float = 0.0) -> float:
     return max((later - earlier for earlier, later in zip([since or times[0], *times], times, strict=False)), default=0.0)
 
 
+#: The largest region is split into bands.
+BANDS = {"SPLIT_ABOVE": "50"}
 #: What is disturbed.
 UNATTENDED = ("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120")
 DEMO = (*UNATTENDED, "--demo", "--stocks", str(STOCKS))
@@ -74,7 +76,7 @@ class Run:
     def __init__(self, terminal: Terminal, *arguments: str, command: Sequence[str] = DEMO, **environ: str) -> None:
         self.terminal = terminal
         self.random = random.Random(SEED)
-        self.process = terminal.start(*command, *arguments, **environ)
+        self.process = terminal.start(*command, *arguments, **{**BANDS, **environ})
         self.hits = 0
         #: When it was first disturbed, as an epoch time.
         self.since = 0.0
@@ -179,6 +181,7 @@ def _undisturbed() -> tuple[dict[str, Any], Rows]:
     found = Terminal.opened()
     try:
         summary = Run(found).end()
+        assert summary["scraping"]["split"] == 1
         with stored(found.home) as connection:
             return summary, all_rows(connection)
     finally:

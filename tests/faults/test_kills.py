@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.conftest import until
-from tests.faults.conftest import Run
+from tests.faults.conftest import BANDS, Run
 
 SLOW = ("--latency-ms", "150", "--page-latency-ms", "300")
 PROCESSING, SCRAPING = "kafka_processing_consumer.py", "kafka_scraper_consumer.py"
@@ -68,7 +68,7 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     # Longer than the guests take to join, on a machine that is busy too.
     run = Run(terminal, "--latency-ms", "600", "--page-latency-ms", "600", PROCESSOR_THREADS="4")
     run.wait_for_work()
-    guests = [terminal.start(script, "--demo") for script in (PROCESSING, SCRAPING)]
+    guests = [terminal.start(script, "--demo", **BANDS) for script in (PROCESSING, SCRAPING)]
     run.hit(len(guests))
     until(
         lambda: all("partitions assigned" in terminal.errors(guest) for guest in guests) or run.process.poll() is not None,

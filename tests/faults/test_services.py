@@ -19,7 +19,7 @@ from local.services import Market
 from pipeline import database, kafka_clients, topics
 from tests.conftest import quiet_port, reset_group, until
 from tests.e2e.conftest import Terminal, last_json, shows_work
-from tests.faults.conftest import STOCKS, all_rows, assert_same_rows, check_account, longest_standstill, note
+from tests.faults.conftest import BANDS, STOCKS, all_rows, assert_same_rows, check_account, longest_standstill, note
 
 
 class Own:
@@ -38,6 +38,7 @@ class Own:
             "KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "YAHOO_BASE_URL": self.market.base_url,
             "REQUESTS_PER_SECOND": "0",
+            **BANDS,
         }
 
     def restart_postgres(self, away_seconds: float) -> None:
@@ -98,7 +99,7 @@ def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal,
             found if found["processing"]["sent"] == STOCKS and not found["processing"]["pending"] + found["scraping"]["pending"] else None
         )
 
-    first = [terminal.start(script, "--demo") for script in scripts]
+    first = [terminal.start(script, "--demo", **BANDS) for script in scripts]
     assert terminal.run("kafka_scraper_producer.py", "--demo").returncode == 0
     before = until(done, 180, "the end of the run")
     connection = terminal.database()
@@ -109,7 +110,7 @@ def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal,
 
     for stage in topics.STAGES:
         reset_group(settings.kafka, stage.group, [stage.tasks, stage.retries])
-    again = [terminal.start(script, "--demo") for script in scripts]
+    again = [terminal.start(script, "--demo", **BANDS) for script in scripts]
     until(lambda: all(_all_committed(settings.kafka, stage) for stage in topics.STAGES), 180, "everything again")
     after = tallies()
     for name in ("scraping", "processing", "stocks", "ratio_rows", "dead_letters"):

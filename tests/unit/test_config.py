@@ -75,6 +75,7 @@ def test_the_demo_never_sees_the_users_own_services(tmp_path):
         ("MAX_ATTEMPTS", "many", "a whole number from 1"),
         ("MAX_ATTEMPTS", "0", "a whole number from 1"),
         ("PROCESSOR_THREADS", "1.5", "a whole number from 1"),
+        ("SPLIT_ABOVE", "0", "a whole number from 1"),
         ("REQUESTS_PER_SECOND", "nan", "a number from 0"),
         ("SCRAPER_HEADLESS", "maybe", "true or false"),
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "host:port"),

@@ -171,16 +171,13 @@ def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
         assert [found for found in pool.map(problem, *zip(*WRONG, strict=True)) if found] == []
 
 
-@pytest.mark.parametrize("changed", [{"KAFKA_SASL_PASSWORD": "wrong"}, {"KAFKA_SSL_CAFILE": ""}])
-def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured, changed):
-    def seconds(client):
+def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured):
+    """By its certificate: on a busy machine a refused login may look like a lost connection, which is worth the whole wait."""
+    for client in (kafka_clients.admin, kafka_clients.producer, kafka_clients.reader):
         started = time.monotonic()
-        with pytest.raises(ServiceError):
-            client(secured.settings(**changed))
-        return time.monotonic() - started
-
-    # A refused login sometimes looks like a lost connection: that may be worth the whole wait.
-    assert min(map(seconds, (kafka_clients.admin, kafka_clients.producer, kafka_clients.reader))) < kafka_clients.REACH_SECONDS / 2
+        with pytest.raises(ServiceError, match="not trusted"):
+            client(secured.settings(KAFKA_SSL_CAFILE=""))
+        assert time.monotonic() - started < kafka_clients.REACH_SECONDS - 2
 
 
 def test_every_script_says_so_of_a_wrong_password(live, start_market):

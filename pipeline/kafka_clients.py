@@ -120,7 +120,8 @@ def producer(settings: Kafka) -> KafkaProducer:
         settings,
         max_request_size=LARGEST_MESSAGE_BYTES,
         max_block_ms=SEND_BLOCK_MS,
-        linger_ms=5,
+        # So that a request takes several partitions' completions. Who waits for his messages flushes, and that does not linger.
+        linger_ms=50,
         batch_size=65536,
         # Costs less than it saves: the client computes checksums in Python, over what is left to send.
         compression_type="gzip",

@@ -112,19 +112,26 @@ def _body(
         head += b',"events":' + encode(events)
     if not bars:
         return head + b',"indicators":{"quote":[{}],"adjclose":[{}]}}]}}'
-    texts = {i: repr(closes[i]) for bar in bars for i in (max(bar[0] - 1, 0), bar[1])}
     # A made-up day opens at the close before and moves straight to its own.
     opens = [max(first - 1, 0) for first, _ in bars]
     ends = [last for _, last in bars]
-    columns = {
-        "open": (texts[i] for i in opens),
-        "high": (texts[a if closes[a] > closes[b] else b] for a, b in zip(opens, ends, strict=True)),
-        "low": (texts[a if closes[a] < closes[b] else b] for a, b in zip(opens, ends, strict=True)),
-        "close": (texts[i] for i in ends),
-        "volume": (str(10_000 + 37 * i) for i in ends),
+    texts = {i: repr(closes[i]) for i in {*opens, *ends}}
+    days = {
+        "open": opens,
+        "high": [a if closes[a] > closes[b] else b for a, b in zip(opens, ends, strict=True)],
+        "low": [a if closes[a] < closes[b] else b for a, b in zip(opens, ends, strict=True)],
+        "close": ends,
     }
-    quotes = ",".join(f'"{name}":[{",".join(values)}]' for name, values in columns.items())
-    close = ",".join(repr(adjusted[i]) for i in ends) if adjusted is not closes else ",".join(texts[i] for i in ends)
-    stamped = ",".join(str(stamps[first]) for first, _ in bars)
+    columns = {name: ",".join([texts[i] for i in chosen]) for name, chosen in days.items()}
+    columns["volume"] = _joined(tuple([10_000 + 37 * i for i in ends]))
+    quotes = ",".join(f'"{name}":[{values}]' for name, values in columns.items())
+    close = ",".join([repr(adjusted[i]) for i in ends]) if adjusted is not closes else columns["close"]
+    stamped = _joined(tuple([stamps[first] for first, _ in bars]))
     tail = f',"timestamp":[{stamped}],"indicators":{{"quote":[{{{quotes}}}],"adjclose":[{{"adjclose":[{close}]}}]}}}}]}}}}'
     return head + tail.encode()
+
+
+@lru_cache(maxsize=256)
+def _joined(numbers: tuple[int, ...]) -> str:
+    """Of what all companies of an exchange have in common."""
+    return ",".join(map(str, numbers))

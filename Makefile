@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # What only a broker can show that outlives its runs.
 RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,takes_up_the_newest_unfinished_run_where_it_stood sends_exactly_the_bands_of_a_regions_file_that_were_not_sent)
 # Processes that share the tests (0: all in one). Most of a test is waiting for other processes.
-JOBS ?= 3
+JOBS ?= 4
 # Cases of the fault suite spend half their time waiting: for sessions to end, for pages, for what is away.
 FAULT_JOBS ?= 4
 # The version stands in the pom alone.

@@ -16,6 +16,7 @@ import argparse
 import logging
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,25 +34,25 @@ from pipeline.runs import Followed, abandoned_runs
 from pipeline.screener import Screener
 from pipeline.source import Source
 from pipeline.throttle import Throttle
-from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
+from pipeline.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
 
 log = logging.getLogger(__name__)
 
 
 class Scraper:
-    """The handler: one browser, kept across tasks."""
+    """The handler: one browser, kept across tasks. The source may still be opening when the first task comes."""
 
     def __init__(
         self,
         browser: Browser,
-        source: Source,
+        opening: Future[Source],
         writer: Writer,
         producer: kafka_clients.KafkaProducer,
         abandoned: Followed[frozenset[str]],
         settings: Settings,
     ) -> None:
         self.browser = browser
-        self.source = source
+        self.opening = opening
         self.log_dir = settings.log_dir
         self.split_above = settings.split_above
         self.writer = writer
@@ -68,14 +69,15 @@ class Scraper:
             raise PermanentError(f"region {task.region_code!r} is unknown to the screener: expected one of {', '.join(REGIONS)}")
         run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
         self.writer.write(Write(countries={task.region_code: task.region_name}, runs=[run]))
+        source = self._source()
         self.browser.renew_if_due()
-        total = self.source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
+        total = source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
         log.info("%s: %d stocks listed", task, total)
         cut = cut_of(task.market_cap_min, task.market_cap_max) if total > self.split_above else None
         if cut is not None:
-            return self._split(delivery, task, cut)
+            return self._split(delivery, task, cut, source.name)
         emitted: set[str] = set()
-        for page in self.source.pages():
+        for page in source.pages():
             listings = [
                 Listing(messages.clean_text(row.symbol), messages.clean_text(row.name) or row.symbol, task.region_code) for row in page
             ]
@@ -84,10 +86,16 @@ class Scraper:
             send_all(self.producer, [self._processing_task(task, listing) for listing in fresh])
             emitted.update(listing.symbol for listing in fresh)
         log.info("%s: %d stocks emitted", task, len(emitted))
-        completion = messages.scraping_completion(task, len(emitted), source=self.source.name)
+        completion = messages.scraping_completion(task, len(emitted), source=source.name)
         return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
-    def _split(self, delivery: Delivery, task: ScrapingTask, cut: int) -> Outcome:
+    def _source(self) -> Source:
+        try:
+            return self.opening.result()
+        except ServiceError as error:
+            raise GoesBack from error  # it ends this process: main says why
+
+    def _split(self, delivery: Delivery, task: ScrapingTask, cut: int, source_name: str) -> Outcome:
         """Two tasks in place of one that lists too much, so that any number of browsers shares a region.
 
         The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
@@ -99,7 +107,7 @@ class Scraper:
             for half, place in zip(halves, places, strict=True)
         ]
         log.info("%s: split at %d", task, cut)
-        completion = messages.scraping_completion(task, 0, halves, self.source.name)
+        completion = messages.scraping_completion(task, 0, halves, source_name)
         return Outcome([*children, Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
     def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
@@ -128,20 +136,24 @@ def main() -> int:
         throttle = Throttle(settings.requests_per_second)
         # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
         follower = control.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
-        source = open_source(settings, browser, throttle, Path(cache))
+        # While the consumer joins its group: each takes some seconds.
+        opening = ThreadPoolExecutor(1).submit(open_source, settings, browser, throttle, Path(cache))
         worker = TaskWorker(
             settings.kafka,
             topics.SCRAPING,
             messages.scraping_task,
-            Scraper(browser, source, writer, producer, abandoned_runs(settings.database), settings),
+            Scraper(browser, opening, writer, producer, abandoned_runs(settings.database), settings),
             threads=1,
             buffered=1,
             max_attempts=settings.max_attempts,
             writer=writer,
         )
         on_stop(worker.stop)
+        opening.add_done_callback(lambda opened: worker.stop() if opened.exception() else None)
         try:
-            worker.run(ready=lambda: log.info("ready: scraping tasks from %s", settings.kafka.bootstrap_servers))
+            worker.run()
+            if opening.done():
+                opening.result()  # raises where there is neither browser nor endpoint
         finally:
             browser.close()
             writer.close()
@@ -169,6 +181,7 @@ def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache:
             if api is None:
                 raise
             source.do_without_page(str(error))
+    log.info("ready: scraping tasks from %s", settings.kafka.bootstrap_servers)
     return source
 
 

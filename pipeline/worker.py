@@ -98,8 +98,8 @@ class Outcome:
 Handler = Callable[[Delivery], Outcome]
 
 
-class _GoesBack(Exception):
-    """The process stops before a thread took the task: it stays uncommitted and is delivered again."""
+class GoesBack(Exception):
+    """The process ends before it could begin with the task: it stays uncommitted and is delivered again, and no attempt is counted."""
 
 
 @dataclass
@@ -373,7 +373,7 @@ class TaskWorker:
 
     def _failure(self, delivery: Delivery, error: BaseException) -> Outcome | None:
         """What becomes of a task whose handler raised: a retry, or an error message and a dead letter."""
-        if isinstance(error, _GoesBack) or self._abandon.is_set():
+        if isinstance(error, GoesBack) or self._abandon.is_set():
             return None  # no attempt of its own failed
         error_type, text = type(error).__name__, str(error) or repr(error)
         if isinstance(error, RateLimited):
@@ -421,7 +421,7 @@ class TaskWorker:
 
     def _work(self, delivery: Delivery) -> None:
         if self._stopping.is_set():
-            self._results.put((delivery, _GoesBack()))
+            self._results.put((delivery, GoesBack()))
             return
         try:
             outcome = self.handler(delivery)

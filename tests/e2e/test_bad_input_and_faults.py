@@ -1,5 +1,6 @@
 """What users meet first: wrong settings, services that aren't there, Ctrl+C, a second run beside the first."""
 
+import json
 import socket
 import threading
 import time
@@ -129,6 +130,22 @@ def test_a_live_script_does_not_join_the_demo_by_accident(services):
     done = services.run("kafka_scraper_producer.py")
     assert done.returncode == config.EXIT_SERVICE
     assert "is the embedded one" in done.stderr
+
+
+def test_a_consumer_whose_browser_fails_after_it_has_joined_ends_and_leaves_the_task_alone(services, tmp_path):
+    driver = tmp_path / "driver"
+    driver.write_text("#!/bin/sh\nsleep 8\n")
+    driver.chmod(0o755)
+    settings = config.load(True, services.environment())
+    assert services.run("kafka_scraper_producer.py", "--demo", "--regions", "fr").returncode == 0
+    before = kafka_clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS])
+    done = services.run("kafka_scraper_consumer.py", "--demo", SCRAPER_DRIVER=str(driver))
+    assert done.returncode == config.EXIT_SERVICE, done.stderr
+    assert "does not start" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    counted = json.loads(services.run("kafka_monitor.py", "--demo", "--once", "--json").stdout)
+    assert counted["scraping"] == {"sent": 1, "completed": 0, "split": 0, "failed": 0, "pending": 1}
+    assert kafka_clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
 
 
 def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(services):

@@ -13,7 +13,7 @@ from pipeline import dead_letters, kafka_clients, messages, topics
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.messages import ProcessingTask
 from pipeline.tally import Tally
-from pipeline.worker import Delivery, Message, Outcome, TaskWorker, send_all
+from pipeline.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
 from tests.conftest import reset_group, until
 
 
@@ -343,6 +343,28 @@ def test_a_stopped_worker_finishes_what_it_has_in_hand_and_commits_it(kafka, run
     account = follow(kafka, run_id, lambda account: account.processing["completed"])
     assert account.pending == 0
     assert sum(committed(kafka).values()) == 1
+
+
+def test_a_task_that_goes_back_is_the_next_workers_and_no_attempt(kafka, run_id):
+    seen: list[Delivery] = []
+
+    def can_not_begin(delivery):
+        seen.append(delivery)
+        running.worker.stop()
+        raise GoesBack
+
+    send_tasks(kafka, run_id, ["A"])
+    with Running(kafka, can_not_begin) as running:
+        until(lambda: seen and not running.thread.is_alive(), 30, "the end of the first worker")
+
+    def handler(delivery):
+        seen.append(delivery)
+        return complete(delivery)
+
+    with Running(kafka, handler):
+        account = follow(kafka, run_id, lambda account: account.processing["completed"])
+    assert [(delivery.partition.topic, delivery.attempt) for delivery in seen] == [(topics.PROCESSING_TASKS, 1)] * 2
+    assert account.processing.summary() == {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0}
 
 
 def test_redelivery_of_everything_changes_nothing(kafka, run_id):

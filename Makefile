@@ -33,7 +33,7 @@ test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts
 	$(PY) -m pytest -n $(FAULT_JOBS) --dist worksteal --timeout 600 tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 3 --dist loadscope --timeout 600 -v --durations=5 tests/kafka_worker tests/apache_kafka $(RESUME) $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 3 --dist loadscope --timeout 600 -v --durations=5 tests/kafka_worker tests/control tests/apache_kafka $(RESUME) $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)

@@ -36,7 +36,7 @@ from pipeline.bands import format_market_cap, parse_band
 from pipeline.browser import find_browser
 from pipeline.children import Child
 from pipeline.errors import ServiceError
-from pipeline.process import run_script, set_up_logging
+from pipeline.process import run_script, set_up_logging, stop_signals
 from pipeline.region_file import RegionBand
 from pipeline.tally import Tally
 from pipeline.throttle import shares
@@ -52,7 +52,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in stop_signals():
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: object) -> None:

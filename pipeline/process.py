@@ -31,16 +31,23 @@ def set_up_logging(level: int = logging.INFO) -> None:
     kafka_clients.quiet()
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask this process to stop. Not SIGHUP where it is ignored: what nohup has started outlives its terminal."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM, SIGINT or SIGHUP; the second one ends the process at once."""
+    """Call `stop` at the first of the stop signals; the second one ends the process at once."""
+    numbers = stop_signals()
 
     def handle(number: int, frame: object) -> None:
-        for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for other in numbers:
             signal.signal(other, signal.SIG_DFL)
         log.info("stopping (%s); once more ends it at once", signal.Signals(number).name)
         stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in numbers:
         signal.signal(number, handle)
 
 

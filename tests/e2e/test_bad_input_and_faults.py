@@ -1,6 +1,7 @@
 """What users meet first: wrong settings, services that aren't there, Ctrl+C, a second run beside the first."""
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -115,6 +116,17 @@ def test_a_wrong_password_is_one_line_without_the_password(services):
         assert "password authentication failed" in done.stderr
         assert "DB_PASSWORD" in done.stderr
         assert "wrong-and-telling" not in done.stderr + done.stdout
+
+
+def test_what_nohup_has_started_outlives_its_terminal(terminal):
+    run = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20", inside=["nohup"])
+    until(lambda: terminal.demo_is_up() or run.poll() is not None, 60, "the services")
+    consumer = terminal.start("kafka_processing_consumer.py", "--demo", inside=["nohup"])
+    until(lambda: "ready" in terminal.errors(consumer) or consumer.poll() is not None, 60, "the consumer")
+    for process in (consumer, run):
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)  # were that the second signal, it would end at once
+        assert process.wait(40) == config.EXIT_DONE, terminal.errors(process)
 
 
 def test_a_second_run_beside_the_first_names_its_process(services):

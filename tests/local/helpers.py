@@ -19,8 +19,11 @@ import config
 
 #: Starts both services over the folder that it is given, says where they are, and waits to be killed.
 OWNER = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
+# Whoever started the tests may have had them ignored, as nohup does.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from local.broker import Broker
 from local.postgres import Postgres
 folder = Path(sys.argv[1])

@@ -92,8 +92,8 @@ class Scraper:
     def _source(self) -> Source:
         try:
             return self.opening.result()
-        except ServiceError as error:
-            raise GoesBack from error  # it ends this process: main says why
+        except Exception as error:  # whatever it is, it ends this process, and main says it
+            raise GoesBack from error
 
     def _split(self, delivery: Delivery, task: ScrapingTask, cut: int, source_name: str) -> Outcome:
         """Two tasks in place of one that lists too much, so that any number of browsers shares a region.

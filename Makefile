@@ -33,7 +33,7 @@ test-faults: $(VENV)/.browser ## whole runs, disturbed: kills, freezes, restarts
 	$(PY) -m pytest -n $(FAULT_JOBS) --dist worksteal --timeout 600 tests/faults $(SLOW) $(ARGS)
 
 test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 3 --dist loadscope --timeout 600 -v --durations=5 tests/kafka_worker tests/control tests/apache_kafka $(RESUME) $(ARGS)
+	TEST_BROKER=apache TEST_KAFKA_HOME=$(KAFKA_BUILD) $(PY) -m pytest -n 3 --dist loadscope --timeout 600 -v --durations=5 tests/worker tests/shared_throttle tests/apache_kafka $(RESUME) $(ARGS)
 
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)
@@ -49,7 +49,7 @@ sql: $(VENV)/.installed ## psql over the database of the run that is up, or of t
 	@$(PY) -m local.sql $(ARGS)
 
 screenshots: $(VENV)/.browser ## docs/screenshots anew, of a demo of their own
-	$(PY) -m ui.screenshots
+	$(PY) -m tools.screenshots
 
 clean: ## remove .venv, logs, caches and the demo's database; a live run's database stays unless ARGS=--live
 	@if [ -x $(PY) ]; then $(PY) -m local.clean $(ARGS); fi
@@ -72,5 +72,5 @@ $(VENV)/.installed: requirements.txt requirements-local.txt requirements-dev.txt
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.installed
-	$(PY) -m local.setup_browser
+	$(PY) -m tools.setup_browser
 	@touch $@

@@ -28,11 +28,12 @@ import psycopg2
 import psycopg2.errors
 
 from config import Settings, SettingsError
-from pipeline import database, services
 from pipeline.errors import ServiceError
-from pipeline.process import run_script
-from ui import conditions, export, query
-from ui.query import Screen
+from pipeline.process import discovery
+from pipeline.process.script import run_script
+from pipeline.stocks import conditions, export, query
+from pipeline.stocks.query import Screen
+from pipeline.storage import database
 
 
 def main() -> int:
@@ -80,7 +81,7 @@ def _database(settings: Settings) -> config.Database:
     flag = " --demo" if settings.demo else ""
     if settings.demo or settings.state_dir.exists():
         raise ServiceError(f"the database is not up. Start it in another terminal: python run_pipeline.py{flag} --services")
-    return services.found(settings).database
+    return discovery.found(settings).database
 
 
 @contextlib.contextmanager

@@ -14,17 +14,19 @@ import json
 import logging
 
 import config
-from pipeline import dead_letters, kafka_clients, services
-from pipeline.ages import parse_age
-from pipeline.dead_letters import Letter, Wanted
-from pipeline.display import safe
-from pipeline.process import run_script, set_up_logging
+from pipeline.broker import clients
+from pipeline.process import discovery
+from pipeline.process.ages import parse_age
+from pipeline.process.script import run_script, set_up_logging
+from pipeline.runs.terminal import safe
+from pipeline.worker import dead_letters
+from pipeline.worker.dead_letters import Letter, Wanted
 
 
 def main() -> int:
     arguments = parse_arguments()
     set_up_logging(logging.WARNING)
-    settings = services.found(config.load(demo=arguments.demo), database=False)
+    settings = discovery.found(config.load(demo=arguments.demo), database=False)
     wanted = Wanted(
         stage=arguments.stage,
         run=arguments.run,
@@ -62,7 +64,7 @@ def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, argu
         for letter in letters:
             print(json.dumps(letter.fields()) if arguments.json else f"would replay {line(letter)}")
     else:
-        producer = kafka_clients.producer(settings.kafka)
+        producer = clients.producer(settings.kafka)
         count = dead_letters.replay(producer, letters)
         producer.close(timeout=5)
     if arguments.json:

@@ -26,14 +26,16 @@ import config  # first: it says so where nothing is installed
 import kafka.errors
 
 from config import Kafka, SettingsError
-from pipeline import kafka_clients, services, summary
-from pipeline.account import Account
-from pipeline.display import Display, Rates, View
+from pipeline.broker import clients
 from pipeline.errors import MessageError, ServiceError
-from pipeline.group_watch import GroupWatch
-from pipeline.messages import run_started_at
-from pipeline.process import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging
-from pipeline.tally import Tally
+from pipeline.process import discovery
+from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.runs import summary
+from pipeline.runs.account import Account
+from pipeline.runs.account_reader import Tally
+from pipeline.runs.group_watch import GroupWatch
+from pipeline.runs.terminal import Display, Rates, View
+from pipeline.wire.messages import run_started_at
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def once(tally: Tally, as_json: bool) -> int:
     """Print the tallies as they are now. Raises ServiceError where they can't be read to their end."""
-    with kafka_clients.reaching(tally.settings):
+    with clients.reaching(tally.settings):
         if not tally.read_to_now():
             raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} does not give out all that stands in the topics; try again")
     account = tally.newest() or Account(tally.run_id or "")
@@ -135,7 +137,7 @@ class Monitor:
         self.watch.start()
         due = 0.0
         while not stopping:
-            self.read(kafka_clients.IDLE_POLL_MS)
+            self.read(clients.IDLE_POLL_MS)
             self.start_anew_on_another_broker()
             now = time.monotonic()
             if now >= due:
@@ -217,7 +219,7 @@ def elapsed(account: Account) -> float:
 
 
 def _find(demo: bool) -> Kafka:
-    return services.found(config.load(demo=demo), database=False).kafka
+    return discovery.found(config.load(demo=demo), database=False).kafka
 
 
 if __name__ == "__main__":

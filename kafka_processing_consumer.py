@@ -18,18 +18,20 @@ import tempfile
 from pathlib import Path
 
 import config
-from pipeline import control, fundamentals, messages, services, topics, yahoo
-from pipeline.ages import parse_age
-from pipeline.database import Profile, Run, Write, Writer
 from pipeline.errors import NoData
-from pipeline.messages import ProcessingTask
-from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
-from pipeline.ratios import ratio_rows
-from pipeline.regions import REGIONS
-from pipeline.runs import Followed, FreshStocks, abandoned_runs
-from pipeline.statements import Fundamentals
-from pipeline.throttle import Throttle
-from pipeline.worker import GONE, Delivery, Message, Outcome, TaskWorker
+from pipeline.process import discovery
+from pipeline.process.ages import parse_age
+from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.ratios.rows import ratio_rows
+from pipeline.ratios.statements import Fundamentals
+from pipeline.storage.database import Profile, Run, Write, Writer
+from pipeline.storage.polled import Followed, FreshStocks, abandoned_runs
+from pipeline.wire import messages, topics
+from pipeline.wire.messages import ProcessingTask
+from pipeline.wire.regions import REGIONS
+from pipeline.worker.worker import GONE, Delivery, Message, Outcome, TaskWorker
+from pipeline.yahoo import fetch, session, shared_throttle
+from pipeline.yahoo.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Processor:
         countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
         runs = [Run(task.run_id, (task.country_code,))]
         try:
-            found = fundamentals.fetch(task.symbol, self.source)
+            found = fetch.fetch(task.symbol, self.source)
         except NoData as error:
             # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
             if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
@@ -93,16 +95,16 @@ def main() -> int:
     arguments = parser.parse_args()
     max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
-    settings = services.found(config.load(demo=arguments.demo))
+    settings = discovery.found(config.load(demo=arguments.demo))
 
-    services.ensure_topics(settings)
+    discovery.ensure_topics(settings)
     writer = Writer(settings.database)
     throttle = Throttle(settings.requests_per_second)
-    follower = control.Follower(settings.kafka, throttle)
+    follower = shared_throttle.Follower(settings.kafka, throttle)
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         end_with_orchestrator(lambda: shutil.rmtree(cache, ignore_errors=True))
         # A folder of its own: yfinance's cache in a shared one is locked across processes.
-        yahoo.setup(settings.yahoo_base_url, Path(cache), before_request=throttle.wait, after_response=throttle.answered)
+        session.setup(settings.yahoo_base_url, Path(cache), before_request=throttle.wait, after_response=throttle.answered)
         worker = TaskWorker(
             settings.kafka,
             topics.PROCESSING,

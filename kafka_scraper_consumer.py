@@ -22,19 +22,22 @@ from pathlib import Path
 
 import config
 from config import Settings
-from pipeline import control, kafka_clients, messages, services, topics
-from pipeline.bands import cut_of, places_of_halves
-from pipeline.browser import Browser
-from pipeline.database import Listing, Run, Write, Writer
+from pipeline.broker import clients
 from pipeline.errors import PermanentError, ServiceError
-from pipeline.messages import ProcessingTask, ScrapingTask
-from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
-from pipeline.regions import REGIONS
-from pipeline.runs import Followed, abandoned_runs
-from pipeline.screener import Screener
-from pipeline.source import Source
-from pipeline.throttle import Throttle
-from pipeline.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
+from pipeline.process import discovery
+from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.screener.browser import Browser
+from pipeline.screener.page import Screener
+from pipeline.screener.source import Source
+from pipeline.storage.database import Listing, Run, Write, Writer
+from pipeline.storage.polled import Followed, abandoned_runs
+from pipeline.wire import messages, topics
+from pipeline.wire.market_cap import cut_of, places_of_halves
+from pipeline.wire.messages import ProcessingTask, ScrapingTask
+from pipeline.wire.regions import REGIONS
+from pipeline.worker.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
+from pipeline.yahoo import shared_throttle
+from pipeline.yahoo.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Scraper:
         browser: Browser,
         opening: Future[Source],
         writer: Writer,
-        producer: kafka_clients.KafkaProducer,
+        producer: clients.KafkaProducer,
         abandoned: Followed[frozenset[str]],
         settings: Settings,
     ) -> None:
@@ -120,7 +123,7 @@ def main() -> int:
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     arguments = parser.parse_args()
     set_up_logging()
-    settings = services.found(config.load(demo=arguments.demo))
+    settings = discovery.found(config.load(demo=arguments.demo))
 
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
@@ -130,12 +133,12 @@ def main() -> int:
             shutil.rmtree(cache, ignore_errors=True)
 
         end_with_orchestrator(leave_nothing)
-        services.ensure_topics(settings)
+        discovery.ensure_topics(settings)
         writer = Writer(settings.database)
-        producer = kafka_clients.producer(settings.kafka)
+        producer = clients.producer(settings.kafka)
         throttle = Throttle(settings.requests_per_second)
         # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
-        follower = control.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
+        follower = shared_throttle.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
         # While the consumer joins its group: each takes some seconds.
         opening = ThreadPoolExecutor(1).submit(open_source, settings, browser, throttle, Path(cache))
         worker = TaskWorker(
@@ -168,10 +171,10 @@ def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache:
     api = None
     if settings.scraper_source != "browser":
         # Here: yfinance and pandas are half a browser's memory, which a consumer with a browser has no use for.
-        from pipeline import yahoo
-        from pipeline.screener_api import ApiScreener
+        from pipeline.screener.endpoint import ApiScreener
+        from pipeline.yahoo import session
 
-        yahoo.setup(settings.yahoo_base_url, cache, before_request=throttle.wait, after_response=throttle.answered)
+        session.setup(settings.yahoo_base_url, cache, before_request=throttle.wait, after_response=throttle.answered)
         api = ApiScreener()
     source = Source(page, browser if page else None, api)
     if page is not None:

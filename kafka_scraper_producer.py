@@ -14,15 +14,17 @@ from pathlib import Path
 
 import config
 from config import Settings, SettingsError
-from pipeline import kafka_clients, messages, region_file, services, topics
-from pipeline.bands import format_market_cap, parse_band
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
-from pipeline.messages import ScrapingTask
-from pipeline.process import run_script
-from pipeline.regions import REGIONS
-from pipeline.worker import Message, send_all
+from pipeline.process import discovery, region_file
+from pipeline.process.script import run_script
+from pipeline.wire import messages, topics
+from pipeline.wire.market_cap import format_market_cap, parse_band
+from pipeline.wire.messages import ScrapingTask
+from pipeline.wire.regions import REGIONS
+from pipeline.worker.worker import Message, send_all
 
-#: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/regions.py).
+#: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/wire/regions.py).
 regions = [
     {"code": "us", "name": "United States"},
     {"code": "fr", "name": "France"},
@@ -41,8 +43,8 @@ class ScraperProducer:
         self.task_count = task_count or len(regions)
         self._sent = 0
         self.run_id = run_id or messages.new_run_id()
-        services.ensure_topics(settings)
-        self._producer = kafka_clients.producer(settings.kafka)
+        discovery.ensure_topics(settings)
+        self._producer = clients.producer(settings.kafka)
         self._partitions = len(self._producer.partitions_for(topics.SCRAPING_TASKS))
 
     def send_scraping_task(
@@ -118,9 +120,9 @@ def main() -> int:
     tasks = chosen_tasks(arguments, settings)
     for _, low, high in tasks:
         parse_band(low, high)
-    kafka_clients.quiet()
+    clients.quiet()
 
-    producer = ScraperProducer(services.found(settings, database=False), arguments.run_id, len(tasks))
+    producer = ScraperProducer(discovery.found(settings, database=False), arguments.run_id, len(tasks))
     for region, low, high in tasks:
         task = producer.send_scraping_task(region, market_cap_min=low, market_cap_max=high)
         band = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}"

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import config
-from local.ports import free_port
 from pipeline.errors import ServiceError
-from pipeline.process import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.process.ports import free_port
+from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 
 HOST = "127.0.0.1"
 PORT = 8080

@@ -29,17 +29,23 @@ from typing import Any
 import config
 import kafka_scraper_producer
 from config import Settings, SettingsError
-from pipeline import children, database, kafka_clients, messages, region_file, services, site_check, summary, topics
-from pipeline.account import Account
-from pipeline.ages import parse_age
-from pipeline.bands import format_market_cap, parse_band
-from pipeline.browser import find_browser
-from pipeline.children import Child
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
-from pipeline.process import run_script, set_up_logging, stop_signals
-from pipeline.region_file import RegionBand
-from pipeline.tally import Tally
-from pipeline.throttle import shares
+from pipeline.process import child as children
+from pipeline.process import discovery, region_file
+from pipeline.process.ages import parse_age
+from pipeline.process.child import Child
+from pipeline.process.region_file import RegionBand
+from pipeline.process.script import run_script, set_up_logging, stop_signals
+from pipeline.ratios import site_check
+from pipeline.runs import summary
+from pipeline.runs.account import Account
+from pipeline.runs.account_reader import Tally
+from pipeline.screener.browser import find_browser
+from pipeline.storage import database
+from pipeline.wire import messages, topics
+from pipeline.wire.market_cap import format_market_cap, parse_band
+from pipeline.yahoo.throttle import shares
 
 #: Seconds within which the page must say its address.
 PAGE_SECONDS = 15.0
@@ -100,13 +106,13 @@ class Orchestrator:
     # -- the parts of a run, in order -------------------------------------------------------------------------------
 
     def main(self) -> int:
-        from local.services import Services  # here, so that the other scripts' users need nothing of it
+        from launch.services import Services  # here, so that the other scripts' users need nothing of it
 
         find_browser(self.settings.scraper_browser, self.settings.scraper_driver)
         found = Services.start(self.settings, self.log_dir, self.arguments.market, self.say)
         self.settings = found.settings
         try:
-            services.ensure_topics(self.settings)
+            discovery.ensure_topics(self.settings)
             connection = database.connect(self.settings.database)
             database.create_tables(connection)
             self._start_page()
@@ -180,7 +186,7 @@ class Orchestrator:
         self.tasks = run.tasks
         self.regions = kafka_scraper_producer.chosen_regions(",".join([task.code for task in run.tasks] or run.regions))
         tally = Tally(self.settings.kafka, self.run_id)
-        with kafka_clients.reaching(self.settings.kafka):
+        with clients.reaching(self.settings.kafka):
             tally.read_to_now()
         account = tally.newest() or Account(self.run_id)
         tally.close()
@@ -219,7 +225,7 @@ class Orchestrator:
             self.say("the run is done; everything stays up until Ctrl+C")
             while True:
                 self._watch(found)
-                tally.poll(kafka_clients.IDLE_POLL_MS)
+                tally.poll(clients.IDLE_POLL_MS)
         finally:
             tally.close()
 
@@ -268,7 +274,7 @@ class Orchestrator:
         tasks_known = processing_known = False
         while True:
             self._watch(found, tally)
-            tally.poll(kafka_clients.IDLE_POLL_MS)
+            tally.poll(clients.IDLE_POLL_MS)
             if time.monotonic() - max(tally.last_progress, self.started) > self.arguments.stall_timeout:
                 return None
             if not self._producer_ended():
@@ -286,7 +292,7 @@ class Orchestrator:
 
     def _read_to_now(self, found: Any, tally: Tally, topic: str) -> bool:
         try:
-            marks = kafka_clients.high_watermarks(self.settings.kafka, [topic])
+            marks = clients.high_watermarks(self.settings.kafka, [topic])
         except ServiceError:
             return False  # the broker is away: tried again with the next round
         # One that died is started again, or ends the run, by `_watch`.
@@ -408,7 +414,7 @@ def main() -> int:
     set_up_logging(logging.WARNING)
     settings = config.load(demo=arguments.demo)
     if arguments.check:
-        from local.check import check
+        from launch.check import check
 
         return check(settings, arguments.market)
     _forget_old_logs(settings.log_dir)

@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from benchmarks.parts import PARTS
-from pipeline import kafka_clients
+from pipeline.broker import clients
 
 #: Key → (what it is, the aim).
 TABLE = {
@@ -88,7 +88,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> int:
     options = parse_arguments()
-    kafka_clients.quiet()
+    clients.quiet()
     found: dict[str, Any] = {}
     began = time.monotonic()
     for part in options.parts:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stand import SEED
-from pipeline import fundamentals, yahoo
 from pipeline.errors import NoData
-from pipeline.ratios import ratio_rows
+from pipeline.ratios.rows import ratio_rows
+from pipeline.yahoo import fetch, session
 
 #: Stocks that each process fetches first, so that cookie, connections and exchange rates are there: two for each thread.
 WARM_UP = 64
@@ -47,7 +47,7 @@ def run(base_url: str, symbols: list[str], processes: int, threads: int) -> Bare
 
 def _work(base_url: str, symbols: list[str], threads: int, start: Any, results: Any) -> None:
     with tempfile.TemporaryDirectory(prefix=f"stocks-bare-{SEED}-") as cache, ThreadPoolExecutor(threads) as pool:
-        yahoo.setup(base_url, Path(cache))
+        session.setup(base_url, Path(cache))
         list(pool.map(_one, symbols[:WARM_UP]))
         # As the processing consumer does.
         gc.collect()
@@ -61,6 +61,6 @@ def _work(base_url: str, symbols: list[str], threads: int, start: Any, results: 
 
 def _one(symbol: str) -> int:
     try:
-        return len(ratio_rows(fundamentals.fetch(symbol)))
+        return len(ratio_rows(fetch.fetch(symbol)))
     except NoData:
         return 0

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 from benchmarks.stand import Stand
-from pipeline import database, fundamentals, kafka_clients, messages, topics, yahoo
-from pipeline.database import Profile, Run, Write
+from pipeline.broker import clients
 from pipeline.errors import NoData
-from pipeline.messages import ProcessingTask
-from pipeline.ratios import RatioRow, ratio_rows
-from pipeline.worker import Message, send_all
+from pipeline.ratios.rows import RatioRow, ratio_rows
+from pipeline.storage import database
+from pipeline.storage.database import Profile, Run, Write
+from pipeline.wire import messages, topics
+from pipeline.wire.messages import ProcessingTask
+from pipeline.worker.worker import Message, send_all
+from pipeline.yahoo import fetch, session
 
 #: Messages sent before the acknowledgements are waited for.
 _CHUNK = 5_000
@@ -26,8 +29,8 @@ def broker_messages_per_second(stand: Stand, count: int) -> float:
     run_id = messages.new_run_id()
     tasks = [ProcessingTask(run_id, f"S{number}", "Some Company Limited", "us") for number in range(count)]
     batch = [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks]
-    reader = kafka_clients.reader(stand.settings.kafka)
-    partitions = kafka_clients.partitions_of(reader, [topics.PROCESSING_TASKS])
+    reader = clients.reader(stand.settings.kafka)
+    partitions = clients.partitions_of(reader, [topics.PROCESSING_TASKS])
     reader.assign(partitions)
     reader.seek_to_beginning(*partitions)
     began = time.monotonic()
@@ -72,10 +75,10 @@ def _write(run_id: str, symbol: str, rows: list[RatioRow]) -> Write:
 def _samples(stand: Stand) -> list[tuple[str, list[RatioRow]]]:
     found = []
     with tempfile.TemporaryDirectory(prefix="stocks-rows-") as cache:
-        yahoo.setup(stand.settings.yahoo_base_url, Path(cache))
+        session.setup(stand.settings.yahoo_base_url, Path(cache))
         for company in stand.companies()[:_SAMPLE]:
             try:
-                found.append((company["symbol"], ratio_rows(fundamentals.fetch(company["symbol"]))))
+                found.append((company["symbol"], ratio_rows(fetch.fetch(company["symbol"]))))
             except NoData:
                 continue
     return found

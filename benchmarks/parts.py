@@ -13,7 +13,7 @@ from typing import Any
 import config
 from benchmarks import bare, carriers, sequential
 from benchmarks.stand import PART_SECONDS, Stand, Timed, Watch, cpu_seconds, home, say, wait_until
-from pipeline import topics
+from pipeline.wire import topics
 
 #: Of the site, in ms: each request, and each page of the screener.
 LATENCY_MS = 100

@@ -17,10 +17,11 @@ import yfinance
 from psycopg2.extras import execute_values
 
 from config import Settings
-from pipeline import database, yahoo
-from pipeline.bands import parse_band
-from pipeline.browser import Browser
-from pipeline.screener import Screener
+from pipeline.screener.browser import Browser
+from pipeline.screener.page import Screener
+from pipeline.storage import database
+from pipeline.wire.market_cap import parse_band
+from pipeline.yahoo import session
 
 _TABLES = """
 CREATE TABLE plain_stock (symbol text PRIMARY KEY, name text);
@@ -61,7 +62,7 @@ def run(settings: Settings, region: str, sample: int, count_requests: Any) -> Se
         symbols = [symbol for (symbol,) in cursor.fetchall()]
     scraped = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stocks-plain-") as cache:
-        yahoo.setup(settings.yahoo_base_url, Path(cache))  # leads yfinance to the market; the calls below are its own
+        session.setup(settings.yahoo_base_url, Path(cache))  # leads yfinance to the market; the calls below are its own
         process(connection, symbols[0])  # cookie and crumb
         requests, processing = count_requests(), time.monotonic()
         for symbol in symbols[1 : sample + 1]:

@@ -19,15 +19,18 @@ from typing import Any
 import config
 from config import Settings
 from kafka_scraper_producer import ScraperProducer
+from launch.services import Services
 from local.postgres import remove_data
-from local.services import Services
 from local.state import data_dir
-from pipeline import children, kafka_clients, messages, services, topics
-from pipeline.bands import parse_band
-from pipeline.children import Child
-from pipeline.messages import ProcessingTask
-from pipeline.regions import REGIONS
-from pipeline.worker import Message, send_all
+from pipeline.broker import clients
+from pipeline.process import child as children
+from pipeline.process import discovery
+from pipeline.process.child import Child
+from pipeline.wire import messages, topics
+from pipeline.wire.market_cap import parse_band
+from pipeline.wire.messages import ProcessingTask
+from pipeline.wire.regions import REGIONS
+from pipeline.worker.worker import Message, send_all
 
 #: Seconds in which consumers must have joined their group, and in which a part must come to its end.
 JOIN_SECONDS = 90.0
@@ -110,8 +113,8 @@ class Stand:
         self.consumers: list[Child] = []
         self._runs = 0
         try:
-            services.ensure_topics(self.settings)
-            self.producer = kafka_clients.producer(self.settings.kafka)
+            discovery.ensure_topics(self.settings)
+            self.producer = clients.producer(self.settings.kafka)
         except BaseException:
             self.close()
             raise
@@ -200,8 +203,8 @@ class Watch:
 
     def __init__(self, settings: Settings, stage: topics.StageTopics) -> None:
         self._stage = stage
-        self._consumer = kafka_clients.reader(settings.kafka)
-        partitions = kafka_clients.partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
+        self._consumer = clients.reader(settings.kafka)
+        partitions = clients.partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
         self._consumer.assign(partitions)
         self._consumer.seek_to_beginning(*partitions)
         #: Time stamp of the first task.

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from config import Kafka
-from local.ports import answers, free_port
-from pipeline import kafka_clients
+from pipeline.broker import clients as kafka_clients
 from pipeline.errors import ServiceError
-from pipeline.guardian import Guardian
+from pipeline.process.guardian import Guardian
+from pipeline.process.ports import answers, free_port
 
 #: Seconds until the broker must answer; 4 as a rule, on two busy cores and over a large log many more.
 START_SECONDS = 90.0

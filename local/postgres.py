@@ -30,10 +30,10 @@ from typing import Any
 
 import psycopg2
 
-from local.ports import free_port
 from local.server_process import ServerProcess, last_lines
 from pipeline.errors import ServiceError
-from pipeline.guardian import Guardian
+from pipeline.process.guardian import Guardian
+from pipeline.process.ports import free_port
 
 DATABASE = "stocks"
 USER = "postgres"

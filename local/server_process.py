@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from pipeline.guardian import Guardian
+from pipeline.process.guardian import Guardian
 
 
 class ServerProcess:

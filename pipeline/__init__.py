@@ -1,1 +1,1 @@
-"""What the processes of the pipeline share. Scripts import it; it imports no script and nothing of `local`."""
+"""What the processes of the pipeline share, a room for each part of a task's way. Imports no script, and no room outside."""

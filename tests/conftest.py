@@ -16,10 +16,11 @@ import pytest
 from config import Database, Kafka
 from local.apache_kafka import ApacheKafka
 from local.apache_kafka import version as apache_kafka_version
-from local.broker import Broker
-from local.ports import free_port
 from local.postgres import Postgres, remove_data
-from pipeline import database, kafka_clients
+from local.tansu import Broker
+from pipeline.broker import clients
+from pipeline.process.ports import free_port
+from pipeline.storage import database
 
 PROJECT = Path(__file__).resolve().parent.parent
 #: Which broker the fixtures give: the embedded one or, in `make test-kafka`, "apache".
@@ -63,7 +64,7 @@ def quiet_port() -> int:
 @pytest.fixture(scope="session")
 def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """A real Apache Kafka (`make test-kafka`), with TEST_KAFKA_HOME's jars; started once a session."""
-    kafka_clients.quiet()
+    clients.quiet()
     folder = tmp_path_factory.mktemp("apache-kafka")
     running = ApacheKafka.start(Path(os.environ["TEST_KAFKA_HOME"]), folder / "data", folder / "broker.log", quiet_port())
     yield running
@@ -74,7 +75,7 @@ def emptied(running: ApacheKafka) -> Kafka:
     """Settings of the broker, with all topics and groups of earlier tests gone."""
     running.start_again()
     settings = Kafka(bootstrap_servers=running.bootstrap_servers, source="apache")
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
 
     def groups_are_gone() -> bool:
         names = [group["group_id"] for group in admin.list_groups()]
@@ -101,7 +102,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if ON_APACHE_KAFKA:
         yield Kafka(bootstrap_servers=request.getfixturevalue("apache_kafka").bootstrap_servers, source="apache")
         return
-    kafka_clients.quiet()
+    clients.quiet()
     running = Broker.start(tmp_path_factory.mktemp("broker") / "broker.log")
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     running.stop()
@@ -114,7 +115,7 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kafka
         # Emptied in a tenth of the time that a new one takes.
         yield emptied(request.getfixturevalue("apache_kafka"))
         return
-    kafka_clients.quiet()
+    clients.quiet()
     running = Broker.start(tmp_path / "broker.log")
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     running.stop()
@@ -143,13 +144,13 @@ def tables(postgres: Database) -> Database:
 
 def reset_group(settings: Kafka, group: str, topic_names: list[str]) -> None:
     """Set a group that has no living member back to the beginning; members that did not say good-bye must expire first."""
-    marks = kafka_clients.high_watermarks(settings, topic_names)
+    marks = clients.high_watermarks(settings, topic_names)
     # As a member: the embedded broker forgets silent members only when another one joins.
-    consumer = kafka_clients.group_consumer(settings, group, 1)
+    consumer = clients.group_consumer(settings, group, 1)
     consumer.subscribe(topic_names)
     until(lambda: consumer.poll(100) or consumer.assignment() == set(marks), 60, f"all partitions of {group}")
     until(lambda: consumer.assignment() == set(marks), 1)
-    consumer.commit({partition: kafka_clients.position(0) for partition in marks})
+    consumer.commit({partition: clients.position(0) for partition in marks})
     consumer.close(autocommit=False)
 
 

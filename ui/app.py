@@ -27,12 +27,13 @@ from starlette.staticfiles import StaticFiles
 
 import config
 from config import Kafka, Settings
-from pipeline import topics
-from pipeline.dead_letters import Letter, Wanted
 from pipeline.errors import MessageError, PipelineError, ServiceError
-from pipeline.group_watch import GroupWatch
-from pipeline.messages import ProcessingTask, run_started_at
-from ui import catalog, show, stocks
+from pipeline.runs.group_watch import GroupWatch
+from pipeline.stocks import catalog
+from pipeline.wire import topics
+from pipeline.wire.messages import ProcessingTask, run_started_at
+from pipeline.worker.dead_letters import Letter, Wanted
+from ui import show, stock_views
 from ui.letters import LETTERS_KEPT, Letters
 from ui.live import Consumers, Followers
 from ui.places import Places
@@ -58,7 +59,7 @@ class Page:
         self.demo = demo
         self.places = Places(find)
         self.kafka = KafkaView(self.places.kafka)
-        self.stocks = stocks.Stocks(self.places)
+        self.stocks = stock_views.Stocks(self.places)
         self.followers = Followers(self.places)
         # All the time, not only while somebody looks: a verdict is over minutes.
         self.watch = GroupWatch(self.places.kafka, Kafka())
@@ -220,7 +221,7 @@ class Page:
 def create_app(find: Callable[[], Settings], demo: bool = False) -> Starlette:
     """The application. `find` gives the settings as they are now; it is asked again and again."""
     page = Page(find, demo)
-    views = stocks.Views(page.stocks, page.html)
+    views = stock_views.Views(page.stocks, page.html)
     plotly = importlib.util.find_spec("plotly")
     if plotly is None or not plotly.submodule_search_locations:
         raise ServiceError("plotly is not installed: pip install -r requirements-local.txt")

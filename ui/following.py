@@ -9,7 +9,7 @@ import time
 import kafka.errors
 
 from config import Kafka
-from pipeline import kafka_clients
+from pipeline.broker import clients
 from pipeline.errors import PipelineError, ServiceError
 from ui.places import Places
 
@@ -91,7 +91,7 @@ class _Identity:
 
     def __init__(self, settings: Kafka) -> None:
         self._settings = settings
-        self._admin = kafka_clients.admin(settings)
+        self._admin = clients.admin(settings)
         self._cluster = self._ask()
 
     def __call__(self) -> None:
@@ -102,5 +102,5 @@ class _Identity:
         self._admin.close()
 
     def _ask(self) -> str:
-        with kafka_clients.reaching(self._settings):
+        with clients.reaching(self._settings):
             return str(self._admin.describe_cluster()["cluster_id"])

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
-from ui import query, show
-from ui.catalog import CATALOG, PERCENT
-from ui.conditions import ConditionError
-from ui.query import Range, Screen
+from pipeline.stocks import query
+from pipeline.stocks.catalog import CATALOG, PERCENT
+from pipeline.stocks.conditions import ConditionError
+from pipeline.stocks.query import Range, Screen
+from ui import show
 
 #: Ratios that the table shows unless others are asked for.
 DEFAULT_COLUMNS = (

@@ -12,10 +12,12 @@ import kafka.errors
 from kafka import TopicPartition
 
 from config import Kafka
-from pipeline import dead_letters, kafka_clients, topics
-from pipeline.dead_letters import Letter, is_mark
-from pipeline.dead_letters import letter_of as letter_of
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
+from pipeline.wire import topics
+from pipeline.worker import dead_letters
+from pipeline.worker.dead_letters import Letter, is_mark
+from pipeline.worker.dead_letters import letter_of as letter_of
 from ui.following import Following
 from ui.places import Places
 from ui.topics_view import records
@@ -58,7 +60,7 @@ class Letters(Following):
             raise ServiceError("the dead letters are still being read: try again in a moment")
         settings = self._places.kafka()
         whole = fetch(settings, [letter for letter in chosen if letter.task is not None and not letter.replayed])
-        producer = kafka_clients.producer(settings)
+        producer = clients.producer(settings)
         try:
             count = dead_letters.replay(producer, whole)
         finally:
@@ -70,9 +72,9 @@ class Letters(Following):
         return count
 
     def open(self, settings: Kafka) -> None:
-        self._todo = kafka_clients.high_watermarks(settings, _STAGES)
-        self._consumer = kafka_clients.reader(settings)
-        with kafka_clients.reaching(settings):
+        self._todo = clients.high_watermarks(settings, _STAGES)
+        self._consumer = clients.reader(settings)
+        with clients.reaching(settings):
             self._consumer.assign(list(self._todo))
             self._consumer.seek_to_beginning(*self._todo)
         with self._lock:
@@ -81,7 +83,7 @@ class Letters(Following):
         self.problem = ""
 
     def step(self) -> None:
-        for where, found in self._consumer.poll(kafka_clients.IDLE_POLL_MS).items():
+        for where, found in self._consumer.poll(clients.IDLE_POLL_MS).items():
             with self._lock:
                 for record in found:
                     letter = letter_of(_STAGES[where.topic], record)
@@ -112,9 +114,9 @@ def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
         if not offsets:
             continue
         window = {number: (min(wanted), max(wanted) + 1) for number, wanted in offsets.items()}
-        consumer = kafka_clients.reader(settings)
+        consumer = clients.reader(settings)
         try:
-            with kafka_clients.reaching(settings):
+            with clients.reaching(settings):
                 for record in records(consumer, stage.dead_letters, window):
                     if record.offset in offsets[record.partition]:
                         found.append(letter_of(stage, record))

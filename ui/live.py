@@ -10,14 +10,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from config import Kafka
-from pipeline import kafka_clients
-from pipeline.account import Account, Stage
-from pipeline.display import Rate
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
-from pipeline.group_watch import Seen
-from pipeline.lag import GroupLag
-from pipeline.messages import run_started_at
-from pipeline.tally import Tally
+from pipeline.runs.account import Account, Stage
+from pipeline.runs.account_reader import Tally
+from pipeline.runs.group_watch import Seen
+from pipeline.runs.lag import GroupLag
+from pipeline.runs.terminal import Rate
+from pipeline.wire.messages import run_started_at
 from ui.following import Following
 from ui.places import Places
 
@@ -136,7 +136,7 @@ class Follower(Following):
 
     def step(self) -> None:
         assert self._tally is not None
-        count = self._tally.poll(kafka_clients.IDLE_POLL_MS)
+        count = self._tally.poll(clients.IDLE_POLL_MS)
         self._caught_up = self._caught_up or not count
         self._new = self._new or bool(count)
         self._forget_old(self._tally)

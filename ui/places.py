@@ -12,8 +12,9 @@ import psycopg2
 import psycopg2.errors
 
 from config import Database, Kafka, Settings
-from pipeline import database, services
 from pipeline.errors import ServiceError
+from pipeline.process import discovery
+from pipeline.storage import database
 
 #: Connections that are kept for the next query.
 CONNECTIONS_KEPT = 4
@@ -35,7 +36,7 @@ class Places:
 
     def kafka(self) -> Kafka:
         """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
-        settings = services.found(self._find(), database=False).kafka
+        settings = discovery.found(self._find(), database=False).kafka
         # The client itself waits for eight seconds, and leaks a socket with each attempt that is refused.
         for server in settings.bootstrap_servers.split(","):
             host, _, port = server.strip().rpartition(":")
@@ -51,7 +52,7 @@ class Places:
             return settings.database
         if settings.demo:
             raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo")
-        return services.found(settings).database
+        return discovery.found(settings).database
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:

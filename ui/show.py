@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from ui.catalog import AMOUNT, CATALOG, DAYS, MULTIPLE, PERCENT
+from pipeline.stocks.catalog import AMOUNT, CATALOG, DAYS, MULTIPLE, PERCENT
 
 NOTHING = "—"
 _MINUS = "\u2212"

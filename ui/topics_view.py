@@ -11,9 +11,10 @@ from kafka import TopicPartition
 from kafka.partitioner.default import murmur2
 
 from config import Kafka
-from pipeline import kafka_clients, topics
+from pipeline.broker import clients
+from pipeline.broker.consumer_groups import GroupReader, GroupState
 from pipeline.errors import ServiceError
-from pipeline.groups import GroupReader, GroupState
+from pipeline.wire import topics
 
 #: Messages on one page; how many of each partition, and of the one that a key should be in, are read at a time in a search.
 PAGE = 50
@@ -98,9 +99,9 @@ class KafkaView:
 
 def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
     """The topics with what is in them now. Raises ServiceError."""
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
     try:
-        with kafka_clients.reaching(settings):
+        with clients.reaching(settings):
             there = {topic["name"] for topic in admin.describe_topics() if topic["partitions"]}
     finally:
         admin.close()
@@ -108,10 +109,10 @@ def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
     begins: dict[TopicPartition, int] = {}
     ends: dict[TopicPartition, int] = {}
     if names:
-        consumer = kafka_clients.reader(settings, for_watermarks=True)
+        consumer = clients.reader(settings, for_watermarks=True)
         try:
-            with kafka_clients.reaching(settings):
-                begins, ends = kafka_clients.watermarks(consumer, kafka_clients.partitions_of(consumer, names))
+            with clients.reaching(settings):
+                begins, ends = clients.watermarks(consumer, clients.partitions_of(consumer, names))
         finally:
             consumer.close()
     return [
@@ -126,13 +127,13 @@ def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
 
 def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key: str) -> Page:
     """The newest messages below these offsets. With a key, older ones are searched until a page is full or time is up."""
-    consumer = kafka_clients.reader(settings)
+    consumer = clients.reader(settings)
     deadline = time.monotonic() + SEARCH_SECONDS
     found: list[MessageView] = []
     edges = dict(below)
     searched = 0
     try:
-        with kafka_clients.reaching(settings):
+        with clients.reaching(settings):
             while window := _window(topic, edges, key):
                 for record in records(consumer, topic.name, window):
                     searched += 1

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from config import Database, Kafka
+from launch.services import Market
 from local.apache_kafka import ApacheKafka
-from local.services import Market
-from pipeline import kafka_clients, topics
+from pipeline.broker import clients
+from pipeline.wire import topics
 from tests.conftest import ON_APACHE_KAFKA, emptied
 from tests.e2e.conftest import SEED, STOCKS, Terminal, market, terminal
 from tests.faults.conftest import SEED as FAULTS_SEED
@@ -87,7 +88,7 @@ def kafka(apache_kafka: ApacheKafka) -> Kafka:
 
 def with_topics(apache_kafka: ApacheKafka) -> Kafka:
     settings = emptied(apache_kafka)
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
     topics.ensure(admin, settings)
     admin.close()
     return settings

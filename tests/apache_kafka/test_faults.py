@@ -16,13 +16,14 @@ from collections import Counter
 import pytest
 
 import config
-from pipeline import database, messages, topics
-from pipeline.groups import GroupReader
-from pipeline.tally import Tally
+from pipeline.broker.consumer_groups import GroupReader
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database
+from pipeline.wire import messages, topics
 from tests.apache_kafka.conftest import FAULTS_SEED, REPORT, away, note
 from tests.conftest import until
 from tests.e2e.conftest import HIGH, LOW, STOCKS, last_json, rows
-from tests.kafka_worker.test_worker import Running, complete, follow, send_tasks
+from tests.worker.test_worker import Running, complete, follow, send_tasks
 
 #: Seconds for which the broker is away in these tests.
 AWAY_SECONDS = 20.0

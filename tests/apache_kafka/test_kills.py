@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from config import Kafka
-from local.services import Market
-from pipeline import database, topics
-from pipeline.groups import GroupReader
-from pipeline.tally import Tally
+from launch.services import Market
+from pipeline.broker.consumer_groups import GroupReader
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database
+from pipeline.wire import topics
 from tests.apache_kafka.conftest import live_environment, note, with_topics
 from tests.conftest import until
 from tests.e2e.conftest import Terminal

@@ -11,8 +11,9 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ConfigResource, Co
 import config
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from pipeline import kafka_clients, topics
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
+from pipeline.wire import topics
 from tests.apache_kafka.conftest import database_environment
 from tests.conftest import emptied, quiet_port, until
 
@@ -54,7 +55,7 @@ def settings(demanding):
 
 @pytest.fixture
 def admin(settings):
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
     yield admin
     admin.close()
 
@@ -108,7 +109,7 @@ def test_who_may_not_ask_goes_on(settings, admin, limited_port):
         sasl_password=PASSWORD,
         source="environment",
     )
-    theirs = kafka_clients.admin(limited)
+    theirs = clients.admin(limited)
     topics.ensure(theirs, limited)
     theirs.close()
     assert set(pipeline_topics(admin)) == set(topics.ALL)

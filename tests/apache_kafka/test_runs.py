@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import signal
 
-from pipeline import database
-from pipeline.groups import GroupReader
-from pipeline.tally import Tally
+from pipeline.broker.consumer_groups import GroupReader
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database
 from tests.conftest import until
 from tests.e2e.conftest import HIGH, LOW, last_json, rows
 from tests.faults.conftest import check_account

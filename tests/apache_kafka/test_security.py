@@ -15,7 +15,7 @@ from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUps
 import config
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from pipeline import kafka_clients
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
 from tests.apache_kafka.conftest import Live, database_environment
 from tests.conftest import quiet_port, until
@@ -122,13 +122,13 @@ def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
 
 
 def test_a_user_of_scram_gets_in(secured):
-    admin = kafka_clients.admin(Kafka(secured.running.bootstrap_servers))
+    admin = clients.admin(Kafka(secured.running.bootstrap_servers))
     add_scram_user(admin, "scraper", PASSWORD)
     admin.close()
     settings = secured.settings(KAFKA_SASL_MECHANISM="SCRAM-SHA-256", KAFKA_SASL_USERNAME="scraper")
 
     def gets_in():  # the new user reaches the broker's copy of the metadata in a moment
-        admin = kafka_clients.admin(settings)
+        admin = clients.admin(settings)
         admin.close()
         return True
 
@@ -173,11 +173,11 @@ def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
 
 def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured):
     """By its certificate: on a busy machine a refused login may look like a lost connection, which is worth the whole wait."""
-    for client in (kafka_clients.admin, kafka_clients.producer, kafka_clients.reader):
+    for client in (clients.admin, clients.producer, clients.reader):
         started = time.monotonic()
         with pytest.raises(ServiceError, match="not trusted"):
             client(secured.settings(KAFKA_SSL_CAFILE=""))
-        assert time.monotonic() - started < kafka_clients.REACH_SECONDS - 2
+        assert time.monotonic() - started < clients.REACH_SECONDS - 2
 
 
 def test_every_script_says_so_of_a_wrong_password(live, start_market):

@@ -12,9 +12,9 @@ import pytest
 import local.apache_kafka
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from local.ports import free_port
-from pipeline import kafka_clients
+from pipeline.broker import clients
 from pipeline.errors import ServiceError
+from pipeline.process.ports import free_port
 from tests.conftest import quiet_port, until
 from tests.local.helpers import is_running, python, said
 
@@ -31,16 +31,16 @@ sys.stdin.read()
 
 
 def send(servers: str, values: list[bytes]) -> None:
-    producer = kafka_clients.producer(Kafka(servers))
+    producer = clients.producer(Kafka(servers))
     for value in values:
         producer.send("kept", value).get(30)
     producer.close()
 
 
 def received(servers: str) -> list[bytes]:
-    consumer = kafka_clients.reader(Kafka(servers))
-    consumer.assign(kafka_clients.partitions_of(consumer, ["kept"]))
-    ends = sum(kafka_clients.high_watermarks(Kafka(servers), ["kept"]).values())
+    consumer = clients.reader(Kafka(servers))
+    consumer.assign(clients.partitions_of(consumer, ["kept"]))
+    ends = sum(clients.high_watermarks(Kafka(servers), ["kept"]).values())
     found: list[bytes] = []
 
     def all_there() -> bool:
@@ -57,7 +57,7 @@ def test_its_owner_killed_leaves_nothing_and_the_next_one_finds_the_messages(tmp
     port = quiet_port()
     with python(OWNER, str(HOME.resolve()), str(tmp_path), str(port)) as owner:
         servers, broker_id, guardian_id = said(owner)
-        admin = kafka_clients.admin(Kafka(servers))
+        admin = clients.admin(Kafka(servers))
         admin.create_topics({"kept": {"num_partitions": 1, "replication_factor": 1}})
         admin.close()
         send(servers, [b"one", b"two"])

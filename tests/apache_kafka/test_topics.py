@@ -7,24 +7,25 @@ from dataclasses import replace
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from pipeline import kafka_clients, messages, topics
+from pipeline.broker import clients
+from pipeline.broker.consumer_groups import group_state
 from pipeline.errors import ServiceError
-from pipeline.groups import group_state
-from pipeline.tally import Tally
+from pipeline.runs.account_reader import Tally
+from pipeline.wire import messages, topics
 from tests.conftest import emptied, until
-from tests.kafka_worker.test_worker import Running, follow, send_tasks
+from tests.worker.test_worker import Running, follow, send_tasks
 
 
 @pytest.fixture
 def admin(kafka):
-    admin = kafka_clients.admin(kafka)
+    admin = clients.admin(kafka)
     yield admin
     admin.close()
 
 
 def test_more_replicas_than_brokers_is_one_line_that_names_the_setting(apache_kafka):
     settings = replace(emptied(apache_kafka), replication_factor=3)
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
     with pytest.raises(ServiceError, match="KAFKA_REPLICATION_FACTOR is 3, more than there are brokers") as caught:
         topics.ensure(admin, settings)
     admin.close()
@@ -42,7 +43,7 @@ def test_topics_take_large_messages_and_leave_the_rest_to_the_cluster(admin):
 def test_what_retention_has_removed_is_neither_read_nor_waited_for(kafka, admin):
     old, new = messages.new_run_id(), messages.new_run_id()
     send_tasks(kafka, old, [f"S{number}" for number in range(60)])
-    marks = kafka_clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+    marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])
     admin.delete_records(marks)  # as retention does: the log begins later
     assert group_state(kafka, topics.PROCESSING).lag == 0
     tasks = send_tasks(kafka, new, [f"S{number}" for number in range(30)])

@@ -100,7 +100,7 @@ def test_yaml_can_be_read(document: Path) -> None:
 
 
 def test_the_group_and_topics_that_kubernetes_scales_by_are_ours() -> None:
-    from pipeline import topics
+    from pipeline.wire import topics
 
     (scaled,) = [
         part

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 import config
 from config import Kafka
-from pipeline import topics
-from pipeline.services import DEFAULT_SERVERS
+from pipeline.process.discovery import DEFAULT_SERVERS
+from pipeline.wire import topics
 
 PROJECT = config.PROJECT
 FILES = ("docker-compose.yml", "docker-compose.cluster.yml")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import config
-from local import compose
-from local.compose import compose_command, start_compose
+from launch import compose
+from launch.compose import compose_command, start_compose
 from pipeline.errors import ServiceError
 
 #: Plays `docker`, its plugin `docker compose` and the program `docker-compose`. Files beside it say how: a file `broken` with

@@ -22,7 +22,7 @@ import config
 from local.market.companies import Market, build_market
 from local.postgres import remove_data
 from local.state import data_dir
-from pipeline import database
+from pipeline.storage import database
 from tests.conftest import PROJECT, until
 
 STOCKS = 60

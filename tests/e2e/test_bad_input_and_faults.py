@@ -9,7 +9,8 @@ import time
 import pytest
 
 import config
-from pipeline import kafka_clients, topics
+from pipeline.broker import clients
+from pipeline.wire import topics
 from tests.conftest import until
 
 NOWHERE = "127.0.0.1:1"
@@ -150,19 +151,19 @@ def test_a_consumer_whose_browser_fails_after_it_has_joined_ends_and_leaves_the_
     driver.chmod(0o755)
     settings = config.load(True, services.environment())
     assert services.run("kafka_scraper_producer.py", "--demo", "--regions", "fr").returncode == 0
-    before = kafka_clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS])
+    before = clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS])
     done = services.run("kafka_scraper_consumer.py", "--demo", SCRAPER_DRIVER=str(driver))
     assert done.returncode == config.EXIT_SERVICE, done.stderr
     assert "does not start" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     counted = json.loads(services.run("kafka_monitor.py", "--demo", "--once", "--json").stdout)
     assert counted["scraping"] == {"sent": 1, "completed": 0, "split": 0, "failed": 0, "pending": 1}
-    assert kafka_clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
+    assert clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
 
 
 def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(services):
     settings = config.load(True, services.environment())
-    producer = kafka_clients.producer(settings.kafka)
+    producer = clients.producer(settings.kafka)
     poison = [b"not json", b"[]", b'{"task_id": NaN}', b'{"x": 1e999}', b"\xff", b"x" * 1_000_000]
     for raw in poison:
         producer.send(topics.PROCESSING_TASKS, key=b"poison", value=raw)
@@ -171,8 +172,8 @@ def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(se
     producer.close()
     services.start("kafka_scraper_consumer.py", "--demo")
     services.start("kafka_processing_consumer.py", "--demo")
-    reader = kafka_clients.reader(settings.kafka)
-    reader.assign(kafka_clients.partitions_of(reader, [topics.PROCESSING_DEAD_LETTERS, topics.SCRAPING_DEAD_LETTERS]))
+    reader = clients.reader(settings.kafka)
+    reader.assign(clients.partitions_of(reader, [topics.PROCESSING_DEAD_LETTERS, topics.SCRAPING_DEAD_LETTERS]))
     letters = []
 
     def all_there():

@@ -5,8 +5,8 @@ import json
 import config
 from kafka_scraper_producer import regions
 from local.postgres import Postgres
-from pipeline import database
-from pipeline.tally import Tally
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database
 from tests.conftest import until
 from tests.e2e.conftest import HIGH, LOW, SEED, STOCKS, last_json, rows
 

@@ -7,11 +7,13 @@ import pytest
 
 import config
 from kafka_scraper_producer import ScraperProducer
-from local.services import Market
-from pipeline import database, kafka_clients, messages, topics
-from pipeline.messages import ProcessingTask
-from pipeline.region_file import RegionBand
-from pipeline.tally import Tally
+from launch.services import Market
+from pipeline.broker import clients
+from pipeline.process.region_file import RegionBand
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database
+from pipeline.wire import messages, topics
+from pipeline.wire.messages import ProcessingTask
 from tests.conftest import until
 from tests.e2e.conftest import last_json, rows, shows_work
 
@@ -36,7 +38,7 @@ def test_tasks_of_a_run_that_was_given_up_are_completed_without_being_done(servi
     assert database.newest_unfinished_run(connection).run_id == run_id
     assert database.abandon_unfinished_runs(connection, messages.new_run_id()) == [run_id]
     assert database.newest_unfinished_run(connection) is None
-    producer = kafka_clients.producer(settings.kafka)
+    producer = clients.producer(settings.kafka)
     for symbol in ("A", "B"):
         task = ProcessingTask(run_id, symbol, "", "us")
         producer.send(topics.PROCESSING_TASKS, key=task.key.encode(), value=messages.pending(task))
@@ -121,7 +123,7 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         summary = last_json(resumed.stdout)
         assert (summary["run_id"], summary["regions"]) == (run_id, ["fr", "gb"])
         assert summary["scraping"] == {"sent": 4, "completed": 4, "split": 0, "failed": 0, "pending": 0}
-        assert sum(kafka_clients.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
+        assert sum(clients.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
         tally = Tally(own_broker, run_id)
         assert tally.read_to_now()
         assert set(tally.newest().scraping.tasks) == {f"scrape:{run_id}:{code}:{low}-{high}" for code, low, high in tasks}

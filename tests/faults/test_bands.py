@@ -2,8 +2,8 @@
 
 import config
 from local.market.companies import build_market
-from pipeline.bands import cut_of
-from pipeline.tally import Tally
+from pipeline.runs.account_reader import Tally
+from pipeline.wire.market_cap import cut_of
 from tests.conftest import until
 from tests.e2e.conftest import rows
 

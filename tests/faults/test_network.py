@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 import config
-from pipeline.tally import Tally
+from pipeline.runs.account_reader import Tally
 from tests.conftest import until
 from tests.e2e.conftest import Terminal
 from tests.faults.conftest import STOCKS, all_rows, assert_same_rows, check_account, longest_standstill, note

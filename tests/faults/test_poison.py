@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import config
-from pipeline import dead_letters, kafka_clients, messages, topics
-from pipeline.messages import ProcessingTask
-from pipeline.tally import Tally
-from pipeline.worker import Message, send_all
+from pipeline.broker import clients
+from pipeline.runs.account_reader import Tally
+from pipeline.wire import messages, topics
+from pipeline.wire.messages import ProcessingTask
+from pipeline.worker import dead_letters
+from pipeline.worker.worker import Message, send_all
 from tests.conftest import until
 from tests.faults.conftest import Run
 
@@ -54,7 +56,7 @@ def poison(run: Run, settings: config.Kafka) -> None:
     """Send it all into the midst of a run; return when each message is a dead letter, and each attack a task without data."""
     other_run = messages.new_run_id()
     attacks = [ProcessingTask(other_run, symbol, name, "us") for symbol, name in ATTACKS]
-    producer = kafka_clients.producer(settings)
+    producer = clients.producer(settings)
     send_all(producer, [Message(topic, "poison", raw) for topic in TOPICS for raw in NO_TASKS])
     send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in attacks])
     producer.close()

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 import config
-from local.broker import Broker
+from launch.services import Market
 from local.postgres import Postgres, remove_data
-from local.services import Market
-from pipeline import database, kafka_clients, topics
+from local.tansu import Broker
+from pipeline.broker import clients
+from pipeline.storage import database
+from pipeline.wire import topics
 from tests.conftest import quiet_port, reset_group, until
 from tests.e2e.conftest import Terminal, last_json, shows_work
 from tests.faults.conftest import BANDS, STOCKS, all_rows, assert_same_rows, check_account, longest_standstill, note
@@ -123,8 +125,8 @@ def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal,
 
 def _all_committed(kafka: config.Kafka, stage: topics.StageTopics) -> bool:
     """Whether the group has committed everything that stands in its topics, counted from the beginning again."""
-    marks = kafka_clients.high_watermarks(kafka, [stage.tasks, stage.retries])
-    admin = kafka_clients.admin(kafka)
+    marks = clients.high_watermarks(kafka, [stage.tasks, stage.retries])
+    admin = clients.admin(kafka)
     try:
         committed = admin.list_group_offsets({stage.group: None})[stage.group]
     finally:
@@ -166,7 +168,7 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
         "timestamp": "2026-11-24T07:13:26Z",
         "unknown": "travels along",
     }
-    producer = kafka_clients.producer(settings.kafka)
+    producer = clients.producer(settings.kafka)
     producer.send(topics.SCRAPING_TASKS, key=task["task_id"].encode(), value=json.dumps(task).encode())
     producer.send(topics.SCRAPING_TASKS, key=b"poison", value=b"\x1b[2Jnot json")
     producer.flush()

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import config
-from local import setup_browser
 from local.postgres import has_data
 from local.state import State
 from tests.local.helpers import OWNER, python, said, sql
+from tools import setup_browser
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -78,7 +78,7 @@ def test_only_root_on_debian_has_the_browser_installed(tmp_path: Path, text: str
 
 def test_a_browser_that_cannot_be_had_is_one_line_and_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRAPER_BROWSER", str(tmp_path / "none"))
-    done = run("local.setup_browser", tmp_path)
+    done = run("tools.setup_browser", tmp_path)
     assert done.returncode == config.EXIT_SERVICE
     assert done.stderr.count("\n") == 1
     assert "SCRAPER_BROWSER" in done.stderr

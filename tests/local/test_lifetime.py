@@ -6,10 +6,10 @@ import signal
 import subprocess
 from pathlib import Path
 
-from local.broker import Broker
-from local.ports import answers
 from local.postgres import Postgres
-from pipeline.guardian import Guardian
+from local.tansu import Broker
+from pipeline.process.guardian import Guardian
+from pipeline.process.ports import answers
 from tests.local.helpers import OWNER, is_running, python, said, sql, wait_until
 
 

@@ -17,9 +17,9 @@ import pytest
 
 import config
 import local.postgres
-from local.ports import answers, free_port
 from local.postgres import Postgres, has_data, psql_path, remove_data
 from pipeline.errors import ServiceError
+from pipeline.process.ports import answers, free_port
 from tests.local.helpers import is_running, kill, python, said, sql, wait_until
 
 NOBODY = 65534

@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from pipeline.ratios import RATIOS, ratio_rows
-from pipeline.statements import Statements
+from pipeline.ratios.rows import RATIOS, ratio_rows
+from pipeline.ratios.statements import Statements
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

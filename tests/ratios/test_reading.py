@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.statements import Point, parse_chart, parse_timeseries
+from pipeline.ratios.statements import Point, parse_chart, parse_timeseries
 
 
 def series(name: str, *points: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from pipeline.ratios import ratio_rows
-from pipeline.statements import Rates, parse_chart
+from pipeline.ratios.rows import ratio_rows
+from pipeline.ratios.statements import Rates, parse_chart
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

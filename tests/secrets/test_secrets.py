@@ -15,10 +15,10 @@ import pytest
 import config
 from config import Database, Kafka
 from local.state import data_dir
-from pipeline import database
-from tests.browser.conftest import local_market
+from pipeline.storage import database
 from tests.conftest import until
 from tests.e2e.conftest import Terminal, last_json
+from tests.screener.conftest import local_market
 
 #: Part of every password here, and of nothing else. The other characters are those that quoting could go wrong with.
 TELLING = "Telltale7f3a"

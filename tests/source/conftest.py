@@ -9,10 +9,10 @@ import pytest
 import yfinance
 from yfinance import _http
 
-from pipeline import yahoo
-from pipeline.browser import Browser
-from pipeline.screener import Screener
-from tests.browser.conftest import LocalMarket, local_market
+from pipeline.screener.browser import Browser
+from pipeline.screener.page import Screener
+from pipeline.yahoo import session
+from tests.screener.conftest import LocalMarket, local_market
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,6 @@ def page(browser: Browser, market: LocalMarket) -> Screener:
 def yfinance_on(tmp_path: Path) -> Iterator[object]:
     """Points yfinance at a site; what it was before comes back with the test's end."""
     backend, hidden = _http._backend, yfinance.config.debug.hide_exceptions
-    yield lambda url: yahoo.setup(url, tmp_path / "cache", timeout_seconds=10)
+    yield lambda url: session.setup(url, tmp_path / "cache", timeout_seconds=10)
     _http._backend = backend
     yfinance.config.debug.hide_exceptions = hidden

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import config
-from pipeline import control, kafka_clients, topics
+from pipeline.broker import clients
+from pipeline.wire import topics
+from pipeline.yahoo import shared_throttle
 from tests.conftest import until
 from tests.e2e.conftest import SEED, STOCKS, Terminal
 
@@ -32,8 +34,8 @@ def terminal() -> Iterator[Terminal]:
 def found_in(terminal: Terminal, topic: str) -> list[dict[str, Any]]:
     """The values of all records of a topic."""
     settings = config.load(True, terminal.environment()).kafka
-    reader = kafka_clients.reader(settings)
-    reader.assign(kafka_clients.partitions_of(reader, [topic]))
+    reader = clients.reader(settings)
+    reader.assign(clients.partitions_of(reader, [topic]))
     values: list[dict[str, Any]] = []
     for _ in range(3):  # a first poll may come back before the broker has answered
         values += [json.loads(record.value) for batch in reader.poll(500).values() for record in batch]
@@ -97,7 +99,7 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
     set_faults(terminal, rate_limit=1.0)
     assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
-    (told,) = until(lambda: control.latest(config.load(True, terminal.environment()).kafka), 150, "its word to the others")
+    (told,) = until(lambda: shared_throttle.latest(config.load(True, terminal.environment()).kafka), 150, "its word to the others")
     assert told["reason"] == "the site answered 429"
     set_faults(terminal, changed_layout=1.0)
     (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 180, "the completion")

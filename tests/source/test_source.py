@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import screener_api, source
-from pipeline.browser import Browser
 from pipeline.errors import LayoutChanged, PermanentError, RateLimited, TransientError
-from pipeline.screener import Listing, Screener
-from pipeline.screener_api import ApiScreener
-from pipeline.source import Source
-from tests.browser.conftest import LocalMarket
+from pipeline.screener import endpoint as screener_api
+from pipeline.screener import source
+from pipeline.screener.browser import Browser
+from pipeline.screener.endpoint import ApiScreener
+from pipeline.screener.page import Listing, Screener
+from pipeline.screener.source import Source
+from tests.screener.conftest import LocalMarket
 
 LOW, HIGH = 300_000_000, 2_000_000_000
 On = Callable[[str], None]

@@ -25,13 +25,15 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 
 from config import Database, Kafka
-from local.broker import Broker
-from pipeline import database, kafka_clients, messages, topics
-from pipeline.browser import find_browser
-from pipeline.database import Profile, Write
-from pipeline.messages import ProcessingTask, ScrapingTask
-from pipeline.ratios import RATIOS, RatioRow
-from pipeline.worker import Message, send_all
+from local.tansu import Broker
+from pipeline.broker import clients
+from pipeline.ratios.rows import RATIOS, RatioRow
+from pipeline.screener.browser import find_browser
+from pipeline.storage import database
+from pipeline.storage.database import Profile, Write
+from pipeline.wire import messages, topics
+from pipeline.wire.messages import ProcessingTask, ScrapingTask
+from pipeline.worker.worker import Message, send_all
 from tests.conftest import PROJECT, until
 
 RUN = "20261101T000000Z-0001"
@@ -173,7 +175,7 @@ def stocks(postgres: Database) -> Database:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of this module alone, with the topics."""
-    kafka_clients.quiet()
+    clients.quiet()
     running = Broker.start(tmp_path_factory.mktemp("ui-broker") / "broker.log")
     settings = Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     make_topics(settings)
@@ -182,7 +184,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 def make_topics(settings: Kafka) -> None:
-    admin = kafka_clients.admin(settings)
+    admin = clients.admin(settings)
     topics.ensure(admin, settings)
     admin.close()
 
@@ -266,7 +268,7 @@ class Producer:
 
     def __init__(self, kafka: Kafka, run_id: str) -> None:
         self.run_id = run_id
-        self._producer = kafka_clients.producer(kafka)
+        self._producer = clients.producer(kafka)
 
     def __enter__(self) -> Producer:
         return self

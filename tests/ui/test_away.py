@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from config import Database, Kafka
-from local.broker import Broker
-from local.ports import free_port
 from local.postgres import Postgres, remove_data
-from pipeline import kafka_clients, messages
+from local.tansu import Broker
+from pipeline.broker import clients
+from pipeline.process.ports import free_port
+from pipeline.wire import messages
 from tests.conftest import until
 from tests.ui.conftest import Producer, environment, fill, make_topics, page_process
 
@@ -56,7 +57,7 @@ class Away:
 
 @pytest.fixture
 def away(tmp_path: Path) -> Iterator[Away]:
-    kafka_clients.quiet()
+    clients.quiet()
     found = Away(tmp_path)
     yield found
     with contextlib.suppress(Exception):

@@ -9,10 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import database
-from ui import conditions
-from ui.conditions import LONGEST, NUMBER, TEXT, Both, Comparison, ConditionError, Field, IsNull, Name, Not, Value, parse, to_sql
-from ui.query import FIELDS
+from pipeline.stocks import conditions
+from pipeline.stocks.conditions import (
+    LONGEST,
+    NUMBER,
+    TEXT,
+    Both,
+    Comparison,
+    ConditionError,
+    Field,
+    IsNull,
+    Name,
+    Not,
+    Value,
+    parse,
+    to_sql,
+)
+from pipeline.stocks.query import FIELDS
+from pipeline.storage import database
 
 SMALL = {"a": Field("t.a", NUMBER), "b": Field("t.b", NUMBER), "s": Field("t.s", TEXT)}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from pipeline import control, kafka_clients, messages, topics
+from pipeline.broker import clients
+from pipeline.wire import messages, topics
+from pipeline.yahoo import shared_throttle
 from tests.conftest import until
 from tests.ui.conftest import Producer
 
@@ -30,15 +32,15 @@ def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(wind
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.processing([f"LAG{number}" for number in range(7)], "fr")
     shows(window, "stock-processors", "7", "0", "stopped: nobody takes the records")
-    consumer = kafka_clients.group_consumer(page.kafka, topics.PROCESSING.group, 100)
+    consumer = clients.group_consumer(page.kafka, topics.PROCESSING.group, 100)
     try:
         consumer.subscribe([topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
         found = []
         until(lambda: found.extend(consumer.poll(100).values()) or sum(map(len, found)) >= 7, 30, "the tasks")
-        consumer.commit({partition: kafka_clients.position(consumer.position(partition)) for partition in consumer.assignment()})
+        consumer.commit({partition: clients.position(consumer.position(partition)) for partition in consumer.assignment()})
         shows(window, "stock-processors", "0", "1", "fine")
     finally:
-        kafka_clients.leave(consumer, page.kafka)
+        clients.leave(consumer, page.kafka)
     assert window.run("return window.same") is True
     assert window.complaints() == []
 
@@ -52,6 +54,6 @@ def test_a_process_that_the_site_slows_down_is_seen(window, page):
     shown("full speed: nobody is slowed down")
     throttled = {"requests_per_second": 2.5, "paused_seconds": 4.0, "reason": "the site answered 429"}
     with Producer(page.kafka, messages.new_run_id()) as producer:
-        producer.send(topics.CONTROL, "", control.state("host:1", throttled, time.time()))
+        producer.send(topics.CONTROL, "", shared_throttle.state("host:1", throttled, time.time()))
         shown("1 process slowed down to 2.5/s, paused for 4 s: the site answered 429")
     shown("full speed")  # its state expires

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Kafka
-from pipeline import database
-from pipeline.ratios import RATIOS
+from pipeline.ratios.rows import RATIOS
+from pipeline.stocks import export
+from pipeline.storage import database
 from tests.conftest import PROJECT
 from tests.ui.conftest import FORMULA, STOCKS, environment
-from ui import export
 
 WHERE = "price_to_earnings < 25 and (return_on_equity > 5% or net_margin is null)"
 SQL = (

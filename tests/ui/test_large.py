@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import database
-from pipeline.ratios import RATIOS
+from pipeline.ratios.rows import RATIOS
+from pipeline.storage import database
 from tests.ui.conftest import environment, page_process
 
 VIEWS = (

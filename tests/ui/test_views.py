@@ -12,12 +12,15 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline import database, kafka_clients, messages, topics
-from pipeline.ratios import _SPECIAL, FORMULAS, NAMES, RATIOS, Figure, Figures
-from pipeline.statements import KEYS
+from pipeline.broker import clients
+from pipeline.ratios.rows import _SPECIAL, FORMULAS, NAMES, RATIOS, Figure, Figures
+from pipeline.ratios.statements import KEYS
+from pipeline.stocks import catalog
+from pipeline.storage import database
+from pipeline.wire import messages, topics
 from tests.conftest import PROJECT, until
 from tests.ui.conftest import FORMULA, LATEST, MARKUP, STOCKS, Producer, environment, page_process
-from ui import catalog, forms, show
+from ui import forms, show
 
 VIEWS = (
     "/",
@@ -241,13 +244,13 @@ def test_a_group_is_shown_with_its_member_and_lag(page):
     group = topics.PROCESSING.group
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.processing([f"LAG{number}" for number in range(20)], "us")
-    consumer = kafka_clients.group_consumer(page.kafka, group, 7)
+    consumer = clients.group_consumer(page.kafka, group, 7)
     try:
         consumer.subscribe([topics.PROCESSING_TASKS])
         taken = until(lambda: consumer.poll(200), 40, "the first records")
-        consumer.commit({where: kafka_clients.position(records[-1].offset + 1) for where, records in taken.items()})
+        consumer.commit({where: clients.position(records[-1].offset + 1) for where, records in taken.items()})
         done = sum(records[-1].offset + 1 for records in taken.values())
-        ends = kafka_clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        ends = clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
 
         def shown():
             cells = r"</th>\s*<td>(\w*)</td>\s*<td class=\"number\">(\d+)</td>\s*<td class=\"number\">([\d,]+)</td>"

@@ -1,0 +1,156 @@
+"""`run_pipeline.py --check`: goes through all a run needs, and says what works and what to do about the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import config
+from config import Settings
+from launch.services import Services
+from pipeline.errors import LayoutChanged, PipelineError, ServiceError
+from pipeline.process import discovery
+from pipeline.screener.browser import Browser
+from pipeline.screener.endpoint import ApiScreener
+from pipeline.screener.page import Screener
+from pipeline.screener.source import Source
+from pipeline.storage import database
+from pipeline.wire.market_cap import parse_band
+from pipeline.yahoo import fetch, session
+
+#: The page that is looked at: a region that both the site and the local market know.
+REGION = "fr"
+
+
+class _Skipped(Exception):
+    """Not tried, because something it needs does not work."""
+
+
+def check(settings: Settings, market_options: list[str]) -> int:
+    """Print one line a step; 0 where all work, else 3."""
+    said: list[str] = []
+    checked = Check(settings, market_options, said.append)
+    failures = 0
+    try:
+        for name, step in checked.steps():
+            said.clear()
+            try:
+                detail = step() or "; ".join(line.removeprefix(f"{name}: ") for line in said)
+                print(f"  ok    {name:<11} {detail}", flush=True)
+            except _Skipped as error:
+                failures += 1
+                print(f"  --    {name:<11} not tried: {error}", flush=True)
+            except (PipelineError, config.SettingsError) as error:
+                failures += 1
+                print(f"  FAIL  {name:<11} {error}", flush=True)
+    finally:
+        checked.close()
+    print("all a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)
+    return config.EXIT_SERVICE if failures else config.EXIT_DONE
+
+
+class Check:
+    """The steps, in the order in which a run needs them; later ones use what earlier ones found."""
+
+    def __init__(self, settings: Settings, market_options: list[str], say: Callable[[str], None]) -> None:
+        self.services = Services(settings, settings.log_dir / "check", market_options)
+        self.say = say
+        self.browser: Browser | None = None
+        self.symbol = ""
+        self.works: set[str] = set()
+
+    def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        found = [(name, self._noting(name, step)) for name, step in self.services.steps(self.say)]
+        return [
+            *found,
+            ("topics", self._noting("topics", self._topics, "Kafka")),
+            ("tables", self._noting("tables", self._tables, "PostgreSQL")),
+            *self._listing_steps(),
+            ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
+        ]
+
+    def _listing_steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+        if self.settings.scraper_source == "api":
+            return [("one list", self._noting("one list", self._list, "site"))]
+        return [
+            ("browser", self._noting("browser", self._start_browser)),
+            ("one page", self._noting("one page", self._page, "site", "browser")),
+        ]
+
+    def close(self) -> None:
+        if self.browser is not None:
+            self.browser.close()
+        self.services.stop()
+
+    def _noting(self, name: str, step: Callable[[], str | None], *needs: str) -> Callable[[], str | None]:
+        def run() -> str | None:
+            missing = [need for need in needs if need not in self.works]
+            if missing:
+                raise _Skipped(f"it needs the {missing[0]}")
+            detail = step()
+            self.works.add(name)
+            return detail or ("answers" if name == "site" and not self.services.settings.demo else None)
+
+        return run
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    def _topics(self) -> str:
+        discovery.ensure_topics(self.settings)
+        return "all there"
+
+    def _tables(self) -> str:
+        connection = database.connect(self.settings.database)
+        database.create_tables(connection)
+        connection.close()
+        return "all there"
+
+    def _start_browser(self) -> str:
+        self.browser = Browser(self.settings.scraper_browser, self.settings.scraper_driver, self.settings.scraper_headless)
+        self.browser.start()
+        capabilities = self.browser.driver.capabilities
+        return f"{capabilities.get('browserName')} {capabilities.get('browserVersion')}"
+
+    def _page(self) -> str:
+        assert self.browser is not None
+        page = Screener(self.browser, self.settings.yahoo_base_url)
+        if self.settings.scraper_source == "auto":
+            with self._endpoint() as endpoint:
+                source = Source(page, self.browser, endpoint)
+                found = self._listed(source)
+            return found if source.name == "browser" else f"{found}, by the endpoint: the page has changed (see {self.services.log_dir})"
+        try:
+            return self._listed(Source(page, self.browser, None))
+        except LayoutChanged as error:
+            raise LayoutChanged(f"{error}. SCRAPER_SOURCE=api does without the page") from error
+
+    def _list(self) -> str:
+        with self._endpoint() as endpoint:
+            return self._listed(Source(None, None, endpoint))
+
+    @contextlib.contextmanager
+    def _endpoint(self) -> Iterator[ApiScreener]:
+        with tempfile.TemporaryDirectory() as cache:
+            session.setup(self.settings.yahoo_base_url, Path(cache))
+            yield ApiScreener()
+
+    def _listed(self, source: Source) -> str:
+        band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
+        total = source.open(REGION, *band, self.services.log_dir)
+        for page in source.pages():
+            self.symbol = page[0].symbol
+            break
+        return f"{total} stocks of region {REGION} listed"
+
+    def _one_symbol(self) -> str:
+        if not self.symbol and self.settings.yahoo_base_url:
+            raise ServiceError("no symbol to ask for: the page listed none")
+        symbol = self.symbol or "AAPL"
+        with tempfile.TemporaryDirectory() as cache:
+            session.setup(self.settings.yahoo_base_url, Path(cache))
+            found = fetch.fetch(symbol)
+        return f"{symbol}: {found.name}"

@@ -1,0 +1,266 @@
+"""Chooses and starts the services of a run: the user's own, the compose file's, or the embedded ones."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import config
+from config import Settings
+from launch.compose import compose_command, start_compose
+from launch.revival import Revival
+from local.apache_kafka import ApacheKafka
+from local.postgres import Postgres
+from local.state import State
+from local.tansu import Broker
+from pipeline.broker import clients
+from pipeline.errors import ServiceError
+from pipeline.process.discovery import DEFAULT_SERVERS, is_embedded
+from pipeline.process.guardian import Guardian
+from pipeline.screener.page import LIVE_SITE
+from pipeline.storage import database
+
+#: Seconds in which the site must answer.
+SITE_SECONDS = 8.0
+#: Seconds until the local market must answer.
+MARKET_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Services:
+    """The services of one orchestrator; `settings` leads to them. `stop()` ends the embedded ones."""
+
+    settings: Settings
+    log_dir: Path
+    market_options: list[str] = field(default_factory=list)
+    state: State | None = None
+    broker: Broker | ApacheKafka | None = None
+    revival: Revival | None = None
+    postgres: Postgres | None = None
+    market: Market | None = None
+    published: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, settings: Settings, log_dir: Path, market_options: list[str], say: Say) -> Services:
+        """Start or find all services. Raises ServiceError; nothing is left running then."""
+        services = cls(settings, log_dir, market_options)
+        try:
+            for _, step in services.steps(say):
+                step()
+            services._publish()
+        except BaseException:
+            services.stop()
+            raise
+        return services
+
+    def steps(self, say: Say) -> list[tuple[str, Callable[[], None]]]:
+        """The services by name, each with what finds or starts it (raising ServiceError)."""
+        if self.settings.demo:
+            return [
+                ("site", lambda: self._local_market(say)),
+                ("Kafka", lambda: self._embedded_broker(say)),
+                ("PostgreSQL", lambda: self._embedded_postgres(say)),
+            ]
+        return [
+            ("site", lambda: reach_site(self.settings.yahoo_base_url)),
+            ("Kafka", lambda: self._find_kafka(say)),
+            ("PostgreSQL", lambda: self._find_database(say)),
+        ]
+
+    def revive(self, say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Start what died again where its data outlives it, the embedded PostgreSQL and KAFKA_HOME's broker: all that was
+        committed or acknowledged is there, and the workers wait for it.
+
+        Raises ServiceError where one does not come up where the workers know it. `stopping`, if true, ends a wait for it.
+        """
+        if self.revival is not None:
+            self.revival.attend(say, stopping)
+        if self.postgres is None or self.postgres.is_alive():
+            return
+        port = int(self.postgres.settings["DB_PORT"])
+        say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
+        self.postgres.stop()
+        assert self.state is not None
+        self.postgres = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
+        if self.postgres.settings["DB_PORT"] != str(port):
+            raise ServiceError(f"the embedded PostgreSQL can't come back: port {port} was taken meanwhile")
+
+    def all_alive(self) -> bool:
+        """Whether every service of this orchestrator is up, also those that `revive` brings back."""
+        return all(service is None or service.is_alive() for service in (self.market, self.broker, self.postgres))
+
+    def dead(self) -> str | None:
+        """The embedded service that is gone for good, if any."""
+        if isinstance(self.broker, Broker) and not self.broker.is_alive():
+            return "the embedded broker"
+        if self.market is not None and not self.market.is_alive():
+            return "the local market"
+        return None
+
+    def stop(self) -> None:
+        if self.state is not None:
+            self.state.withdraw()
+        for service in (self.market, self.broker, self.postgres):
+            if service is not None:
+                service.stop()
+        if self.state is not None:
+            self.state.release()
+
+    def _take_state(self) -> State:
+        if self.state is None:
+            self.state = State.acquire(self.settings.state_dir)
+        return self.state
+
+    def _local_market(self, say: Say) -> None:
+        self._take_state()
+        self.market = Market.start(self.log_dir / "market.log", self.market_options)
+        self.published["YAHOO_BASE_URL"] = self.market.base_url
+        self.settings = replace(self.settings, yahoo_base_url=self.market.base_url)
+        say(f"site: local market with made-up companies at {self.market.base_url}")
+
+    def _find_kafka(self, say: Say) -> None:
+        kafka = self.settings.kafka
+        if kafka.bootstrap_servers and not kafka.started_here:
+            clients.admin(kafka).close()
+            say(f"Kafka: {kafka.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS from {kafka.source})")
+            return
+        if self._default_broker_answers():
+            self._use_servers(DEFAULT_SERVERS)
+            say(f"Kafka: {DEFAULT_SERVERS} (it answers; KAFKA_BOOTSTRAP_SERVERS is not set)")
+        elif self.settings.kafka_home is not None:
+            self._apache_kafka(self.settings.kafka_home, say)
+        elif (command := compose_command(say)) is not None:
+            start_compose(command, say)
+            self._use_servers(DEFAULT_SERVERS)
+            say(f"Kafka: {DEFAULT_SERVERS} (docker-compose.yml)")
+        else:
+            self._embedded_broker(say)
+
+    def _default_broker_answers(self) -> bool:
+        host, _, port = DEFAULT_SERVERS.partition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=2).close()
+        except OSError:
+            return False
+        try:
+            return not is_embedded(replace(self.settings.kafka, bootstrap_servers=DEFAULT_SERVERS, source="default"))
+        except ServiceError:
+            return False  # something else listens there
+
+    def _use_servers(self, servers: str) -> None:
+        self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="default"))
+
+    def _embedded_broker(self, say: Say) -> None:
+        self._take_state()
+        self.broker = Broker.start(self.log_dir / "broker.log")
+        servers = self.broker.bootstrap_servers
+        self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="embedded"))
+        self.published["KAFKA_BOOTSTRAP_SERVERS"] = servers
+        say(f"Kafka: embedded broker at {servers} (in memory: its messages end with it)")
+
+    def _apache_kafka(self, home: Path, say: Say) -> None:
+        state = self._take_state()
+        data_dir = state.folder / "kafka"
+        say(f"starting Apache Kafka of {home}…")
+        log_file = self.log_dir / "broker.log"
+        self.broker = ApacheKafka.start(home, data_dir, log_file)
+        self.revival = Revival(self.broker, log_file)
+        servers = self.broker.bootstrap_servers
+        self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="apache"))
+        self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_HOME": str(home)}
+        say(f"Kafka: Apache Kafka {self.broker.version} at {servers} (KAFKA_HOME), kept in {data_dir}")
+
+    def _find_database(self, say: Say) -> None:
+        settings = self.settings.database
+        if settings.name and settings.source != "embedded":
+            connection = database.connect(settings)
+            connection.close()
+            say(f"PostgreSQL: {settings.user}@{settings.host}:{settings.port}/{settings.name} (DB_* from {settings.source})")
+        else:
+            self._embedded_postgres(say)
+
+    def _embedded_postgres(self, say: Say) -> None:
+        state = self._take_state()
+        self.postgres = Postgres.start(state.data_dir, self.log_dir / "postgres.log")
+        found = self.postgres.settings
+        self.settings = replace(
+            self.settings,
+            database=config.Database(
+                name=found["DB_DEV_NAME"],
+                user=found["DB_USER"],
+                password=found["DB_PASSWORD"],
+                host=found["DB_HOST"],
+                port=int(found["DB_PORT"]),
+                source="embedded",
+            ),
+        )
+        self.published |= found
+        say(f"PostgreSQL: embedded at {found['DB_HOST']}:{found['DB_PORT']}, kept in {self.postgres.data_dir}")
+
+    def _publish(self) -> None:
+        if self.state is not None:
+            self.state.publish(self.published)
+
+
+class Market:
+    """The local market as a child of this process: it ends with `stop()`, and also when this process is killed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], base_url: str, guardian: Guardian, duty: int) -> None:
+        self.base_url = base_url
+        self._process = process
+        self._guardian = guardian
+        self._duty = duty
+
+    @classmethod
+    def start(cls, log_file: Path, options: list[str]) -> Market:
+        """Start it on a free port with `options` of `python -m local.market`. Raises ServiceError."""
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        guardian = Guardian()
+        with open(log_file, "wb") as log:
+            process, duty = guardian.start(
+                [sys.executable, "-m", "local.market", "--port", "0", *options], stdout=log, stderr=log, cwd=config.PROJECT
+            )
+        deadline = time.monotonic() + MARKET_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("local market: http://") and line.endswith(")"):
+                    return cls(process, line.split()[2], guardian, duty)
+            time.sleep(0.05)
+        code = process.poll()
+        guardian.finish()
+        process.wait()
+        tail = "\n".join(log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+        if code == config.EXIT_SETTINGS:
+            raise config.SettingsError(tail or "the local market refuses its options")
+        raise ServiceError(f"the local market does not start; {log_file} ends with:\n{tail}")
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        self._guardian.finish()
+        self._process.wait()
+
+
+def reach_site(base_url: str) -> None:
+    """Raises ServiceError where the site does not answer at all; any answer is good enough here."""
+    address = base_url or LIVE_SITE
+    try:
+        urllib.request.urlopen(address, timeout=SITE_SECONDS).close()  # noqa: S310 (http or https, checked by config)
+    except urllib.error.HTTPError:
+        pass  # it answers; whether it likes a browser better is the browser's business
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise ServiceError(
+            f"the site {address} can't be reached ({reason}). Check the connection, or see the pipeline work without it: "
+            "python run_pipeline.py --demo"
+        ) from error

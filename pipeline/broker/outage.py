@@ -1,0 +1,152 @@
+"""A broker that is away, in a process's log: one line when it goes, one when it is back, in the place of the client's hundreds.
+
+The client comes back by itself, and until then logs an ERROR for each of its attempts. Those are dropped by what they are
+about, not by who logs them: an error that only says that nobody answers. A refused login, a missing right, too few replicas
+and all else is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import kafka.errors
+
+from config import Kafka
+from pipeline.broker import diagnosis
+from pipeline.errors import ServiceError
+
+log = logging.getLogger(__name__)
+
+#: What the client meets while a broker is away, or hands its partitions and groups to another one. It tries again by itself.
+OUTAGE_ERRORS = (
+    kafka.errors.KafkaConnectionError,
+    kafka.errors.NodeNotReadyError,
+    kafka.errors.Cancelled,
+    kafka.errors.KafkaTimeoutError,
+    kafka.errors.RequestTimedOutError,
+    kafka.errors.NetworkExceptionError,
+    kafka.errors.BrokerNotAvailableError,
+    kafka.errors.LeaderNotAvailableError,
+    kafka.errors.NotLeaderForPartitionError,
+    kafka.errors.CoordinatorNotAvailableError,
+    kafka.errors.CoordinatorLoadInProgressError,
+    kafka.errors.NotCoordinatorError,
+)
+_NAMES = frozenset(error.__name__ for error in OUTAGE_ERRORS)
+#: Loggers of the client that name such errors, at each attempt. Filters count for a logger alone, not for those below it.
+_LOGGERS = (
+    "kafka.coordinator",
+    "kafka.coordinator.consumer",
+    "kafka.coordinator.heartbeat",
+    "kafka.consumer.fetcher",
+    "kafka.consumer.group",
+    "kafka.producer.kafka",
+    "kafka.producer.sender",
+    "kafka.producer.transaction_manager",
+)
+
+#: Records of the same without an error in them: the client goes to look for the group's coordinator again.
+_PHRASES = ("Marking the coordinator dead", "Heartbeat session expired")
+
+#: What the heartbeat's task says where a consumer is closed while it waits: at a good end, and to nobody's use.
+_CLOSED = "Unhandled Heartbeat loop error: NetworkSelector closed!"
+
+#: Seconds between two looks, and without any connection after which the broker counts as away: a reconnection is no outage.
+LOOK_SECONDS = 0.5
+AWAY_SECONDS = 2.0
+#: Seconds after which the same trouble is told again.
+AGAIN_SECONDS = 30.0
+
+
+class _Noise(logging.Filter):
+    """Drops the records whose error is an outage's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(_PHRASES) or record.getMessage() == _CLOSED:
+            return False
+        named = list(record.args) if isinstance(record.args, tuple) else []
+        if record.exc_info:
+            named.append(record.exc_info[1])
+        return not any(isinstance(one, OUTAGE_ERRORS) or (isinstance(one, str) and one in _NAMES) for one in named)
+
+
+_noise = _Noise()
+
+
+def drop_noise() -> None:
+    """From now on the client's records of an outage don't reach the log."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_noise)
+
+
+class BrokerWatch:
+    """Whether a client has a connection to any broker. For the thread that uses the client."""
+
+    def __init__(self, client: Any, settings: Kafka) -> None:
+        """client: a KafkaConsumer or KafkaProducer that was connected."""
+        self.away = False
+        self._client = client
+        self._settings = settings
+        self._failure = diagnosis.attach()
+        self._connected_at = self._looked_at = time.monotonic()
+        self._refusal = ""
+        self._cluster: str | None = None
+        self._told: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Call it again and again: says when the broker goes away, and when it is back.
+
+        Raises ServiceError where another one has come in its place: an embedded one that was started anew knows none of the
+        offsets and producers of the one before, and refuses this process's messages for ever.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        if self._connected():
+            cluster = self._client._manager.cluster.cluster_id
+            self._cluster = self._cluster or cluster
+            if cluster and cluster != self._cluster:
+                raise ServiceError(
+                    f"Kafka at {self._settings.bootstrap_servers} is another one than before, and what was in that one is gone with it:"
+                    " start this script again"
+                )
+            if self.away:
+                log.info("Kafka at %s is back after %.0f s", self._settings.bootstrap_servers, now - self._connected_at)
+            self.away, self._refusal, self._connected_at = False, "", now
+            self._failure.forget()
+        elif now - self._connected_at >= AWAY_SECONDS:
+            self._say_that_it_is_away()
+
+    def trouble(self, what: str, error: BaseException, level: int = logging.WARNING) -> None:
+        """Log what failed and is tried again; not while the broker is away, and the same only every AGAIN_SECONDS."""
+        if isinstance(error, OUTAGE_ERRORS) and not self._connected():
+            self._say_that_it_is_away()
+        now = time.monotonic()
+        text = f"{what}: {_text(error)}"
+        if not self.away and now - self._told.get(text, float("-inf")) >= AGAIN_SECONDS:
+            self._told = {told: at for told, at in self._told.items() if now - at < AGAIN_SECONDS} | {text: now}
+            log.log(level, "%s", text)
+
+    def _say_that_it_is_away(self) -> None:
+        error = self._failure.error
+        if not self.away:
+            reason = "" if error is None else f" ({_text(error)})"
+            log.warning("Kafka at %s is away%s: waiting for it", self._settings.bootstrap_servers, reason)
+        self.away = True
+        # One that is there and refuses does not come back by waiting.
+        refusal = diagnosis.explain(self._settings, error, error) if error is not None and diagnosis.is_refusal(error) else ""
+        if refusal and refusal != self._refusal:
+            log.error("%s", refusal)
+            self._refusal = refusal
+
+    def _connected(self) -> bool:
+        # The public count of connections has those in it that are still being opened.
+        return bool(self._client._manager.least_used_connections())
+
+
+def _text(error: BaseException) -> str:
+    """Kafka's errors name their type themselves."""
+    return str(error) if isinstance(error, kafka.errors.KafkaError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""What each process does around its work: arguments, logging, signals, children, and how services are found."""

@@ -1,0 +1,121 @@
+"""Reads the task, completion and error topics into accounts, one a run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import kafka.errors
+from kafka import TopicPartition
+
+from config import Kafka
+from pipeline.broker import clients
+from pipeline.errors import MessageError
+from pipeline.runs.account import Account
+from pipeline.wire import messages, topics
+
+log = logging.getLogger(__name__)
+
+#: Records of a run are looked for from this many seconds before its start: clocks differ between machines.
+CLOCK_MARGIN_SECONDS = 300.0
+#: topic → (stage, kind of message)
+_KINDS = {
+    name: (stage.name, kind)
+    for stage in topics.STAGES
+    for name, kind in ((stage.tasks, "task"), (stage.completion, "completion"), (stage.errors, "error"))
+}
+
+
+class Tally:
+    """Follows the topics without a consumer group and keeps the accounts of the runs it has seen.
+
+    run_id: read only from this run's start on and keep only its account; None keeps every run's, from the beginning.
+    """
+
+    def __init__(self, settings: Kafka, run_id: str | None = None) -> None:
+        """Raises ServiceError where the broker or a topic isn't there."""
+        self.settings = settings
+        self.run_id = run_id
+        self.accounts: dict[str, Account] = {}
+        #: Seconds (time.monotonic) of the last change of a task's state.
+        self.last_progress = time.monotonic()
+        self._consumer = clients.reader(settings)
+        with clients.reaching(settings):
+            partitions = clients.partitions_of(self._consumer, _KINDS)
+            self._consumer.assign(partitions)
+            self._seek(partitions)
+
+    def _seek(self, partitions: list[TopicPartition]) -> None:
+        if self.run_id is None:
+            self._consumer.seek_to_beginning(*partitions)
+            return
+        start = max(0.0, messages.run_started_at(self.run_id).timestamp() - CLOCK_MARGIN_SECONDS)
+        found = self._consumer.offsets_for_times({partition: int(start * 1000) for partition in partitions}, timeout_ms=10_000)
+        for partition in partitions:
+            offset = found.get(partition)
+            # Without a record from then on there is nothing to skip either, and what comes next must be read.
+            if offset is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, offset.offset)
+
+    def poll(self, timeout_ms: int = 100) -> int:
+        """Read what has come in; the number of records."""
+        count = 0
+        for partition, records in self._consumer.poll(timeout_ms).items():
+            for record in records:
+                count += 1
+                self._note(partition.topic, record.value)
+        return count
+
+    def newest(self) -> Account | None:
+        """The account of the run asked for, or of the newest one; None where nothing is known of it yet."""
+        if self.run_id is not None:
+            return self.accounts.get(self.run_id)
+        return self.accounts[max(self.accounts)] if self.accounts else None
+
+    def read_to(
+        self, watermarks: dict[TopicPartition, int], timeout_seconds: float = 60.0, stop: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Read on until every partition is read up to its watermark. False where time ran out or `stop` said so."""
+        deadline = time.monotonic() + timeout_seconds
+        while any(self._consumer.position(partition) < mark for partition, mark in watermarks.items()):
+            if time.monotonic() > deadline or stop():
+                return False
+            self.poll()
+        return True
+
+    def read_to_now(self, timeout_seconds: float = 60.0) -> bool:
+        """Read everything that stands in the topics at this moment."""
+        return self.read_to(clients.high_watermarks(self.settings, _KINDS), timeout_seconds)
+
+    def close(self) -> None:
+        try:
+            self._consumer.close()
+        except kafka.errors.KafkaError as error:
+            log.debug("close: %s", error)
+
+    def _note(self, topic: str, value: bytes | None) -> None:
+        stage, kind = _KINDS[topic]
+        try:
+            fields = self._fields(stage, kind, value)
+        except MessageError:
+            return  # the worker that meets it sends it to the dead letters; it belongs to no run
+        run_id = fields["run_id"]
+        if self.run_id not in (None, run_id):
+            return
+        account = self.accounts.get(run_id)
+        if account is None:
+            account = self.accounts[run_id] = Account(run_id)
+        if kind == "task":
+            account.task(stage, fields)
+        elif (account.completion if kind == "completion" else account.error)(stage, fields):
+            self.last_progress = time.monotonic()
+
+    def _fields(self, stage: str, kind: str, value: bytes | None) -> dict[str, Any]:
+        if kind != "task":
+            return messages.decode(value)
+        task = messages.scraping_task(value) if stage == "scraping" else messages.processing_task(value)
+        return task.fields()

@@ -1,0 +1,151 @@
+"""Watches the consumer groups from a thread of its own, so that a broker that does not answer never holds up who looks on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import kafka.errors
+
+from config import Kafka, SettingsError
+from pipeline.broker import clients as kafka_clients
+from pipeline.broker.consumer_groups import GroupReader, GroupState
+from pipeline.errors import ServiceError
+from pipeline.runs.lag import GroupLag, LagWindow, Position, Sample
+from pipeline.wire import topics
+from pipeline.yahoo import shared_throttle
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+READ_SECONDS = 2.0
+#: Seconds in which a broker must accept a connection.
+CONNECT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was last seen, replaced as a whole.
+
+    answered_at: when the broker last answered (time.monotonic); lost: whether it does not any more; problem: why it does not, or
+    why the groups can't be read. cluster: which cluster it was; a broker in memory that was started anew is another one.
+    throttle: its state in one line, "" for none.
+    """
+
+    answered_at: float
+    settings: Kafka
+    cluster: str = ""
+    groups: tuple[GroupLag, ...] = ()
+    throttle: str = ""
+    lost: bool = False
+    problem: str = ""
+
+
+class GroupWatch:
+    """`seen` is what there is to know now; read it as often as you like."""
+
+    def __init__(self, find: Callable[[], Kafka], settings: Kafka) -> None:
+        """find: where the broker is, asked again after it was lost; settings: where it is now."""
+        self._find = find
+        self._windows: dict[str, LagWindow] = {}
+        self._stopped = threading.Event()
+        self.seen = Seen(time.monotonic(), settings)
+        self._thread = threading.Thread(target=self._loop, name="group-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it may be waiting for a broker, so nobody waits for it."""
+        self._stopped.set()
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._watch(self._find())
+            except (ServiceError, SettingsError, kafka.errors.KafkaError, OSError) as error:
+                self._note(problem=str(error))
+            except Exception as error:  # a thread that dies would leave a monitor that says nothing
+                log.exception("watching the groups")
+                self._note(problem=f"{type(error).__name__}: {error}")
+            self._stopped.wait(READ_SECONDS)
+
+    def _watch(self, settings: Kafka) -> None:
+        """Look again and again until something is wrong."""
+        _check_that_somebody_listens(settings)
+        with contextlib.ExitStack() as clients:
+            admin = kafka_clients.admin(settings)
+            clients.callback(_close, admin)
+            reader = GroupReader(settings)
+            clients.callback(_close, reader)
+            states = None
+            while not self._stopped.is_set():
+                with kafka_clients.reaching(settings):
+                    cluster = str(admin.describe_cluster()["cluster_id"])
+                    # Topics of an earlier version may lack it, and waiting for it would hold up the groups.
+                    tells_of_throttle = states is not None or topics.CONTROL in admin.list_topics()
+                if states is None and tells_of_throttle:
+                    states = shared_throttle.States(settings)
+                    clients.callback(_close, states)
+                self._look(settings, cluster, reader, states)
+                self._stopped.wait(READ_SECONDS)
+
+    def _look(self, settings: Kafka, cluster: str, reader: GroupReader, states: shared_throttle.States | None) -> None:
+        if cluster != self.seen.cluster:
+            self._windows.clear()
+        try:
+            groups, problem = tuple(map(self._view, reader.read().values())), ""
+        except ServiceError as error:
+            # One who may not see the groups can follow the run all the same: the broker did answer.
+            if not isinstance(error.__cause__, kafka.errors.AuthorizationError):
+                raise
+            groups, problem = (), str(error)
+        throttle = "" if states is None else throttle_text(states.latest())
+        self.seen = Seen(time.monotonic(), settings, cluster, groups, throttle, problem=problem)
+
+    def _view(self, state: GroupState) -> GroupLag:
+        window = self._windows.setdefault(state.group, LagWindow())
+        positions = {partition: Position(one.committed, one.end, one.begin) for partition, one in state.partitions.items()}
+        members = len(state.members)
+        window.feed(Sample(time.monotonic(), positions, members))
+        return GroupLag(state.group, state.lag, members, window.verdict())
+
+    def _note(self, problem: str) -> None:
+        self.seen = replace(self.seen, lost=True, problem=problem)
+
+
+def throttle_text(states: Sequence[dict[str, Any]]) -> str:
+    """What `control.States.latest` tells, in one line: who is slowed down, to what, and why."""
+    if not states:
+        return "full speed: nobody is slowed down"
+    text = f"{len(states)} process{'' if len(states) == 1 else 'es'} slowed down"
+    if all(state["requests_per_second"] for state in states):
+        text += f" to {sum(state['requests_per_second'] for state in states):.1f}/s"
+    pause = max(state["paused_seconds"] for state in states)
+    if pause:
+        text += f", paused for {pause:.0f} s"
+    return f"{text}: {states[-1]['reason']}"
+
+
+def _check_that_somebody_listens(settings: Kafka) -> None:
+    """The client waits for eight seconds where nobody does, and asks again and again. Raises ServiceError."""
+    for server in settings.bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        with contextlib.suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+            return
+    raise ServiceError(f"nobody listens at {settings.bootstrap_servers}")
+
+
+def _close(client: object) -> None:
+    """A client whose broker is gone may fail to close, and that is no news."""
+    try:
+        client.close()  # type: ignore[attr-defined]
+    except (kafka.errors.KafkaError, OSError) as error:
+        log.debug("close: %s", error)

@@ -1,0 +1,61 @@
+"""Rows of ratios as CSV or JSON lines, streamed: memory does not grow with their number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from pipeline.stocks import query
+from pipeline.stocks.query import Screen
+
+#: The columns of an export, in order.
+COLUMNS = ("symbol", "name", "region", "exchange", "sector", "industry", "period_type", "period_end", "currency", *query.RATIOS, "run_id")
+#: Rows that are fetched, and texts that are handed on, at a time.
+ROWS_AT_A_TIME = 500
+#: What a spreadsheet takes for the start of a formula, the full-width forms of eastern keyboards among them.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any, ...]]:
+    """The rows of `screen`, by a cursor on the server. Raises ConditionError and what psycopg2 raises."""
+    sql, values = query.select(screen, COLUMNS, more=more)
+    with connection.cursor(name="export") as cursor:
+        cursor.itersize = ROWS_AT_A_TIME
+        cursor.execute(sql, values)
+        yield from cursor
+
+
+def csv_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
+    """CSV (RFC 4180), header first. Text that a spreadsheet would run as a formula gets a ' in front; numbers stay as they are."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for number, row in enumerate(found, 1):
+        writer.writerow([cell(value) for value in row])
+        if number % ROWS_AT_A_TIME == 0:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """A value as a cell that is only ever data."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return _plain(value)
+
+
+def json_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
+    """One JSON object a line: the columns, and `null_reasons` with why a value is null."""
+    for row in found:
+        fields = {name: _plain(value) for name, value in zip(COLUMNS, row, strict=False)}
+        yield json.dumps({**fields, "null_reasons": row[len(COLUMNS)] or {}}, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, (date, datetime)) else value

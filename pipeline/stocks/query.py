@@ -1,0 +1,161 @@
+"""Which rows of `stock` and `financial_ratios` are wanted, as SQL: for the page, its CSV and export_ratios.py.
+
+Column names come from FIELDS alone; every value is a parameter.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.ratios.rows import RATIOS
+from pipeline.stocks import conditions
+from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
+from pipeline.wire.messages import clean_text
+
+#: Every column that may be shown, sorted by and named in conditions.
+FIELDS: dict[str, Field] = {
+    "symbol": Field("s.symbol", TEXT),
+    "name": Field("s.name", TEXT),
+    "region": Field("s.country_code", TEXT),
+    "exchange": Field("s.exchange", TEXT),
+    "sector": Field("s.sector", TEXT),
+    "industry": Field("s.industry", TEXT),
+    "period_type": Field("r.period_type", TEXT),
+    "period_end": Field("r.period_end", DATE),
+    "currency": Field("r.currency", TEXT),
+    **{name: Field(f"r.{name}", NUMBER) for name in RATIOS},
+    "run_id": Field("r.run_id", TEXT),
+}
+
+#: What a row is. `latest`: a stock, with its trailing row or else its newest fiscal year; stocks without either are there
+#: too. `ttm`: a trailing row. `annual`: a fiscal year, all that are kept.
+PERIODS = ("latest", "ttm", "annual")
+_PERIOD_TABLES = {
+    # 'ttm' comes after 'annual', so that this is one step back from the end of the symbol's part of the primary key.
+    "latest": "stock s LEFT JOIN LATERAL (SELECT * FROM financial_ratios f WHERE f.symbol = s.symbol "
+    "ORDER BY f.period_type DESC, f.period_end DESC LIMIT 1) r ON true",
+    "ttm": "stock s JOIN financial_ratios r ON r.symbol = s.symbol AND r.period_type = 'ttm'",
+    "annual": "stock s JOIN financial_ratios r ON r.symbol = s.symbol AND r.period_type = 'annual'",
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """A ratio between two bounds, both included; None is no bound."""
+
+    ratio: str
+    least: float | None = None
+    most: float | None = None
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Which rows are wanted, and in which order. All parts must hold at once."""
+
+    text: str = ""
+    regions: tuple[str, ...] = ()
+    sectors: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    #: A condition as ui.conditions reads it, or "".
+    where: str = ""
+    period: str = "latest"
+    sort: str = "symbol"
+    descending: bool = False
+
+    def condition(self) -> conditions.Node | None:
+        """Raises ConditionError."""
+        return conditions.parse(self.where, FIELDS) if self.where.strip() else None
+
+
+def select(screen: Screen, columns: Sequence[str], limit: int | None = None, offset: int = 0, more: str = "") -> tuple[str, list[Any]]:
+    """The wanted rows in order. `more` is SQL of further columns, never of a user. Raises ConditionError."""
+    where, values = _where(screen)
+    chosen = ", ".join([*(f"{FIELDS[name].sql} AS {name}" for name in columns), *([more] if more else [])])
+    order = f"{FIELDS[screen.sort].sql} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
+    sql = f"SELECT {chosen} FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY {order}, s.symbol, r.period_end DESC"  # noqa: S608
+    if limit is not None:
+        sql += " LIMIT %s OFFSET %s"
+        values = [*values, limit, offset]
+    return sql, values
+
+
+def count(screen: Screen) -> tuple[str, list[Any]]:
+    """How many rows are wanted."""
+    where, values = _where(screen)
+    return f"SELECT count(*) FROM {_PERIOD_TABLES[screen.period]}{where}", values  # noqa: S608
+
+
+def quantiles(screen: Screen, ratio: str, by: str) -> tuple[str, list[Any]]:
+    """A row a region or sector: group, stocks with a value, least, quantiles of 5, 25, 50, 75 and 95 %, most; by the median."""
+    column, group = FIELDS[ratio].sql, FIELDS[by].sql
+    where, values = _where(screen)
+    where = f"{where} AND {column} IS NOT NULL" if where else f" WHERE {column} IS NOT NULL"
+    sql = (
+        f"SELECT {group}, count(*), min({column}), "  # noqa: S608
+        f"percentile_cont(ARRAY[0.05, 0.25, 0.5, 0.75, 0.95]) WITHIN GROUP (ORDER BY {column}), max({column}) "
+        f"FROM {_PERIOD_TABLES[screen.period]}{where} GROUP BY {group} "
+        f"ORDER BY percentile_cont(0.5) WITHIN GROUP (ORDER BY {column}) DESC"
+    )
+    return sql, values
+
+
+def points(screen: Screen, x: str, y: str, limit: int) -> tuple[str, list[Any]]:
+    """symbol, name, region, sector, x, y where both are there. Of more than `limit` an even sample, always the same one."""
+    where, values = _where(screen)
+    both = f"{FIELDS[x].sql} IS NOT NULL AND {FIELDS[y].sql} IS NOT NULL"
+    where = f"{where} AND {both}" if where else f" WHERE {both}"
+    sql = (
+        f"SELECT s.symbol, s.name, s.country_code, s.sector, {FIELDS[x].sql}, {FIELDS[y].sql}, count(*) OVER () "  # noqa: S608
+        f"FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY hashtext(s.symbol) LIMIT %s"
+    )
+    return sql, [*values, limit]
+
+
+def _where(screen: Screen) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    if screen.text:
+        text = clean_text(screen.text)
+        for character in "\\%_":
+            text = text.replace(character, f"\\{character}")
+        parts.append("(s.symbol ILIKE %s OR s.name ILIKE %s)")
+        values += [f"%{text}%"] * 2
+    for name, wanted in (("region", screen.regions), ("sector", screen.sectors)):
+        if wanted:
+            parts.append(f"{FIELDS[name].sql} = ANY(%s)")
+            values.append([clean_text(one) for one in wanted])
+    for one in screen.ranges:
+        for operator, bound in ((">=", one.least), ("<=", one.most)):
+            if bound is not None:
+                parts.append(f"{FIELDS[one.ratio].sql} {operator} %s")
+                values.append(bound)
+    condition = screen.condition()
+    if condition is not None:
+        sql, more = conditions.to_sql(condition, FIELDS)
+        parts.append(f"({sql})")
+        values += more
+    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+def command(screen: Screen) -> str:
+    """The export_ratios.py command line that gives the same rows, for a terminal. Text search has no option there."""
+    parts = [
+        f"{one.ratio} {operator} {bound!r}"
+        for one in screen.ranges
+        for operator, bound in ((">=", one.least), ("<=", one.most))
+        if bound is not None
+    ]
+    if screen.sectors:
+        parts.append("(" + " or ".join("sector = '" + sector.replace("'", "''") + "'" for sector in screen.sectors) + ")")
+    if screen.where.strip():
+        parts.append(f"({screen.where.strip()})" if parts else screen.where.strip())
+    words = ["python", "export_ratios.py", "--format", "csv"]
+    words += ["--region", ",".join(screen.regions)] if screen.regions else []
+    words += ["--period", screen.period] if screen.period != "latest" else []
+    words += ["--where", " and ".join(parts)] if parts else []
+    words += ["--sort", screen.sort] if screen.sort != "symbol" else []
+    words += ["--descending"] if screen.descending else []
+    return " ".join(shlex.quote(word) for word in words)

@@ -1,0 +1,69 @@
+"""What the database says of runs and stocks, kept at hand: looked at again every few seconds, in a thread of its own.
+
+Handlers ask it for every task; they must neither wait for the database nor fail because it is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import psycopg2
+
+from config import Database
+from pipeline.errors import ServiceError
+from pipeline.storage import database
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the runs that were given up, and at the stocks that are young.
+RUNS_SECONDS = 2.0
+STOCKS_SECONDS = 30.0
+
+T = TypeVar("T")
+
+
+class Followed(Generic[T]):
+    """`value` is what `read(connection)` said at most `seconds` ago; what it said last while the database is away."""
+
+    def __init__(self, settings: Database, read: Callable[[Any], T], seconds: float) -> None:
+        """Raises ServiceError where the database can't be used at the start."""
+        self._settings = settings
+        self._read = read
+        self._connection = database.connect(settings)
+        self.value = read(self._connection)
+        threading.Thread(target=self._follow, args=(seconds,), name="followed", daemon=True).start()
+
+    def _follow(self, seconds: float) -> None:
+        while True:
+            time.sleep(seconds)
+            try:
+                if self._connection.closed:
+                    self._connection = database.connect(self._settings, reach_seconds=3)
+                self.value = self._read(self._connection)
+            except (psycopg2.Error, ServiceError) as error:
+                log.debug("not read: %s", error)
+                self._connection.close()
+
+
+def abandoned_runs(settings: Database) -> Followed[frozenset[str]]:
+    """The run_ids that were given up for a newer run."""
+    return Followed(settings, database.abandoned_runs, RUNS_SECONDS)
+
+
+class FreshStocks:
+    """Which stocks have ratios that are younger than `max_age_seconds`; none where that is None."""
+
+    def __init__(self, settings: Database, max_age_seconds: float | None) -> None:
+        self._max_age_seconds = max_age_seconds
+        self._computed = Followed(settings, database.newest_computations, STOCKS_SECONDS) if max_age_seconds is not None else None
+
+    def __call__(self, symbol: str, run_id: str) -> bool:
+        """Whether the stock may be skipped. What its own run has computed is no reason: the task is delivered again then."""
+        if self._computed is None or self._max_age_seconds is None:
+            return False
+        found = self._computed.value.get(symbol)
+        return found is not None and found[0] != run_id and time.time() - found[1] < self._max_age_seconds

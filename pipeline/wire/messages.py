@@ -1,0 +1,251 @@
+"""The messages on the topics: made, encoded, decoded, checked. Pure.
+
+Every message is a UTF-8 JSON object with `task_id`, `run_id`, `timestamp` (ISO 8601, UTC) and `status`. Unknown fields
+are ignored here and travel along in retries and dead letters, which carry the original bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NoReturn
+
+from pipeline.errors import MessageError
+from pipeline.wire.market_cap import parse_market_cap
+
+#: Longest error text in a message or header, in characters.
+ERROR_TEXT_LIMIT = 1000
+_RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
+_REGION = re.compile(r"[a-z]{2}")
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """UTC start and four hex digits: run_ids sort by time."""
+    return f"{(now or datetime.now(timezone.utc)):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def run_started_at(run_id: str) -> datetime:
+    """The start that is written in a run_id. Raises MessageError."""
+    match = _RUN_ID.fullmatch(run_id)
+    if match is None:
+        raise MessageError(f"run_id {run_id[:60]!r}: expected one such as 20261124T071326Z-1f3a")
+    try:
+        return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    except ValueError as error:
+        raise MessageError(f"run_id {run_id!r}: {error}") from None
+
+
+def now_text() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def time_text(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class ScrapingTask:
+    """One region and market-cap band; the bounds are whole units of currency, both included."""
+
+    run_id: str
+    region_code: str
+    region_name: str
+    market_cap_min: int
+    market_cap_max: int
+
+    @property
+    def task_id(self) -> str:
+        return f"scrape:{self.run_id}:{self.region_code}:{self.market_cap_min}-{self.market_cap_max}"
+
+    @property
+    def key(self) -> str:
+        return self.task_id
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "task_id": self.task_id,
+            "run_id": self.run_id,
+            "region_code": self.region_code,
+            "region_name": self.region_name,
+            "market_cap_min": self.market_cap_min,
+            "market_cap_max": self.market_cap_max,
+        }
+
+    def __str__(self) -> str:
+        return self.task_id
+
+
+@dataclass(frozen=True)
+class ProcessingTask:
+    """One stock."""
+
+    run_id: str
+    symbol: str
+    name: str
+    country_code: str
+
+    @property
+    def task_id(self) -> str:
+        return f"process:{self.run_id}:{self.symbol}"
+
+    @property
+    def key(self) -> str:
+        return self.symbol
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "task_id": self.task_id,
+            "run_id": self.run_id,
+            "symbol": self.symbol,
+            "name": self.name,
+            "country_code": self.country_code,
+        }
+
+    def __str__(self) -> str:
+        return self.task_id
+
+
+Task = ScrapingTask | ProcessingTask
+
+
+def encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
+
+
+def pending(task: Task) -> bytes:
+    """The message that hands a task out."""
+    return encode({**task.fields(), "timestamp": now_text(), "status": "pending"})
+
+
+def scraping_completion(task: ScrapingTask, tickers_found: int, children: Sequence[ScrapingTask] = (), source: str = "") -> bytes:
+    """`completed` with the number of stocks (0 too), or `split` with the two tasks that take over; `source` is what listed them."""
+    fields: dict[str, Any] = {**task.fields(), "timestamp": now_text(), "tickers_found": tickers_found, "status": "completed"}
+    if children:
+        fields |= {"status": "split", "children": [child.task_id for child in children]}
+    if source:
+        fields["source"] = source
+    return encode(fields)
+
+
+def processing_completion(task: ProcessingTask, ratios_calculated: int, no_data_reason: str = "") -> bytes:
+    """`completed` with the number of rows written, or `no_data` with `reason` `no_statements` or `gone`."""
+    fields: dict[str, Any] = {
+        **task.fields(),
+        "timestamp": now_text(),
+        "ratios_calculated": ratios_calculated,
+        "status": "completed",
+    }
+    if no_data_reason:
+        fields |= {"status": "no_data", "reason": no_data_reason}
+    return encode(fields)
+
+
+def untouched_completion(task: Task, status: str) -> bytes:
+    """A task that was not done on purpose: `fresh` (its ratios are young) or `abandoned` (its run was given up)."""
+    count = {"tickers_found": 0} if isinstance(task, ScrapingTask) else {"ratios_calculated": 0}
+    return encode({**task.fields(), "timestamp": now_text(), **count, "status": status})
+
+
+def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool) -> bytes:
+    """What failed: `retrying` will come back, `failed` is final and lies in the dead letters."""
+    return encode(
+        {
+            **task.fields(),
+            "timestamp": now_text(),
+            "error": clean_text(error)[:ERROR_TEXT_LIMIT],
+            "error_type": error_type,
+            "attempt": attempt,
+            "status": "failed" if final else "retrying",
+        }
+    )
+
+
+def clean_text(text: str) -> str:
+    """`text` without what PostgreSQL and UTF-8 refuse: NUL and lone surrogates become U+FFFD."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def decode(raw: bytes | None) -> dict[str, Any]:
+    """Bytes of any topic → the message's fields. Raises MessageError for everything that is no message of ours."""
+    if raw is None:
+        raise MessageError("no value")
+    try:
+        fields = json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise MessageError(f"not UTF-8: {error}") from None
+    except RecursionError:
+        raise MessageError("not readable: nested too deep") from None
+    except ValueError as error:
+        raise MessageError(f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise MessageError(f"not a JSON object but {type(fields).__name__}")
+    run_started_at(_text(fields, "run_id"))
+    _text(fields, "task_id")
+    _text(fields, "status")
+    return fields
+
+
+def scraping_task(raw: bytes | None) -> ScrapingTask:
+    """Bytes of `stock-scraping-tasks` → the task. Raises MessageError."""
+    fields = decode(raw)
+    bounds = []
+    for name in ("market_cap_min", "market_cap_max"):
+        try:
+            bounds.append(parse_market_cap(fields.get(name, "")))
+        except ValueError as error:
+            raise MessageError(f"{name}: {error}") from None
+    if bounds[0] > bounds[1]:
+        raise MessageError(f"market_cap_min {bounds[0]} is above market_cap_max {bounds[1]}")
+    task = ScrapingTask(_text(fields, "run_id"), _region(fields, "region_code"), _text(fields, "region_name"), bounds[0], bounds[1])
+    return _same_id(task, fields)
+
+
+def processing_task(raw: bytes | None) -> ProcessingTask:
+    """Bytes of `stock-processing-tasks` → the task. Raises MessageError."""
+    fields = decode(raw)
+    symbol = _text(fields, "symbol", 64)
+    if any((character.isspace() and character != " ") or ord(character) < 32 for character in symbol) or symbol != symbol.strip():
+        raise MessageError(f"symbol {symbol!r}: expected no white space around it and no control characters")
+    task = ProcessingTask(_text(fields, "run_id"), symbol, _text(fields, "name", least=0), _region(fields, "country_code"))
+    return _same_id(task, fields)
+
+
+def _same_id(task: Any, fields: dict[str, Any]) -> Any:
+    # Counts are over distinct task_ids: one that does not follow from the task would be counted as a task of its own.
+    if fields["task_id"] != task.task_id:
+        raise MessageError(f"task_id {fields['task_id'][:100]!r}: expected {task.task_id[:200]!r}")
+    return task
+
+
+def _text(fields: dict[str, Any], name: str, most: int = 1000, least: int = 1) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise MessageError(f"{name}: expected a text, found {type(value).__name__}")
+    if value != clean_text(value):
+        raise MessageError(f"{name}: holds a NUL or a lone surrogate")
+    if not least <= len(value) <= most:
+        raise MessageError(f"{name}: expected {least} to {most} characters, found {len(value)}")
+    return value
+
+
+def _region(fields: dict[str, Any], name: str) -> str:
+    value = _text(fields, name)
+    if not _REGION.fullmatch(value):
+        raise MessageError(f"{name} {value[:20]!r}: expected two small letters, such as fr")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value

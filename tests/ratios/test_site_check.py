@@ -1,0 +1,42 @@
+from pipeline.ratios.site_check import check
+
+MARKET = {"quote_currency": "USD", "price": 10.0, "shares_outstanding": 100.0, "quoted_market_cap": 1000.0}
+
+
+def row(values, site, currency="USD", **market):
+    return ("A", currency, values, {"site_ratios": site, "market": MARKET | market})
+
+
+def test_ratios_that_agree_within_5_percent_are_only_counted():
+    found = check([row({"price_to_book": 2.0, "net_margin": 0.1}, {"priceToBook": 2.09, "profitMargins": 0.1})])
+    assert (found.compared, found.differ) == (2, 0)
+
+
+def test_what_one_side_does_not_have_is_not_compared():
+    found = check([row({"price_to_book": None, "net_margin": 0.1}, {"priceToBook": 2.0}), ("B", "USD", {}, {})])
+    assert found.compared == 0
+
+
+def test_rounding_of_a_tiny_margin_is_no_difference():
+    assert check([row({"net_margin": 0.0004}, {"profitMargins": 0.0009})]).differ == 0
+
+
+def test_a_factor_of_100_on_a_stock_in_pence_is_named():
+    found = check([row({"price_to_book": 18.0}, {"priceToBook": 1806.0}, "GBP", quote_currency="GBp", quoted_market_cap=10.0)])
+    assert list(found.reasons) == ["pence: the site's ratio is 100 times off"]
+
+
+def test_two_currencies_are_named():
+    found = check([row({"price_to_book": 6.9}, {"priceToBook": 573.0}, "USD", quote_currency="INR")])
+    assert next(iter(found.reasons)).startswith("currency")
+
+
+def test_shares_of_one_class_are_named():
+    found = check([row({"price_to_book": 2.0}, {"priceToBook": 1.0}, quoted_market_cap=2000.0)])
+    assert next(iter(found.reasons)).startswith("share classes")
+
+
+def test_the_rest_is_unexplained_and_has_an_example():
+    found = check([row({"current_ratio": 2.0}, {"currentRatio": 1.0})])
+    assert found.summary() == {"compared": 1, "differ": 1, "by_reason": {"unexplained": 1}}
+    assert "A current_ratio: 2 here, 1 there" in found.text()

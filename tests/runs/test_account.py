@@ -1,0 +1,88 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.runs.account import RANKS, Account, Stage
+from pipeline.wire import messages
+from pipeline.wire.messages import ProcessingTask, ScrapingTask
+
+RUN = "20261124T071326Z-1f3a"
+FRANCE = ScrapingTask(RUN, "fr", "France", 300_000_000, 2_000_000_000)
+STOCK = ProcessingTask(RUN, "MC.PA", "Maison", "fr")
+
+
+def read(raw):
+    return json.loads(raw)
+
+
+def finished_account():
+    account = Account(RUN)
+    account.task("scraping", FRANCE.fields())
+    account.task("processing", STOCK.fields())
+    account.completion("scraping", read(messages.scraping_completion(FRANCE, 1)))
+    account.completion("processing", read(messages.processing_completion(STOCK, 5)))
+    return account
+
+
+def test_a_run_that_is_done_adds_up():
+    assert finished_account().summary(12.34) == {
+        "run_id": RUN,
+        "elapsed_seconds": 12.3,
+        "regions": ["fr"],
+        "scraping": {"sent": 1, "completed": 1, "split": 0, "failed": 0, "pending": 0},
+        "processing": {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0},
+        "stocks": 1,
+        "ratio_rows": 5,
+        "dead_letters": 0,
+    }
+
+
+def test_messages_that_come_twice_change_nothing():
+    account = finished_account()
+    before = account.summary(1)
+    account.task("processing", STOCK.fields())
+    account.completion("processing", read(messages.processing_completion(STOCK, 5)))
+    account.completion("scraping", read(messages.scraping_completion(FRANCE, 1)))
+    assert account.summary(1) == before
+
+
+def test_a_failed_task_that_was_replayed_with_success_is_completed():
+    account = finished_account()
+    failed = ProcessingTask(RUN, "AIR.PA", "Air", "fr")
+    account.task("processing", failed.fields())
+    account.error("processing", read(messages.error_message(failed, "no", "PermanentError", 5, final=True)))
+    assert account.summary(1)["dead_letters"] == 1
+    account.completion("processing", read(messages.processing_completion(failed, 4)))
+    assert account.summary(1)["dead_letters"] == 0
+    assert account.ratio_rows == 9
+    # and the late echo of the failure does not undo it
+    account.error("processing", read(messages.error_message(failed, "no", "PermanentError", 5, final=True)))
+    assert account.processing["failed"] == 0
+
+
+def test_a_retrying_task_is_pending():
+    account = Account(RUN)
+    account.task("processing", STOCK.fields())
+    account.error("processing", read(messages.error_message(STOCK, "later", "TransientError", 1, final=False)))
+    assert (account.processing["pending"], account.processing.retrying) == (1, 1)
+    account.completion("processing", read(messages.processing_completion(STOCK, 1)))
+    assert (account.processing["pending"], account.processing.retrying) == (0, 0)
+
+
+def test_the_children_of_a_split_are_sent_tasks():
+    account = Account(RUN)
+    account.task("scraping", FRANCE.fields())
+    halves = [ScrapingTask(RUN, "fr", "France", 300_000_000, 7), ScrapingTask(RUN, "fr", "France", 7, 2_000_000_000)]
+    account.completion("scraping", read(messages.scraping_completion(FRANCE, 0, halves)))
+    assert account.scraping.summary() == {"sent": 3, "completed": 0, "split": 1, "failed": 0, "pending": 2}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(RANKS[1:])), max_size=40))
+def test_the_sum_holds_in_any_order_and_the_highest_state_wins(results):
+    stage = Stage("processing")
+    for task_id, state in results:
+        stage.result(task_id, "fr", state)
+        assert len(stage.tasks) == sum(stage[name] for name in RANKS)
+    for task_id, task in stage.tasks.items():
+        assert task.state == max((state for one, state in results if one == task_id), key=RANKS.index)

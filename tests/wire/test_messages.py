@@ -1,0 +1,130 @@
+import json
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import MessageError
+from pipeline.wire import messages
+from pipeline.wire.messages import ProcessingTask, ScrapingTask
+
+RUN = "20261124T071326Z-1f3a"
+SCRAPING = ScrapingTask(RUN, "fr", "France", 300_000_000, 2_000_000_000)
+PROCESSING = ProcessingTask(RUN, "BRK-B", "Berkshire", "us")
+
+
+def test_a_run_id_holds_its_start_and_sorts_by_it():
+    early = messages.new_run_id(datetime(2026, 11, 24, 7, 13, 26, tzinfo=timezone.utc))
+    late = messages.new_run_id(datetime(2026, 11, 24, 7, 13, 27, tzinfo=timezone.utc))
+    assert early.startswith("20261124T071326Z-")
+    assert early < late
+    assert messages.run_started_at(early) == datetime(2026, 11, 24, 7, 13, 26, tzinfo=timezone.utc)
+
+
+def test_task_ids_follow_from_the_task():
+    assert SCRAPING.task_id == f"scrape:{RUN}:fr:300000000-2000000000"
+    assert PROCESSING.task_id == f"process:{RUN}:BRK-B"
+
+
+def test_a_task_reads_back_as_itself():
+    assert messages.scraping_task(messages.pending(SCRAPING)) == SCRAPING
+    assert messages.processing_task(messages.pending(PROCESSING)) == PROCESSING
+
+
+def test_bounds_are_read_as_people_write_them():
+    fields = json.loads(messages.pending(SCRAPING)) | {"market_cap_min": "300M", "market_cap_max": "2B", "more": [1]}
+    assert messages.scraping_task(json.dumps(fields).encode()) == SCRAPING
+
+
+def poisoned(**changes):
+    fields = json.loads(messages.pending(PROCESSING)) | changes
+    return json.dumps({name: value for name, value in fields.items() if value != "gone"}).encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"3",
+        b"null",
+        b"{}",
+        b"[" * 100_000,
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        poisoned(symbol=""),
+        poisoned(symbol="gone"),
+        poisoned(symbol=7),
+        poisoned(symbol="A\x00B"),
+        poisoned(symbol="A\nB"),
+        poisoned(symbol=" A"),
+        poisoned(symbol="A" * 65),
+        poisoned(name="\ud800"),
+        poisoned(name="n" * 1001),
+        poisoned(country_code="US"),
+        poisoned(country_code="usa"),
+        poisoned(run_id="yesterday"),
+        poisoned(run_id="20261324T071326Z-1f3a"),
+        poisoned(task_id="process:other"),
+        poisoned(status=None),
+    ],
+)
+def test_bytes_that_are_no_task_are_refused(raw):
+    with pytest.raises(MessageError):
+        messages.processing_task(raw)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_more_than_be_refused(raw):
+    with pytest.raises(MessageError):
+        messages.processing_task(raw)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=8))
+def test_no_json_of_another_shape_does_more_than_be_refused(value):
+    with pytest.raises(MessageError):
+        messages.scraping_task(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("symbol", ["A'; DROP TABLE stock;--", "../../x", "<b>", "É.PA", "0700.HK", "M&M.NS"])
+def test_any_printable_symbol_is_a_task(symbol):
+    task = ProcessingTask(RUN, symbol, "", "us")
+    assert messages.processing_task(messages.pending(task)) == task
+
+
+def test_an_upside_down_band_is_refused():
+    fields = json.loads(messages.pending(SCRAPING)) | {"market_cap_min": "3B"}
+    with pytest.raises(MessageError, match="above"):
+        messages.scraping_task(json.dumps(fields).encode())
+
+
+def test_an_error_message_is_bounded_and_clean():
+    fields = messages.decode(messages.error_message(PROCESSING, "x\x00" * 5000, "TransientError", 2, final=False))
+    assert fields["status"] == "retrying"
+    assert fields["attempt"] == 2
+    assert len(fields["error"]) == messages.ERROR_TEXT_LIMIT
+    assert "\x00" not in fields["error"]
+    assert fields["symbol"] == "BRK-B"
+
+
+def test_completions_say_what_was_done():
+    done = messages.decode(messages.processing_completion(PROCESSING, 5))
+    assert (done["status"], done["ratios_calculated"]) == ("completed", 5)
+    nothing = messages.decode(messages.processing_completion(PROCESSING, 0, "gone"))
+    assert (nothing["status"], nothing["reason"]) == ("no_data", "gone")
+    empty = messages.decode(messages.scraping_completion(SCRAPING, 0))
+    assert (empty["status"], empty["tickers_found"]) == ("completed", 0)
+    child = ScrapingTask(RUN, "fr", "France", 1, 2)
+    assert messages.decode(messages.scraping_completion(SCRAPING, 0, [child]))["children"] == [child.task_id]
+
+
+@given(st.text(alphabet=st.characters(), max_size=50))
+def test_cleaned_text_is_what_postgresql_takes(text):
+    cleaned = messages.clean_text(text + "\x00\ud800")
+    assert "\x00" not in cleaned
+    cleaned.encode("utf-8")

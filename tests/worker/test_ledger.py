@@ -1,0 +1,77 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.worker.ledger import OffsetLedger
+
+
+def test_what_is_finished_out_of_order_waits_for_what_is_below_it():
+    ledger = OffsetLedger()
+    for offset in (10, 11, 12):
+        assert ledger.take(offset)
+    ledger.finish(11)
+    ledger.finish(12)
+    assert ledger.to_commit() is None
+    ledger.finish(10)
+    assert ledger.to_commit() == 13
+    ledger.committed(13)
+    assert ledger.to_commit() is None
+
+
+def test_a_record_that_comes_again_while_in_work_is_known():
+    ledger = OffsetLedger()
+    assert ledger.take(5)
+    assert not ledger.take(5)
+
+
+def test_a_record_that_comes_again_after_it_was_finished_but_not_committed_is_known():
+    ledger = OffsetLedger()
+    ledger.take(5)
+    ledger.finish(5)
+    assert not ledger.take(5)
+    assert ledger.to_commit() == 6
+
+
+def test_a_position_below_the_committed_one_is_new_work():
+    ledger = OffsetLedger()
+    ledger.take(5)
+    ledger.finish(5)
+    ledger.committed(6)
+    assert ledger.take(3)
+    assert ledger.take(5)
+    ledger.finish(5)
+    assert ledger.to_commit() is None
+    ledger.finish(3)
+    assert ledger.to_commit() == 6
+
+
+def test_gaps_between_offsets_do_not_hold_the_position_back():
+    ledger = OffsetLedger()
+    for offset in (1, 4, 9):
+        ledger.take(offset)
+        ledger.finish(offset)
+    assert ledger.to_commit() == 10
+
+
+@given(st.data())
+def test_no_order_of_completions_commits_past_unfinished_work(data):
+    offsets = sorted(data.draw(st.sets(st.integers(0, 200), max_size=40)))
+    ledger = OffsetLedger()
+    waiting = list(offsets)
+    in_work: list[int] = []
+    done: set[int] = set()
+    while waiting or in_work:
+        choices = (["take"] if waiting else []) + (["finish"] if in_work else [])
+        if data.draw(st.sampled_from(choices)) == "take":
+            offset = waiting.pop(0)
+            assert ledger.take(offset)
+            in_work.append(offset)
+        else:
+            offset = in_work.pop(data.draw(st.integers(0, len(in_work) - 1)))
+            ledger.finish(offset)
+            done.add(offset)
+        position = ledger.to_commit()
+        if position is not None:
+            assert all(offset in done for offset in offsets if offset < position)
+            if data.draw(st.booleans()):
+                ledger.committed(position)
+    assert ledger.open == 0

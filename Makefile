@@ -38,10 +38,11 @@ test-kafka: $(VENV)/.browser $(KAFKA_BUILD)/.fetched ## the tests on a real Apac
 benchmark: $(VENV)/.browser ## how fast it is, beside a plain sequential program; about a quarter of an hour (ARGS="--only processing")
 	@$(PY) -m benchmarks --json $(ARGS)
 
-lint: $(VENV)/.installed ## ruff, its formatter, mypy, and the schemas of compose files and workflow
+lint: $(VENV)/.installed ## ruff, its formatter, mypy, the arrows between the rooms, the schemas of compose files and workflow
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 

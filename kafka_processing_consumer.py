@@ -24,8 +24,10 @@ from pipeline.process.ages import parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.ratios.rows import ratio_rows
 from pipeline.ratios.statements import Fundamentals
-from pipeline.storage.database import Profile, Run, Write, Writer
 from pipeline.storage.polled import Followed, FreshStocks, abandoned_runs
+from pipeline.storage.rows import Profile, Write
+from pipeline.storage.run_table import Run
+from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS

@@ -29,8 +29,10 @@ from pipeline.process.script import end_with_orchestrator, on_stop, run_script, 
 from pipeline.screener.browser import Browser
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
-from pipeline.storage.database import Listing, Run, Write, Writer
 from pipeline.storage.polled import Followed, abandoned_runs
+from pipeline.storage.rows import Listing, Write
+from pipeline.storage.run_table import Run
+from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.wire.market_cap import cut_of, places_of_halves
 from pipeline.wire.messages import ProcessingTask, ScrapingTask

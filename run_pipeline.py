@@ -35,16 +35,16 @@ from pipeline.process import child as children
 from pipeline.process import discovery, region_file
 from pipeline.process.ages import parse_age
 from pipeline.process.child import Child
-from pipeline.process.region_file import RegionBand
 from pipeline.process.script import run_script, set_up_logging, stop_signals
 from pipeline.ratios import site_check
 from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.screener.browser import find_browser
-from pipeline.storage import database
+from pipeline.storage import database, rows, run_table, schema
 from pipeline.wire import messages, topics
 from pipeline.wire.market_cap import format_market_cap, parse_band
+from pipeline.wire.regions import RegionBand
 from pipeline.yahoo.throttle import shares
 
 #: Seconds within which the page must say its address.
@@ -114,7 +114,7 @@ class Orchestrator:
         try:
             discovery.ensure_topics(self.settings)
             connection = database.connect(self.settings.database)
-            database.create_tables(connection)
+            schema.create_tables(connection)
             self._start_page()
             if self.arguments.services:
                 return self._hold(found)
@@ -160,7 +160,7 @@ class Orchestrator:
     def _open_run(self, connection: Any) -> Sequence[RegionBand]:
         """Write the run into `pipeline_run`, or with --resume take up the newest unfinished one; the tasks still to be sent."""
         missing: Sequence[RegionBand] = self.tasks
-        unfinished = database.newest_unfinished_run(connection) if self.arguments.resume else None
+        unfinished = run_table.newest_unfinished_run(connection) if self.arguments.resume else None
         if unfinished is not None and self.settings.kafka.source == "embedded":
             self.say(f"run {unfinished.run_id} is gone: the embedded broker kept nothing of it; starting anew")
         elif unfinished is not None:
@@ -168,16 +168,16 @@ class Orchestrator:
         elif self.arguments.resume:
             self.say("no unfinished run to resume; starting anew")
         if not self.arguments.keep_others:
-            given_up = database.abandon_unfinished_runs(connection, self.run_id)
+            given_up = run_table.abandon_unfinished_runs(connection, self.run_id)
             if given_up:
                 self.say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
         codes = tuple(region["code"] for region in self.regions)
         bounds = [bound for task in self.tasks for bound in (task.market_cap_min, task.market_cap_max)]
-        run = database.Run(self.run_id, codes, min(bounds, default=None), max(bounds, default=None), self.tasks)
-        database.write(connection, [database.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
+        run = run_table.Run(self.run_id, codes, min(bounds, default=None), max(bounds, default=None), self.tasks)
+        rows.write(connection, [rows.Write(countries={r["code"]: r["name"] for r in self.regions}, runs=[run])])
         return missing
 
-    def _resume(self, run: database.Run) -> Sequence[RegionBand]:
+    def _resume(self, run: run_table.Run) -> Sequence[RegionBand]:
         """Go on with `run`, whatever this command was told to run; the tasks that its producer had not sent yet."""
         given = (self.arguments.regions, self.arguments.regions_file, self.arguments.market_cap_min, self.arguments.market_cap_max)
         if any(given) and set(self.tasks) != set(run.tasks):
@@ -331,10 +331,10 @@ class Orchestrator:
         result = account.summary(time.monotonic() - self.started)
         result["regions"] = [region["code"] for region in self.regions]
         connection = database.connect(self.settings.database)
-        site = site_check.check(database.trailing_rows(connection, self.run_id))
+        site = site_check.check(run_table.trailing_rows(connection, self.run_id))
         result["site_check"] = site.summary()
         status = "stalled" if stalled else "failed" if account.failed else "completed"
-        database.finish_run(connection, self.run_id, status, result, datetime.now(timezone.utc))
+        run_table.finish_run(connection, self.run_id, status, result, datetime.now(timezone.utc))
         connection.close()
         self.say("\n" + summary.text(account, result, self.settings, str(self.log_dir), self.page_address))
         self.say(f"\n{site.text()}")

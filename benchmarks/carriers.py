@@ -10,8 +10,9 @@ from benchmarks.stand import Stand
 from pipeline.broker import clients
 from pipeline.errors import NoData
 from pipeline.ratios.rows import RatioRow, ratio_rows
-from pipeline.storage import database
-from pipeline.storage.database import Profile, Run, Write
+from pipeline.storage import database, schema
+from pipeline.storage.rows import Profile, Write, write
+from pipeline.storage.run_table import Run
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.worker.worker import Message, send_all
@@ -48,7 +49,7 @@ def rows_per_second(stand: Stand, seconds: float) -> float:
     """Rows of `financial_ratios` that one connection upserts in a second, in the pipeline's own transactions."""
     samples = _samples(stand)
     connection = database.connect(stand.settings.database)
-    database.create_tables(connection)
+    schema.create_tables(connection)
     run_id = messages.new_run_id()
     # Other symbols each time, so that rows are inserted as well as updated.
     written, turn = 0, 0
@@ -56,7 +57,7 @@ def rows_per_second(stand: Stand, seconds: float) -> float:
     while time.monotonic() - began < seconds:
         for start in range(0, len(samples), _BATCH):
             batch = [_write(run_id, f"{symbol}{turn % 10}", rows) for symbol, rows in samples[start : start + _BATCH]]
-            database.write(connection, batch)
+            write(connection, batch)
             written += sum(len(one.ratios) for one in batch)
         turn += 1
     rate = written / (time.monotonic() - began)

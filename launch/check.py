@@ -16,7 +16,7 @@ from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
-from pipeline.storage import database
+from pipeline.storage import database, schema
 from pipeline.wire.market_cap import parse_band
 from pipeline.yahoo import fetch, session
 
@@ -105,7 +105,7 @@ class Check:
 
     def _tables(self) -> str:
         connection = database.connect(self.settings.database)
-        database.create_tables(connection)
+        schema.create_tables(connection)
         connection.close()
         return "all there"
 

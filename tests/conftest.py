@@ -20,7 +20,7 @@ from local.postgres import Postgres, remove_data
 from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.process.ports import free_port
-from pipeline.storage import database
+from pipeline.storage import database, schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 #: Which broker the fixtures give: the embedded one or, in `make test-kafka`, "apache".
@@ -135,7 +135,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def tables(postgres: Database) -> Database:
     """The database with empty tables."""
     connection = database.connect(postgres)
-    database.create_tables(connection)
+    schema.create_tables(connection)
     with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
     connection.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from config import Kafka, Settings
-from pipeline.broker import clients
+from pipeline.broker import clients, topic_setup
 from pipeline.errors import ServiceError
-from pipeline.wire import topics
 
 #: Where a broker is looked for when nothing is set.
 DEFAULT_SERVERS = "localhost:9092"
@@ -55,6 +54,6 @@ def ensure_topics(settings: Settings) -> None:
     admin = clients.admin(settings.kafka)
     try:
         with clients.reaching(settings.kafka):
-            topics.ensure(admin, settings.kafka)
+            topic_setup.ensure(admin, settings.kafka)
     finally:
         admin.close()

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from config import SettingsError
 from pipeline.wire.market_cap import parse_band
-from pipeline.wire.regions import REGIONS
+from pipeline.wire.regions import REGIONS, RegionBand
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,6 @@ class RegionLine:
     code: str
     market_cap_min: str | None = None
     market_cap_max: str | None = None
-
-
-class RegionBand(NamedTuple):
-    """One task: a region, and both bounds of its band as plain numbers."""
-
-    code: str
-    market_cap_min: int
-    market_cap_max: int
 
 
 def write(path: Path, tasks: Iterable[RegionBand]) -> None:

@@ -2,7 +2,7 @@
 
 The site changes without notice, so every element has fallbacks, both of its filter menus are known, and nothing is
 handed out before the page itself shows that the filters are on: the site's default is United States, and those rows must
-never go out under another region's name. Everything read comes from `screener_page.js` in one call.
+never go out under another region's name. Everything read comes from `page.js` in one call.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ SELECTORS: dict[str, tuple[str, ...]] = {
     "apply_button": ('button[aria-label="Apply"]', '[data-testid="filter-apply"]', "button::text=Apply"),
     "dialog": ('div.dialog-container.menu-surface-dialog[aria-hidden="false"]', "dialog[open]", '[role=dialog][aria-hidden="false"]'),
 }
-_SCRIPT = (Path(__file__).parent / "screener_page.js").read_text(encoding="utf-8")
+_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 _SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -15,7 +15,7 @@ import psycopg2
 
 from config import Database
 from pipeline.errors import ServiceError
-from pipeline.storage import database
+from pipeline.storage import database, run_table
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Followed(Generic[T]):
 
 def abandoned_runs(settings: Database) -> Followed[frozenset[str]]:
     """The run_ids that were given up for a newer run."""
-    return Followed(settings, database.abandoned_runs, RUNS_SECONDS)
+    return Followed(settings, run_table.abandoned_runs, RUNS_SECONDS)
 
 
 class FreshStocks:
@@ -59,7 +59,7 @@ class FreshStocks:
 
     def __init__(self, settings: Database, max_age_seconds: float | None) -> None:
         self._max_age_seconds = max_age_seconds
-        self._computed = Followed(settings, database.newest_computations, STOCKS_SECONDS) if max_age_seconds is not None else None
+        self._computed = Followed(settings, run_table.newest_computations, STOCKS_SECONDS) if max_age_seconds is not None else None
 
     def __call__(self, symbol: str, run_id: str) -> bool:
         """Whether the stock may be skipped. What its own run has computed is no reason: the task is delivered again then."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 #: Every region code that yfinance knows (its codes are lower case only), with its plain English name.
 REGIONS: dict[str, str] = {
     "ae": "United Arab Emirates",
@@ -72,3 +74,11 @@ _LABELS = {"cz": "Czechia", "hk": "Hong Kong SAR China"}
 def screener_label(code: str) -> str:
     """What the screener page calls a region. Raises KeyError for a code that is not in REGIONS."""
     return _LABELS.get(code) or REGIONS[code]
+
+
+class RegionBand(NamedTuple):
+    """One task: a region, and both bounds of its band as plain numbers."""
+
+    code: str
+    market_cap_min: int
+    market_cap_max: int

@@ -1,19 +1,10 @@
-"""The topics: names, partitions, limits. Pure but for `ensure`, which creates them."""
+"""The topics: names, partitions, limits."""
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import dataclass
-from typing import Any
-
-import kafka.errors
-from kafka.admin import ConfigResource, ConfigResourceType
 
 from config import Kafka
-from pipeline.errors import ServiceError
-
-log = logging.getLogger(__name__)
 
 SCRAPING_TASKS = "stock-scraping-tasks"
 PROCESSING_TASKS = "stock-processing-tasks"
@@ -34,8 +25,6 @@ RESULT_PARTITIONS = 3
 CONTROL_RETENTION_MS = 600_000
 #: Largest message in bytes that this program sends: a task of the usual limit (1 MiB) and the headers of its retry.
 LARGEST_MESSAGE_BYTES = 2 * 1024 * 1024
-#: So many replicas must have a message before it is acknowledged; where a topic has fewer, none ever is.
-_MIN_INSYNC_REPLICAS = "min.insync.replicas"
 
 
 @dataclass(frozen=True)
@@ -87,87 +76,3 @@ def configs(topic: str) -> dict[str, str]:
 def spread(index: int, count: int, partition_count: int) -> int:
     """Partition of the `index`-th of `count` scraping tasks: there are few of them, so they are spread evenly."""
     return index * partition_count // count
-
-
-def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
-    """Create the topics that are missing; topics that exist with other partition counts stay, and that is said.
-
-    Both brokers create topics by themselves, with too few partitions, as soon as a client names them: so this must run
-    before any client starts. Several processes may run it at once.
-
-    Raises ServiceError where they can't be made, and where the cluster would refuse every write to them.
-    """
-    missing = {
-        name: {
-            "num_partitions": partitions(name, settings),
-            "replication_factor": settings.replication_factor,
-            "configs": configs(name),
-        }
-        for name in ALL
-        if name not in set(admin.list_topics())
-    }
-    if missing:
-        _check_new_topics(admin, settings)
-    for name, options in missing.items():
-        try:
-            admin.create_topics({name: options})
-        except kafka.errors.TopicAlreadyExistsError:
-            continue  # another process was faster
-        except kafka.errors.InvalidReplicationFactorError as error:
-            raise ServiceError(
-                f"topic {name} can't be created: KAFKA_REPLICATION_FACTOR is {settings.replication_factor}, more than there are brokers"
-            ) from error
-        except kafka.errors.KafkaError as error:
-            raise ServiceError(f"topic {name} can't be created: {error}") from error
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(list(ALL)) if topic["partitions"]}
-        found = {name: len(parts) for name, parts in described.items()}
-        if len(found) == len(ALL):
-            break
-        if time.monotonic() > deadline:
-            raise ServiceError(f"topics not ready after {timeout_seconds:.0f} s: {', '.join(sorted(set(ALL) - set(found)))}")
-        time.sleep(0.1)
-    for name, count in found.items():
-        if count != partitions(name, settings):
-            log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, partitions(name, settings), count)
-    _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
-
-
-def _check_new_topics(admin: Any, settings: Kafka) -> None:
-    """Before topics are made that would have to be deleted again. Raises ServiceError."""
-    if settings.source == "embedded":
-        return  # it knows no such setting, and drops the connection of who asks
-    nodes = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
-    needed = max(_min_insync_replicas(admin, ConfigResourceType.BROKER, nodes[:1]).values(), default=1)
-    if settings.replication_factor < needed:
-        raise ServiceError(
-            f"the brokers' min.insync.replicas is {needed} and KAFKA_REPLICATION_FACTOR {settings.replication_factor}: every write to the "
-            f"pipeline's topics would be refused (NotEnoughReplicas). Set KAFKA_REPLICATION_FACTOR={needed + 1}"
-        )
-
-
-def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> None:
-    """replicas: topic → how many its partitions have at least. Raises ServiceError where that is not enough for any write."""
-    if settings.source == "embedded":
-        return
-    needed = _min_insync_replicas(admin, ConfigResourceType.TOPIC, list(replicas))
-    short = sorted(name for name, count in replicas.items() if count < needed.get(name, 1))
-    if short:
-        most = max(needed[name] for name in short)
-        raise ServiceError(
-            f"every write to {', '.join(short)} would be refused (NotEnoughReplicas): min.insync.replicas is {most} there, and there are "
-            f"{min(replicas[name] for name in short)} replicas. Delete these topics and set KAFKA_REPLICATION_FACTOR={most + 1}"
-        )
-
-
-def _min_insync_replicas(admin: Any, kind: Any, names: list[str]) -> dict[str, int]:
-    """What holds for each broker or topic, by name; nothing where the broker does not tell: not every user may ask."""
-    try:
-        resources = [ConfigResource(kind, name, [_MIN_INSYNC_REPLICAS]) for name in names]
-        found = admin.describe_configs(resources, config_filter="all")
-        entries = found[kind.name.lower()]
-        return {name: int(entry[_MIN_INSYNC_REPLICAS]["value"]) for name, entry in entries.items() if _MIN_INSYNC_REPLICAS in entry}
-    except (kafka.errors.KafkaError, KeyError, TypeError, ValueError) as error:
-        log.debug("%s is not known: %s", _MIN_INSYNC_REPLICAS, error)
-        return {}

@@ -36,7 +36,8 @@ from config import Kafka
 from pipeline.broker import clients
 from pipeline.broker.outage import BrokerWatch
 from pipeline.errors import BrowserLost, MessageError, NoData, PermanentError, RateLimited, ServiceError, TransientError
-from pipeline.storage.database import Write, Writer
+from pipeline.storage.rows import Write
+from pipeline.storage.writer import Writer
 from pipeline.wire import market_cap, messages
 from pipeline.wire.messages import Task
 from pipeline.wire.topics import StageTopics

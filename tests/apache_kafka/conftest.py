@@ -15,8 +15,7 @@ import pytest
 from config import Database, Kafka
 from launch.services import Market
 from local.apache_kafka import ApacheKafka
-from pipeline.broker import clients
-from pipeline.wire import topics
+from pipeline.broker import clients, topic_setup
 from tests.conftest import ON_APACHE_KAFKA, emptied
 from tests.e2e.conftest import SEED, STOCKS, Terminal, market, terminal
 from tests.faults.conftest import SEED as FAULTS_SEED
@@ -89,7 +88,7 @@ def kafka(apache_kafka: ApacheKafka) -> Kafka:
 def with_topics(apache_kafka: ApacheKafka) -> Kafka:
     settings = emptied(apache_kafka)
     admin = clients.admin(settings)
-    topics.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
     admin.close()
     return settings
 

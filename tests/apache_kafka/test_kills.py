@@ -19,7 +19,7 @@ from config import Kafka
 from launch.services import Market
 from pipeline.broker.consumer_groups import GroupReader
 from pipeline.runs.account_reader import Tally
-from pipeline.storage import database
+from pipeline.storage import database, schema
 from pipeline.wire import topics
 from tests.apache_kafka.conftest import live_environment, note, with_topics
 from tests.conftest import until
@@ -98,7 +98,7 @@ def undisturbed(apache_kafka, postgres, tmp_path_factory):
     site = Market.start(tmp_path_factory.mktemp("undisturbed") / "market.log", ["--seed", "1", *SLOW])
     terminal = Terminal.opened()
     connection = database.connect(postgres)
-    database.create_tables(connection)
+    schema.create_tables(connection)
     with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
     try:

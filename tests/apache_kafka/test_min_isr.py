@@ -11,7 +11,7 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ConfigResource, Co
 import config
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from pipeline.broker import clients
+from pipeline.broker import clients, topic_setup
 from pipeline.errors import ServiceError
 from pipeline.wire import topics
 from tests.apache_kafka.conftest import database_environment
@@ -66,7 +66,7 @@ def pipeline_topics(admin):
 
 def test_new_topics_that_no_broker_would_write_to_are_not_made(settings, admin):
     with pytest.raises(ServiceError, match=r"min\.insync\.replicas is 2 .* Set KAFKA_REPLICATION_FACTOR=3$") as caught:
-        topics.ensure(admin, settings)
+        topic_setup.ensure(admin, settings)
     assert "\n" not in str(caught.value)
     assert pipeline_topics(admin) == []
 
@@ -77,10 +77,10 @@ def test_topics_that_exist_are_judged_by_their_own_settings(settings, admin):
         own = {"min.insync.replicas": "1"}
         admin.create_topics({name: {"num_partitions": topics.partitions(name, settings), "replication_factor": 1, "configs": own}})
     until(lambda: set(pipeline_topics(admin)) == set(topics.ALL), 60, "all topics")
-    topics.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
     admin.alter_configs([resource])
     with pytest.raises(ServiceError, match=r"^every write to stock-processing-tasks would be refused .*KAFKA_REPLICATION_FACTOR=3$"):
-        topics.ensure(admin, settings)
+        topic_setup.ensure(admin, settings)
 
 
 @pytest.mark.parametrize("script", ["run_pipeline.py", "kafka_scraper_producer.py"])
@@ -110,6 +110,6 @@ def test_who_may_not_ask_goes_on(settings, admin, limited_port):
         source="environment",
     )
     theirs = clients.admin(limited)
-    topics.ensure(theirs, limited)
+    topic_setup.ensure(theirs, limited)
     theirs.close()
     assert set(pipeline_topics(admin)) == set(topics.ALL)

@@ -24,8 +24,8 @@ from tests.faults.conftest import all_rows, assert_same_rows
 HOME = str(Path(os.environ["TEST_KAFKA_HOME"]).resolve())
 #: run_pipeline.py where nothing answers at localhost:9092, whatever else this machine has up.
 ALONE = """
-import local.services, run_pipeline
-local.services.DEFAULT_SERVERS = "127.0.0.1:1"
+import launch.services, run_pipeline
+launch.services.DEFAULT_SERVERS = "127.0.0.1:1"
 run_pipeline.run_script(run_pipeline.main)
 """
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from pipeline.broker import clients
+from pipeline.broker import clients, topic_setup
 from pipeline.broker.consumer_groups import group_state
 from pipeline.errors import ServiceError
 from pipeline.runs.account_reader import Tally
@@ -27,7 +27,7 @@ def test_more_replicas_than_brokers_is_one_line_that_names_the_setting(apache_ka
     settings = replace(emptied(apache_kafka), replication_factor=3)
     admin = clients.admin(settings)
     with pytest.raises(ServiceError, match="KAFKA_REPLICATION_FACTOR is 3, more than there are brokers") as caught:
-        topics.ensure(admin, settings)
+        topic_setup.ensure(admin, settings)
     admin.close()
     assert "\n" not in str(caught.value)
 

@@ -193,7 +193,7 @@ def site() -> Iterator[str]:
 def test_the_orchestrator_ends_with_exit_code_3_and_the_engine_s_words(docker: Docker, site: str, tmp_path: Path) -> None:
     docker.plays("broken", "Error response from daemon: no space left on device")
     # Port 1: nothing answers there, whatever else runs on this machine.
-    code = "import local.services, run_pipeline as r; local.services.DEFAULT_SERVERS = 'localhost:1'; r.run_script(r.main)"
+    code = "import launch.services, run_pipeline as r; launch.services.DEFAULT_SERVERS = 'localhost:1'; r.run_script(r.main)"
     done = subprocess.run(
         [sys.executable, "-c", code, "--exit-when-done"],
         cwd=config.PROJECT,

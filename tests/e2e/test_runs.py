@@ -9,11 +9,12 @@ import config
 from kafka_scraper_producer import ScraperProducer
 from launch.services import Market
 from pipeline.broker import clients
-from pipeline.process.region_file import RegionBand
 from pipeline.runs.account_reader import Tally
-from pipeline.storage import database
+from pipeline.storage import database, run_table, schema
+from pipeline.storage import rows as stored_rows
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
+from pipeline.wire.regions import RegionBand
 from tests.conftest import until
 from tests.e2e.conftest import last_json, rows, shows_work
 
@@ -33,11 +34,11 @@ def test_tasks_of_a_run_that_was_given_up_are_completed_without_being_done(servi
     settings = config.load(True, services.environment())
     run_id = messages.new_run_id()
     connection = services.database()
-    database.create_tables(connection)
-    database.write(connection, [database.Write(runs=[database.Run(run_id, ("us",), 1, 2)])])
-    assert database.newest_unfinished_run(connection).run_id == run_id
-    assert database.abandon_unfinished_runs(connection, messages.new_run_id()) == [run_id]
-    assert database.newest_unfinished_run(connection) is None
+    schema.create_tables(connection)
+    stored_rows.write(connection, [stored_rows.Write(runs=[run_table.Run(run_id, ("us",), 1, 2)])])
+    assert run_table.newest_unfinished_run(connection).run_id == run_id
+    assert run_table.abandon_unfinished_runs(connection, messages.new_run_id()) == [run_id]
+    assert run_table.newest_unfinished_run(connection) is None
     producer = clients.producer(settings.kafka)
     for symbol in ("A", "B"):
         task = ProcessingTask(run_id, symbol, "", "us")
@@ -110,8 +111,8 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
     run_id = messages.new_run_id()
     connection = database.connect(tables)
     try:
-        run = database.Run(run_id, ("fr", "gb"), 300_000_000, 2_000_000_000, tuple(tasks))
-        database.write(connection, [database.Write(countries={"fr": "France", "gb": "United Kingdom"}, runs=[run])])
+        run = run_table.Run(run_id, ("fr", "gb"), 300_000_000, 2_000_000_000, tuple(tasks))
+        stored_rows.write(connection, [stored_rows.Write(countries={"fr": "France", "gb": "United Kingdom"}, runs=[run])])
         producer = ScraperProducer(config.load(environ=environ), run_id, len(tasks))
         for code, low, high in (tasks[0], tasks[2]):
             producer.send_scraping_task({"code": code, "name": ""}, str(low), str(high))
@@ -130,8 +131,8 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         tally.close()
 
         # Of a run of an older version what it was to send is not known, and nothing is guessed.
-        old = database.Run(messages.new_run_id(), ("us",), 300_000_000, 2_000_000_000)
-        database.write(connection, [database.Write(runs=[old])])
+        old = run_table.Run(messages.new_run_id(), ("us",), 300_000_000, 2_000_000_000)
+        stored_rows.write(connection, [stored_rows.Write(runs=[old])])
         refused = terminal.run(*command, **environ)
         assert refused.returncode == config.EXIT_SERVICE
         assert f"run {old.run_id} can't be resumed: nothing was sent of us" in refused.stderr

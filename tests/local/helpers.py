@@ -24,7 +24,7 @@ from pathlib import Path
 # Whoever started the tests may have had them ignored, as nohup does.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from local.broker import Broker
+from local.tansu import Broker
 from local.postgres import Postgres
 folder = Path(sys.argv[1])
 broker = Broker.start(folder / "broker.log", 19092)

@@ -57,7 +57,7 @@ def test_a_program_never_runs_without_the_duty_to_end_it(tmp_path: Path) -> None
     # An owner that dies between the two leaves a shell at the end of its pipe, which goes too.
     code = """
 import sys
-from pipeline.guardian import Guardian
+from pipeline.process.guardian import Guardian
 guardian = Guardian()
 guardian.add = lambda duty: sys.exit(str(duty["kill_group"]))
 guardian.start(["touch", sys.argv[1]])

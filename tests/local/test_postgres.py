@@ -281,7 +281,7 @@ def test_a_refuge_that_is_somebody_elses_is_refused(folder: Path) -> None:
 ORDINARY = """
 import json, os, sys
 from pathlib import Path
-from local.broker import Broker
+from local.tansu import Broker
 from local.postgres import Postgres
 from local.state import State
 assert os.geteuid() != 0

@@ -23,7 +23,7 @@ from tests.screener.conftest import PROJECT, line_within, wait_until
 PAGE = "data:text/html,<h1>here</h1>"
 OWNER = """
 import sys, signal
-from pipeline.browser import Browser
+from pipeline.screener.browser import Browser
 browser = Browser()
 def stop(*_):
     browser.close()

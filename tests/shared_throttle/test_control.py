@@ -9,8 +9,7 @@ import time
 import pytest
 
 from config import PROJECT
-from pipeline.broker import clients
-from pipeline.wire import topics
+from pipeline.broker import clients, topic_setup
 from pipeline.yahoo import shared_throttle
 from pipeline.yahoo.throttle import Throttle, Warned
 from tests.conftest import until
@@ -21,11 +20,12 @@ HEARD_SECONDS = 2.0
 _OTHER = """
 import sys
 from config import Kafka
-from pipeline import control, kafka_clients
-from pipeline.throttle import Throttle
-kafka_clients.quiet()
+from pipeline.broker import clients
+from pipeline.yahoo import shared_throttle
+from pipeline.yahoo.throttle import Throttle
+clients.quiet()
 throttle = Throttle(8.0)
-follower = control.Follower(Kafka(bootstrap_servers=sys.argv[1], source=sys.argv[2]), throttle, "elsewhere:1")
+follower = shared_throttle.Follower(Kafka(bootstrap_servers=sys.argv[1], source=sys.argv[2]), throttle, "elsewhere:1")
 assert follower.ready.wait(30)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -37,7 +37,7 @@ follower.stop()
 @pytest.fixture
 def kafka(own_broker):
     admin = clients.admin(own_broker)
-    topics.ensure(admin, own_broker)
+    topic_setup.ensure(admin, own_broker)
     admin.close()
     return own_broker
 

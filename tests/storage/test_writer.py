@@ -9,8 +9,10 @@ import pytest
 
 from pipeline.errors import PermanentError
 from pipeline.ratios.rows import RATIOS, RatioRow
-from pipeline.storage import database
-from pipeline.storage.database import Listing, Profile, Run, Write, Writer
+from pipeline.storage import database, schema
+from pipeline.storage.rows import Listing, Profile, Write
+from pipeline.storage.run_table import Run
+from pipeline.storage.writer import Writer
 
 RUN_ID = "20261124T071326Z-1f3a"
 
@@ -103,7 +105,7 @@ def test_a_process_that_starts_in_the_midst_of_a_transaction_waits_for_nobody(ta
                 cursor.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
             other.execute("SET lock_timeout = '300ms'")
             starting.commit()
-            database.create_tables(starting)
+            schema.create_tables(starting)
     finally:
         writing.close()
         starting.close()
@@ -116,7 +118,7 @@ def test_a_process_that_starts_in_the_midst_of_a_transaction_waits_for_nobody(ta
 def test_what_an_older_version_did_not_have_is_added(tables, query, removed):
     query(removed)
     connection = database.connect(tables)
-    database.create_tables(connection)
+    schema.create_tables(connection)
     connection.close()
     assert query("SELECT tasks FROM pipeline_run") == []
     assert query(f"SELECT {RATIOS[-1]} FROM financial_ratios") == []

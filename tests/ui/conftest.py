@@ -26,11 +26,11 @@ from selenium.webdriver.common.by import By
 
 from config import Database, Kafka
 from local.tansu import Broker
-from pipeline.broker import clients
+from pipeline.broker import clients, topic_setup
 from pipeline.ratios.rows import RATIOS, RatioRow
 from pipeline.screener.browser import find_browser
-from pipeline.storage import database
-from pipeline.storage.database import Profile, Write
+from pipeline.storage import database, schema
+from pipeline.storage.rows import Profile, Write, write
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.worker.worker import Message, send_all
@@ -72,7 +72,7 @@ def row(symbol: str, number: int, period_type: str, end: date) -> RatioRow:
 def fill(settings: Database) -> None:
     """Empty tables, then STOCKS: trailing rows for most, only fiscal years for AAA.PA, nothing for DDD.PA."""
     connection = database.connect(settings)
-    database.create_tables(connection)
+    schema.create_tables(connection)
     with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
     countries = {"fr": "France", "us": "United States"}
@@ -84,7 +84,7 @@ def fill(settings: Database) -> None:
         rows += [(RUN, row(symbol, number, "annual", date(year, 12, 31))) for year in (2024, 2025)]
         if symbol != "AAA.PA":
             rows.append((RUN, row(symbol, number, "ttm", date(2026, 3, 31))))
-    database.write(connection, [Write(countries=countries, profiles=profiles, ratios=rows)])
+    write(connection, [Write(countries=countries, profiles=profiles, ratios=rows)])
     connection.close()
 
 
@@ -185,7 +185,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 def make_topics(settings: Kafka) -> None:
     admin = clients.admin(settings)
-    topics.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
     admin.close()
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from kafka import KafkaConsumer
 
-from pipeline.broker import clients, consumer_groups
+from pipeline.broker import clients, consumer_groups, topic_setup
 from pipeline.broker.consumer_groups import PartitionLag
 from pipeline.wire import messages, topics
 from pipeline.wire.topics import PROCESSING
@@ -22,7 +22,7 @@ WIDE = {stage.group: 2 * 24 for stage in topics.STAGES}
 @pytest.fixture
 def kafka(own_broker):
     admin = clients.admin(own_broker)
-    topics.ensure(admin, own_broker)
+    topic_setup.ensure(admin, own_broker)
     admin.close()
     return own_broker
 
@@ -102,10 +102,10 @@ def test_a_lag_does_not_count_what_retention_has_removed():
 def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_broker, caplog):
     admin = clients.admin(own_broker)
     admin.create_topics({PROCESSING.tasks: {"num_partitions": 5, "replication_factor": 1}})
-    with caplog.at_level(logging.WARNING, "pipeline.wire.topics"):
-        topics.ensure(admin, own_broker)
+    with caplog.at_level(logging.WARNING, "pipeline.broker.topic_setup"):
+        topic_setup.ensure(admin, own_broker)
     admin.close()
-    said = [record.getMessage() for record in caplog.records if record.name == "pipeline.wire.topics"]
+    said = [record.getMessage() for record in caplog.records if record.name == "pipeline.broker.topic_setup"]
     assert [text for text in said if "partitions" in text] == [
         "topic stock-processing-tasks has 5 partitions, the settings say 24: going on with 5"
     ]
@@ -120,8 +120,8 @@ def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_bro
 def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
     settings = replace(own_broker, task_partitions=6)
     admin = clients.admin(settings)
-    topics.ensure(admin, settings)
-    topics.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
     found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(list(topics.ALL))}
     admin.close()
     narrow = {name: 1 if name == topics.CONTROL else 3 for name in topics.ALL}

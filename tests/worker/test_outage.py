@@ -12,8 +12,7 @@ import pytest
 from config import Kafka
 from local.apache_kafka import ApacheKafka
 from local.tansu import Broker
-from pipeline.broker import clients
-from pipeline.wire import topics
+from pipeline.broker import clients, topic_setup
 from tests.conftest import ON_APACHE_KAFKA, quiet_port, until
 from tests.worker.test_worker import Running
 
@@ -35,7 +34,7 @@ def _collect_what_the_client_leaves():
 
 def make_topics(settings):
     admin = clients.admin(settings)
-    topics.ensure(admin, settings)
+    topic_setup.ensure(admin, settings)
     admin.close()
 
 
@@ -94,7 +93,7 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
     assert (running.error is None) == ON_APACHE_KAFKA
     assert ON_APACHE_KAFKA or str(running.error).startswith(f"Kafka at {settings.bootstrap_servers} is another one than before")
     # The embedded one makes topics for who asks for them first: that is told by those who make them.
-    records = [record for record in caplog.records if record.name != topics.__name__]
+    records = [record for record in caplog.records if record.name != topic_setup.__name__]
     worse = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     if not ON_APACHE_KAFKA:
         # A new broker may tell the member that it does not know it before the worker asks which broker it is.

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from kafka import TopicPartition
 
-from pipeline.broker import clients
+from pipeline.broker import clients, topic_setup
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
@@ -28,7 +28,7 @@ def short_sessions(monkeypatch):
 @pytest.fixture
 def kafka(own_broker):
     admin = clients.admin(own_broker)
-    topics.ensure(admin, own_broker)
+    topic_setup.ensure(admin, own_broker)
     admin.close()
     return own_broker
 

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -120,9 +121,23 @@ class Settings:
     fundamentals_source: str
     #: A server that stands in for Yahoo Finance; empty is the live site.
     yahoo_base_url: str
+    #: PIPELINE_TODAY: the day that `today` is fixed to; None where it is the UTC date.
+    fixed_day: date | None
     #: Folder of the embedded services' state: `.pipeline/demo` or `.pipeline/live`.
     state_dir: Path
     log_dir: Path
+
+    def today(self) -> date:
+        """The day that ages count from: of quotes, rates and statements, due dates, `first_seen` and `seen_at`.
+
+        Ask for it anew each time, since the UTC date moves on while a process runs. Message timestamps stay real.
+        """
+        return self.fixed_day or utc_today()
+
+
+def utc_today() -> date:
+    """The current date, in UTC."""
+    return datetime.now(timezone.utc).date()
 
 
 def state_dir(demo: bool, environ: Mapping[str, str] = os.environ) -> Path:
@@ -194,6 +209,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         requests_per_second=_number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
         fundamentals_source=_choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
         yahoo_base_url=_base_url(site),
+        fixed_day=_day(site, "PIPELINE_TODAY"),
         state_dir=folder,
         log_dir=_home(environ) / "logs",
     )
@@ -263,6 +279,16 @@ def _base_url(values: Mapping[str, str]) -> str:
     if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
         raise SettingsError(f"YAHOO_BASE_URL is {text!r}: expected an address such as http://127.0.0.1:8099, or nothing for the live site")
     return text
+
+
+def _day(values: Mapping[str, str], name: str) -> date | None:
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: expected a day such as 2026-06-30, or nothing for the UTC date") from None
 
 
 def _choice(values: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:

@@ -106,7 +106,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         end_with_orchestrator(lambda: shutil.rmtree(cache, ignore_errors=True))
         # A folder of its own: yfinance's cache in a shared one is locked across processes.
-        session.setup(settings.yahoo_base_url, Path(cache), before_request=throttle.wait, after_response=throttle.answered)
+        session.setup(
+            settings.yahoo_base_url,
+            Path(cache),
+            before_request=throttle.wait,
+            after_response=throttle.answered,
+            today=settings.today,
+        )
         worker = TaskWorker(
             settings.kafka,
             topics.PROCESSING,

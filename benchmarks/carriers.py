@@ -76,7 +76,7 @@ def _write(run_id: str, symbol: str, rows: list[RatioRow]) -> Write:
 def _samples(stand: Stand) -> list[tuple[str, list[RatioRow]]]:
     found = []
     with tempfile.TemporaryDirectory(prefix="stocks-rows-") as cache:
-        session.setup(stand.settings.yahoo_base_url, Path(cache))
+        session.setup(stand.settings.yahoo_base_url, Path(cache), today=stand.settings.today)
         for company in stand.companies()[:_SAMPLE]:
             try:
                 found.append((company["symbol"], ratio_rows(fetch.fetch(company["symbol"]))))

@@ -62,7 +62,7 @@ def run(settings: Settings, region: str, sample: int, count_requests: Any) -> Se
         symbols = [symbol for (symbol,) in cursor.fetchall()]
     scraped = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stocks-plain-") as cache:
-        session.setup(settings.yahoo_base_url, Path(cache))  # leads yfinance to the market; the calls below are its own
+        session.setup(settings.yahoo_base_url, Path(cache), today=settings.today)  # leads yfinance to the market
         process(connection, symbols[0])  # cookie and crumb
         requests, processing = count_requests(), time.monotonic()
         for symbol in symbols[1 : sample + 1]:

@@ -135,7 +135,7 @@ class Check:
     @contextlib.contextmanager
     def _endpoint(self) -> Iterator[ApiScreener]:
         with tempfile.TemporaryDirectory() as cache:
-            session.setup(self.settings.yahoo_base_url, Path(cache))
+            session.setup(self.settings.yahoo_base_url, Path(cache), today=self.settings.today)
             yield ApiScreener()
 
     def _listed(self, source: Source) -> str:
@@ -151,6 +151,6 @@ class Check:
             raise ServiceError("no symbol to ask for: the page listed none")
         symbol = self.symbol or "AAPL"
         with tempfile.TemporaryDirectory() as cache:
-            session.setup(self.settings.yahoo_base_url, Path(cache))
+            session.setup(self.settings.yahoo_base_url, Path(cache), today=self.settings.today)
             found = fetch.fetch(symbol)
         return f"{symbol}: {found.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import config
@@ -123,8 +125,8 @@ class Services:
     def _local_market(self, say: Say) -> None:
         self._take_state()
         self.market = Market.start(self.log_dir / "market.log", self.market_options)
-        self.published["YAHOO_BASE_URL"] = self.market.base_url
-        self.settings = replace(self.settings, yahoo_base_url=self.market.base_url)
+        self.published |= {"YAHOO_BASE_URL": self.market.base_url, "PIPELINE_TODAY": self.market.day.isoformat()}
+        self.settings = replace(self.settings, yahoo_base_url=self.market.base_url, fixed_day=self.market.day)
         say(f"site: local market with made-up companies at {self.market.base_url}")
 
     def _find_kafka(self, say: Say) -> None:
@@ -214,8 +216,10 @@ class Services:
 class Market:
     """The local market as a child of this process: it ends with `stop()`, and also when this process is killed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], base_url: str, guardian: Guardian, duty: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], base_url: str, day: date, guardian: Guardian, duty: int) -> None:
         self.base_url = base_url
+        #: The market's own day, which ages count from in a demo.
+        self.day = day
         self._process = process
         self._guardian = guardian
         self._duty = duty
@@ -232,8 +236,8 @@ class Market:
         deadline = time.monotonic() + MARKET_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines():
-                if line.startswith("local market: http://") and line.endswith(")"):
-                    return cls(process, line.split()[2], guardian, duty)
+                if ready := re.fullmatch(r"local market: (http://\S+) \(.* day (\d{4}-\d\d-\d\d)\)", line):
+                    return cls(process, ready[1], date.fromisoformat(ready[2]), guardian, duty)
             time.sleep(0.05)
         code = process.poll()
         guardian.finish()

@@ -1,5 +1,6 @@
 import fcntl
 import os
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
@@ -69,9 +70,21 @@ def test_the_demo_never_sees_the_users_own_services(tmp_path):
         assert settings.yahoo_base_url == "http://127.0.0.1:2"
 
 
+def test_ages_count_from_the_utc_date_or_from_the_day_that_is_set(tmp_path):
+    assert abs(load(tmp_path).today() - datetime.now(timezone.utc).date()) <= timedelta(days=1)
+    assert load(tmp_path, PIPELINE_TODAY="2026-06-30").today() == date(2026, 6, 30)
+    assert load(tmp_path, "PIPELINE_TODAY=2026-06-30\n", PIPELINE_TODAY="").today() == date(2026, 6, 30)
+
+
+def test_a_demo_counts_ages_from_its_markets_day_not_from_the_users(tmp_path):
+    with publish(tmp_path, "demo", "PIPELINE_TODAY=2026-06-30\n"):
+        assert load(tmp_path, demo=True, PIPELINE_TODAY="2020-01-01").today() == date(2026, 6, 30)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        ("PIPELINE_TODAY", "yesterday", "a day such as 2026-06-30"),
         ("MAX_ATTEMPTS", "many", "a whole number from 1"),
         ("MAX_ATTEMPTS", "0", "a whole number from 1"),
         ("PROCESSOR_THREADS", "1.5", "a whole number from 1"),

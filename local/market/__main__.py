@@ -15,6 +15,7 @@ try:
     from local.market import faults
     from local.market.companies import build_market
     from local.market.page import MENUS
+    from local.market.regions import MARKET_DAY
     from local.market.server import HOST, Server
 except ModuleNotFoundError as error:
     print(f"the local market needs {error.name}: pip install -r requirements-local.txt", file=sys.stderr)
@@ -80,7 +81,9 @@ async def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_PORT_TAKEN
-    print(f"local market: http://{HOST}:{port} ({len(market.companies)} made-up companies, seed {arguments.seed})", flush=True)
+    made = f"{len(market.companies)} made-up companies, seed {arguments.seed}, day {MARKET_DAY}"
+    # launch.services reads address and day from this line.
+    print(f"local market: http://{HOST}:{port} ({made})", flush=True)
     await stop.wait()
     await server.stop()
     return 0

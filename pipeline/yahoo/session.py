@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import date, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from curl_cffi import CurlOpt, requests
 from yfinance import _http, cache, exceptions
 from yfinance.data import YfData
 
+import config
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
 
 #: Statuses that may be gone at the next attempt; all from 500 on too.
@@ -36,6 +37,7 @@ BeforeRequest = Callable[[], None]
 AfterResponse = Callable[[int, float | None], None]
 
 _timeout_seconds = 30.0
+_today: Callable[[], date] = config.utc_today
 
 
 class TooManyRequests(exceptions.YFRateLimitError):
@@ -103,15 +105,18 @@ def setup(
     timeout_seconds: float = 30,
     before_request: BeforeRequest | None = None,
     after_response: AfterResponse | None = None,
+    today: Callable[[], date] = config.utc_today,
 ) -> None:
     """Make this process's yfinance ready: live (`base_url` empty) or with a server that stands in for the whole site.
 
     `cache_dir` is this process's own, since yfinance's caches there are locked by one another. `before_request` is called
     before each HTTP request, those for cookie and crumb included, and may block; `after_response` after each answer with
     its status and its Retry-After in seconds, if any (a request that got no answer is not told). Both from any thread.
+    `today` is the day that ages count from (config.Settings.today).
     """
-    global _timeout_seconds
+    global _timeout_seconds, _today
     _timeout_seconds = timeout_seconds
+    _today = today
     hooks = {"before_request": before_request, "after_response": after_response}
     attributes: dict[str, Any] = {"stand_in": base_url.rstrip("/"), "timeout_seconds": float(timeout_seconds)}
     # A plain function as a class attribute would be bound to the session.
@@ -205,5 +210,5 @@ def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
 
 
 def today() -> date:
-    """The current day, in UTC."""
-    return datetime.now(timezone.utc).date()
+    """The day that ages count from, as it was set up."""
+    return _today()

@@ -4,6 +4,7 @@ import json
 
 import config
 from kafka_scraper_producer import regions
+from local.market.regions import MARKET_DAY
 from local.postgres import Postgres
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database
@@ -99,6 +100,7 @@ def test_a_region_without_stocks_completes_with_zero(services):
     scraper = services.start("kafka_scraper_consumer.py", "--demo")
     assert services.run("kafka_scraper_producer.py", "--demo", "--regions", "is").returncode == 0
     settings = config.load(True, services.environment())
+    assert settings.today() == MARKET_DAY, "ages count from the day of the demo's market"
     tally = Tally(settings.kafka)
     until(lambda: tally.poll() or (tally.newest() and tally.newest().scraping["completed"]), 60, "the completion")
     until(lambda: tally.poll() or (tally.newest() and tally.newest().scraping["completed"] == 1), 60, "the completion")

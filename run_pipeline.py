@@ -383,15 +383,17 @@ def parse_arguments() -> argparse.Namespace:
     market.add_argument("--latency-ms", type=int, metavar="MS", help="of each API request (default 0)")
     market.add_argument("--page-latency-ms", type=int, metavar="MS", help="of each screener page (default 0)")
     market.add_argument("--faults", metavar="NAME=RATE,…", help="see python -m local.market --help")
+    market.add_argument("--allowance", action="append", metavar="N/SECONDS", help="refuse more requests than 600/60, say; repeatable")
     arguments = parser.parse_args()
     given = {name: getattr(arguments, name) for name in ("stocks", "seed", "latency_ms", "page_latency_ms", "faults")}
-    if not arguments.demo and any(value is not None for value in given.values()):
-        parser.error("--stocks, --seed, --latency-ms, --page-latency-ms and --faults belong to --demo")
+    if not arguments.demo and (arguments.allowance or any(value is not None for value in given.values())):
+        parser.error("--stocks, --seed, --latency-ms, --page-latency-ms, --faults and --allowance belong to --demo")
     defaults = {"stocks": 300, "seed": 1, "latency_ms": 0, "page_latency_ms": 0}
     options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     if arguments.max_age:
         parse_age(arguments.max_age)
     arguments.market = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    arguments.market += [part for limit in arguments.allowance or () for part in ("--allowance", limit)]
     return arguments
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 EXIT_PORT_TAKEN = EXIT_NOT_INSTALLED = 3
 
 try:
-    from local.market import faults
+    from local.market import allowance, faults
     from local.market.companies import build_market
     from local.market.page import MENUS
     from local.market.regions import MARKET_DAY
@@ -29,7 +29,8 @@ def _parser() -> argparse.ArgumentParser:
         description="A stand-in for Yahoo Finance on loopback: screener page and JSON endpoints, made-up companies only.",
         epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
         "example:\n  python -m local.market --port 8099 --latency-ms 100 --faults http500=0.1,rate_limit=0.05\n\n"
-        'at run time: POST /market/faults {"http500": 0.1} replaces the rates; GET /market/counts, /market/companies',
+        'at run time: POST /market/faults {"http500": 0.1} replaces the rates; GET /market/counts, /market/companies\n'
+        'POST /market/allowance ["600/60"] replaces the allowance; GET /market/stats: requests answered and refused',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=_whole(0, 65535), default=8099, help="0 takes any free one (default 8099)")
@@ -42,6 +43,14 @@ def _parser() -> argparse.ArgumentParser:
         "--page-latency-ms", type=_whole(0, 600_000), default=0, help="wait before each set of rows of the page (default 0)"
     )
     parser.add_argument("--faults", type=_rates, default={}, metavar="NAME=RATE,…", help="what goes wrong, and how often (default nothing)")
+    parser.add_argument(
+        "--allowance",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="N/SECONDS",
+        help="refuse more than N requests in any so many seconds, such as 600/60; repeatable (default: none is refused)",
+    )
     parser.add_argument(
         "--menu", choices=MENUS, default="alternate", help="filter menu of the page; alternate: 1 and 2 in turn, by page load"
     )
@@ -64,6 +73,13 @@ def _rates(text: str) -> dict[str, float]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _limit(text: str) -> allowance.Limit:
+    try:
+        return allowance.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 async def _run(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -71,7 +87,12 @@ async def _run(arguments: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stop.set)
     market = build_market(arguments.stocks, arguments.seed)
     server = Server(
-        market, faults.Faults(arguments.faults, arguments.seed), arguments.latency_ms, arguments.page_latency_ms, arguments.menu
+        market,
+        faults.Faults(arguments.faults, arguments.seed),
+        arguments.latency_ms,
+        arguments.page_latency_ms,
+        arguments.menu,
+        arguments.allowance,
     )
     try:
         port = await server.start(arguments.port)

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import json
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from local.market import allowance as allowances
 from local.market import payloads
+from local.market.allowance import Allowance, Limit, Stats
 from local.market.api import Api, error
 from local.market.companies import Market
 from local.market.faults import HANG_SECONDS, Faults, check
@@ -22,17 +23,28 @@ HOST = "127.0.0.1"
 #: Endpoints that yfinance talks to: these have `latency_ms` and the faults of JSON requests.
 _JSON_ENDPOINTS = frozenset({"crumb", "quoteSummary", "quote", "timeseries", "chart", "screener"})
 
+_TOO_MANY = "Too Many Requests\r\n"
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
     """One market behind HTTP, in origin form for a browser and in absolute form as a forward proxy for yfinance."""
 
-    def __init__(self, market: Market, faults: Faults, latency_ms: float = 0, page_latency_ms: float = 0, menu: str = "alternate") -> None:
+    def __init__(
+        self,
+        market: Market,
+        faults: Faults,
+        latency_ms: float = 0,
+        page_latency_ms: float = 0,
+        menu: str = "alternate",
+        allowance: Iterable[Limit] = (),
+    ) -> None:
         self._market = market
         self._faults = faults
         self._latency = latency_ms / 1000
-        self._requests: Counter[str] = Counter()
+        self._allowance = Allowance(allowance)
+        self._stats = Stats()
         self._api = Api(market, faults)
         self._page = Page(market, faults, page_latency_ms / 1000, menu)
         self._runner: web.AppRunner | None = None
@@ -46,6 +58,9 @@ class Server:
                 web.get("/market/faults", self._get_faults),
                 web.post("/market/faults", self._set_faults),
                 web.get("/market/counts", self._get_counts),
+                web.get("/market/stats", self._get_stats),
+                web.get("/market/allowance", self._get_allowance),
+                web.post("/market/allowance", self._set_allowance),
                 web.get("/market/companies", self._get_companies),
                 web.get("/", self._home, name="home"),
             ]
@@ -77,8 +92,23 @@ class Server:
             endpoint, handler = "cookie", self._api.cookie
         else:
             endpoint = request.match_info.route.name or "other"
-        if not request.path.startswith("/market/"):
-            self._requests[endpoint] += 1
+        if request.path.startswith("/market/"):
+            return await handler(request)
+        status = 0
+        try:
+            if self._allowance.admits(time.monotonic()):
+                response = await self._answer(endpoint, request, handler)
+            else:
+                response = _refusal(endpoint)
+            status = response.status
+            return response
+        except web.HTTPException as answer:  # redirects and 404s are raised
+            status = answer.status
+            raise
+        finally:
+            self._stats.count(endpoint, status)
+
+    async def _answer(self, endpoint: str, request: web.Request, handler: _Handler) -> web.StreamResponse:
         if endpoint not in _JSON_ENDPOINTS:
             return await handler(request)
         if self._latency:
@@ -89,7 +119,7 @@ class Server:
         faults = self._faults
         if faults.rate_limited(time.monotonic()):
             headers = {"Retry-After": "1"} if faults.coin("rate_limit") else {}
-            return web.Response(status=429, text="Too Many Requests\r\n", headers=headers)
+            return web.Response(status=429, text=_TOO_MANY, headers=headers)
         if faults.strikes("http500"):
             return error("finance", 500, "Internal Server Error", "Something went wrong")
         if faults.strikes("hang"):
@@ -131,7 +161,23 @@ class Server:
         return web.json_response(self._faults.rates)
 
     async def _get_counts(self, request: web.Request) -> web.Response:
-        return web.json_response({"requests": dict(self._requests), "faults": dict(self._faults.injected)})
+        return web.json_response({"requests": dict(self._stats.by_kind), "faults": dict(self._faults.injected)})
+
+    async def _get_stats(self, request: web.Request) -> web.Response:
+        return web.json_response(self._stats.fields())
+
+    async def _get_allowance(self, request: web.Request) -> web.Response:
+        return web.json_response([str(limit) for limit in self._allowance.limits])
+
+    async def _set_allowance(self, request: web.Request) -> web.Response:
+        try:
+            limits = json.loads(await request.text() or "[]")
+            if not isinstance(limits, list):
+                raise ValueError('expected a list of limits, such as ["600/60"]')
+            self._allowance.replace([allowances.parse(str(limit)) for limit in limits])
+        except ValueError as invalid:
+            return web.json_response({"error": str(invalid)}, status=400)
+        return await self._get_allowance(request)
 
     async def _get_companies(self, request: web.Request) -> web.Response:
         rows = [
@@ -142,6 +188,11 @@ class Server:
 
     async def _home(self, request: web.Request) -> web.Response:
         return web.Response(text="The local market: a stand-in for Yahoo Finance. Every company here is made up.\n")
+
+
+def _refusal(endpoint: str) -> web.Response:
+    """As the site refuses: without a Retry-After, a page in its own words."""
+    return web.Response(status=429, text=_TOO_MANY if endpoint in _JSON_ENDPOINTS else "Edge: Too Many Requests")
 
 
 def _is_data(response: web.Response) -> bool:

@@ -8,7 +8,9 @@ site: it takes these only from the demo that is up.
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ for _name in ("dotenv", "kafka", "psycopg2"):
         sys.exit(2)
 
 from dotenv import dotenv_values  # noqa: E402
+
+import settings_file  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -173,12 +177,18 @@ def embedded_services(folder: Path) -> dict[str, str]:
 
 
 def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: Path | None = None) -> Settings:
-    """Read all settings. Raises SettingsError for a value that does not parse."""
+    """Read all settings. Raises SettingsError for a value that does not parse, and for a `.env` that can't be read."""
     path = env_file or PROJECT / ".env"
     from_environment = {key: value for key, value in environ.items() if value}
-    from_file = {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+    try:
+        from_file = {key: value for key, value in settings_file.read(path).items() if value}
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     folder = state_dir(demo, environ)
     embedded = embedded_services(folder)
+    for name, value in {**from_file, **from_environment}.items():
+        if _is_ours(name) and (not value.isprintable() or "\ufffd" in value):
+            raise SettingsError(f"{name} holds a control character, an invisible one or bytes that are not UTF-8: expected plain text")
     layers = [("environment", from_environment), (".env", from_file), ("embedded", embedded)]
     if demo:
         # The children of a demo's orchestrator find its services the same way as a demo's consumer in a terminal does.
@@ -213,6 +223,10 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         state_dir=folder,
         log_dir=_home(environ) / "logs",
     )
+
+
+def _is_ours(name: str) -> bool:
+    return name in KAFKA_GROUP or name.startswith(("DB_", "SCRAPER_", "MARKET_CAP_", "YAHOO_BASE_URL", "PIPELINE_HOME"))
 
 
 def _group(layers: list[tuple[str, dict[str, str]]], belongs: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
@@ -259,7 +273,7 @@ def _database(source: str, values: dict[str, str]) -> Database:
         name=values["DB_DEV_NAME"],
         user=values["DB_USER"],
         password=values.get("DB_PASSWORD", ""),
-        host=values.get("DB_HOST", "localhost"),
+        host=_database_host(values.get("DB_HOST", "localhost")),
         port=_integer(values, "DB_PORT", 5432, 1, 65535),
         sslmode=_choice(values, "DB_SSLMODE", "prefer", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
         source=source,
@@ -267,17 +281,58 @@ def _database(source: str, values: dict[str, str]) -> Database:
 
 
 def _servers(text: str) -> str:
-    for server in filter(None, text.split(",")):
-        host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS is {text!r}: expected host:port[,host:port…]")
-    return text
+    """`host:port[,host:port…]`, each part checked; an IPv6 address stands in brackets."""
+    servers = [server.strip() for server in text.split(",") if server.strip()]
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        inner = host.removeprefix("[").removesuffix("]")
+        named = _is_address(inner, 6) if host == f"[{inner}]" else _is_host(host)
+        if not named or not (port.isdecimal() and port.isascii() and len(port) < 6 and 0 < int(port) < 65536):
+            raise _bad("KAFKA_BOOTSTRAP_SERVERS", text, f"host:port[,host:port…] without a protocol{_in_brackets(server)}")
+    if text and not servers:
+        raise _bad("KAFKA_BOOTSTRAP_SERVERS", text, "host:port[,host:port…]")
+    return ",".join(servers)
+
+
+def _database_host(text: str) -> str:
+    """A name, an address or, for PostgreSQL's own socket, a folder; several with commas between, as libpq takes them."""
+    for host in text.split(","):
+        inner = host.removeprefix("[").removesuffix("]")
+        if not (host.startswith(("/", "@")) or _is_host(host) or _is_address(inner, 6)):
+            raise _bad("DB_HOST", text, "a host's name or address, without a protocol; the port stands in DB_PORT")
+    return text.removeprefix("[").removesuffix("]")
+
+
+def _is_host(text: str) -> bool:
+    """Whether it may be a host's name or an IPv4 address: what it must not hold are the parts of a URL, white space, empty parts."""
+    if re.search(r"[\s/\\:@\[\]?#%\"'<>;=]", text) or not text.isprintable():
+        return False
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:  # a part between dots is empty or too long
+        return False
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
+
+
+def _in_brackets(server: str) -> str:
+    return ", an IPv6 address in brackets: [::1]:9092" if server.count(":") > 1 and "/" not in server else ""
 
 
 def _base_url(values: Mapping[str, str]) -> str:
     text = values.get("YAHOO_BASE_URL", "").rstrip("/")
-    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
-        raise SettingsError(f"YAHOO_BASE_URL is {text!r}: expected an address such as http://127.0.0.1:8099, or nothing for the live site")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, a bracket that does not close
+        good = False
+    if text and not (good and text.isprintable()):
+        raise _bad("YAHOO_BASE_URL", text, "an address such as http://127.0.0.1:8099, or nothing for the live site")
     return text
 
 
@@ -288,7 +343,12 @@ def _day(values: Mapping[str, str], name: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{name} is {text!r}: expected a day such as 2026-06-30, or nothing for the UTC date") from None
+        raise _bad(name, text, "a day such as 2026-06-30, or nothing for the UTC date") from None
+
+
+def _bad(name: str, text: str, expected: str) -> SettingsError:
+    shown = text if len(text) <= 100 else f"{text[:100]}…"
+    return SettingsError(f"{name} is {shown!r}: expected {expected}")
 
 
 def _choice(values: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
@@ -296,7 +356,7 @@ def _choice(values: Mapping[str, str], name: str, default: str, choices: tuple[s
     for choice in choices:
         if text.upper() == choice.upper():
             return choice
-    raise SettingsError(f"{name} is {text!r}: expected one of {', '.join(choices)}")
+    raise _bad(name, text, f"one of {', '.join(choices)}")
 
 
 def _boolean(values: Mapping[str, str], name: str, default: bool) -> bool:
@@ -307,7 +367,7 @@ def _boolean(values: Mapping[str, str], name: str, default: bool) -> bool:
         return True
     if text.lower() in ("false", "no", "off", "0"):
         return False
-    raise SettingsError(f"{name} is {text!r}: expected true or false")
+    raise _bad(name, text, "true or false")
 
 
 def _integer(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
@@ -319,7 +379,7 @@ def _integer(values: Mapping[str, str], name: str, default: int, least: int, mos
     except ValueError:
         number = least - 1
     if not least <= number <= most:
-        raise SettingsError(f"{name} is {text!r}: expected a whole number from {least} to {most}")
+        raise _bad(name, text, f"a whole number from {least} to {most}")
     return number
 
 
@@ -332,5 +392,5 @@ def _number(values: Mapping[str, str], name: str, default: float, least: float, 
     except ValueError:
         number = least - 1
     if not least <= number <= most:
-        raise SettingsError(f"{name} is {text!r}: expected a number from {least:g} to {most:g}")
+        raise _bad(name, text, f"a number from {least:g} to {most:g}")
     return number

@@ -99,6 +99,19 @@ def test_a_demo_counts_ages_from_its_markets_day_not_from_the_users(tmp_path):
         ("YAHOO_BASE_URL", "file:///etc/passwd", "an address such as"),
         ("DB_DEV_NAME", "alone", "the database's name and user"),
         ("KAFKA_SASL_USERNAME", "alone", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "http://localhost:9092", "without a protocol"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,PLAINTEXT://kafka:9092", "without a protocol"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "user@kafka:9092", "without a protocol"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka..example:9092", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092/topic", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "one:9092 two:9092", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:٩٠٩٢", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", " , ", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "::1:9092", "an IPv6 address in brackets"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "[::1:9092", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "[kafka]:9092", "host:port"),
+        ("YAHOO_BASE_URL", "http://[::1", "an address such as"),
+        ("YAHOO_BASE_URL", "http://localhost:many", "an address such as"),
     ],
 )
 def test_a_bad_value_names_the_setting_and_what_is_expected(tmp_path, name, value, expected):
@@ -106,6 +119,92 @@ def test_a_bad_value_names_the_setting_and_what_is_expected(tmp_path, name, valu
         load(tmp_path, **{name: value})
     assert expected in str(error.value)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize("servers", ["[::1]:9092", "10.0.0.1:9092,kafka-2.example:9093", "bücher.example:9092"])
+def test_names_and_addresses_of_both_kinds_are_servers(tmp_path, servers):
+    assert load(tmp_path, KAFKA_BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
+
+
+@pytest.mark.parametrize("host", ["postgres://db.example", "http://db.example", "db.example:5432", "me@db.example", "db.example/stocks"])
+def test_a_database_s_host_is_a_host_alone(tmp_path, host):
+    with pytest.raises(SettingsError, match=r"DB_HOST is .* without a protocol"):
+        load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_HOST=host)
+
+
+@pytest.mark.parametrize(
+    ("host", "read"), [("::1", "::1"), ("[::1]", "::1"), ("/var/run/postgresql", None), ("one.example,10.0.0.2", None)]
+)
+def test_a_database_is_reached_by_name_address_or_socket(tmp_path, host, read):
+    assert load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_HOST=host).database.host == (read or host)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\x1b[31mb", "caf\udce9", "a\u202eb"])
+def test_what_no_service_can_take_is_refused_without_showing_it(tmp_path, value):
+    with pytest.raises(SettingsError, match="DB_PASSWORD holds a control character") as error:
+        load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_PASSWORD=value)
+    assert "\n" not in str(error.value)
+    assert value not in str(error.value)
+
+
+GOOD = b"DB_DEV_NAME=stocks\nDB_USER=me\n"
+BROKEN = {
+    "UTF-16": ("DB_PASSWORD=secret\n".encode("utf-16"), "is in UTF-16: save it as UTF-8"),
+    "UTF-16 without its mark": ("DB_PASSWORD=secret\n".encode("utf-16-le"), "line 1: holds NUL bytes"),
+    "Latin-1": (GOOD + "DB_PASSWORD=sécret\n".encode("latin-1"), "line 3: is not in UTF-8"),
+    "a NUL": (GOOD + b"DB_PASSWORD=sec\0ret\n", "line 3: holds NUL bytes"),
+    "a quote that does not close": (GOOD + b"DB_PASSWORD='secret\nDB_HOST=db\n", "line 3: expected NAME=value, and a quote"),
+    "a quote that closes lines later": (GOOD + b"DB_PASSWORD='secret\nDB_HOST='\n", "line 3: the value of DB_PASSWORD holds a line break"),
+    "text behind a quote": (GOOD + b"DB_PASSWORD='sec'ret\n", "line 3: expected NAME=value"),
+    "a colon": (b"\n# mine\nDB_PASSWORD: secret\n", "line 3: expected NAME=value"),
+    "a colon without a space": (b"DB_PASSWORD:secret\n", "line 1: expected NAME=value"),
+    "a colon before a value with =": (b"DB_PASSWORD: secret=1\n", "line 1: expected NAME=value"),
+    "a name alone": (b"DB_PASSWORD\n", "line 1: expected NAME=value"),
+    "JSON": (b'{"DB_PASSWORD": "secret"}', "line 1: expected NAME=value"),
+    "a section": (b"[database]\nDB_PASSWORD=secret\n", "line 1: expected NAME=value"),
+    "two values of one name": (GOOD + b"DB_USER=you\n", "line 3: DB_USER stands in line 2 with another value"),
+    "a mark within": (GOOD + b"\xef\xbb\xbfDB_PASSWORD=secret\n", "line 3: expected NAME=value"),
+    "too long": (b"#" * 1_000_001, "more than 1,000,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_env_file_is_one_line_with_the_place_and_without_its_values(tmp_path, name):
+    raw, expected = BROKEN[name]
+    (tmp_path / ".env").write_bytes(raw)
+    with pytest.raises(SettingsError) as error:
+        config.load(False, {"PIPELINE_HOME": str(tmp_path)}, tmp_path / ".env")
+    assert expected in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path}/.env")
+    assert "\n" not in str(error.value)
+    assert "ret" not in str(error.value), "a password in a message"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "link to nothing"])
+def test_an_env_file_that_is_none_is_one_line(tmp_path, kind):
+    path = tmp_path / ".env"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if kind == "loop" else tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match=r"^[^\n]*\.env (is|can't be read)[^\n]*$"):
+        config.load(False, {"PIPELINE_HOME": str(tmp_path)}, path)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "DB_USER=me\nDB_DEV_NAME=x\n".encode("utf-8-sig"),
+        b"export DB_USER=me\r\nDB_DEV_NAME = x # here\r\n",
+        b"DB_USER='me'\rDB_DEV_NAME=x\rDB_HOST=\r",
+    ],
+)
+def test_the_usual_ways_to_write_an_env_file_are_read(tmp_path, raw):
+    (tmp_path / ".env").write_bytes(raw)
+    found = config.load(False, {"PIPELINE_HOME": str(tmp_path)}, tmp_path / ".env").database
+    assert (found.user, found.name, found.host) == ("me", "x", "localhost")
 
 
 def test_every_setting_has_its_line_in_the_example():

@@ -8,16 +8,13 @@ site: it takes these only from the demo that is up.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 for _name in ("dotenv", "kafka", "psycopg2"):
     if find_spec(_name) is None:
@@ -27,7 +24,9 @@ for _name in ("dotenv", "kafka", "psycopg2"):
 
 from dotenv import dotenv_values  # noqa: E402
 
+import setting_values  # noqa: E402
 import settings_file  # noqa: E402
+from setting_values import SettingsError as SettingsError  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -44,6 +43,8 @@ KAFKA_GROUP = (
     "KAFKA_SSL_KEYFILE",
 )
 
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
 #: Exit codes of every script.
 EXIT_DONE = 0
 EXIT_TASKS_FAILED = 1
@@ -51,10 +52,6 @@ EXIT_SETTINGS = 2
 EXIT_SERVICE = 3
 EXIT_STALLED = 4
 EXIT_INTERRUPTED = 130
-
-
-class SettingsError(Exception):
-    """A setting or an argument that cannot be used; the text names it, its value and what is expected."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +177,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
     """Read all settings. Raises SettingsError for a value that does not parse, and for a `.env` that can't be read."""
     path = env_file or PROJECT / ".env"
     from_environment = {key: value for key, value in environ.items() if value}
-    try:
-        from_file = {key: value for key, value in settings_file.read(path).items() if value}
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    from_file = {key: value for key, value in settings_file.read(path).items() if value}
     folder = state_dir(demo, environ)
     embedded = embedded_services(folder)
     for name, value in {**from_file, **from_environment}.items():
@@ -209,17 +203,17 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
         market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
-        scraper_source=_choice(rest, "SCRAPER_SOURCE", "browser", ("browser", "api", "auto")),
+        scraper_source=setting_values.choice(rest, "SCRAPER_SOURCE", "browser", ("browser", "api", "auto")),
         scraper_browser=rest.get("SCRAPER_BROWSER"),
         scraper_driver=rest.get("SCRAPER_DRIVER"),
-        scraper_headless=_boolean(rest, "SCRAPER_HEADLESS", True),
-        split_above=_integer(rest, "SPLIT_ABOVE", 500, 1, 100_000),
-        processor_threads=_integer(rest, "PROCESSOR_THREADS", 32, 1, 256),
-        max_attempts=_integer(rest, "MAX_ATTEMPTS", 5, 1, 100),
-        requests_per_second=_number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
-        fundamentals_source=_choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
-        yahoo_base_url=_base_url(site),
-        fixed_day=_day(site, "PIPELINE_TODAY"),
+        scraper_headless=setting_values.boolean(rest, "SCRAPER_HEADLESS", True),
+        split_above=setting_values.whole_number(rest, "SPLIT_ABOVE", 500, 1, 100_000),
+        processor_threads=setting_values.whole_number(rest, "PROCESSOR_THREADS", 32, 1, 256),
+        max_attempts=setting_values.whole_number(rest, "MAX_ATTEMPTS", 5, 1, 100),
+        requests_per_second=setting_values.number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
+        fundamentals_source=setting_values.choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
+        yahoo_base_url=setting_values.base_url(site),
+        fixed_day=setting_values.day(site, "PIPELINE_TODAY"),
         state_dir=folder,
         log_dir=_home(environ) / "logs",
     )
@@ -243,11 +237,11 @@ def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafk
         raise SettingsError(
             f"KAFKA_BOOTSTRAP_SERVERS is missing beside {', '.join(sorted(values))} ({source}): expected host:port[,host:port…]"
         )
-    protocol = _choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
+    protocol = setting_values.choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
     return Kafka(
-        bootstrap_servers=_servers(values.get("KAFKA_BOOTSTRAP_SERVERS", "")),
+        bootstrap_servers=setting_values.servers(values.get("KAFKA_BOOTSTRAP_SERVERS", "")),
         security_protocol=protocol,
-        sasl_mechanism=_choice(values, "KAFKA_SASL_MECHANISM", "PLAIN", ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"))
+        sasl_mechanism=setting_values.choice(values, "KAFKA_SASL_MECHANISM", "PLAIN", ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"))
         if protocol.startswith("SASL")
         else None,
         sasl_username=values.get("KAFKA_SASL_USERNAME"),
@@ -255,8 +249,8 @@ def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafk
         ssl_cafile=values.get("KAFKA_SSL_CAFILE"),
         ssl_certfile=values.get("KAFKA_SSL_CERTFILE"),
         ssl_keyfile=values.get("KAFKA_SSL_KEYFILE"),
-        task_partitions=_integer(rest, "KAFKA_TASK_PARTITIONS", 24, 1, 1000),
-        replication_factor=_integer(rest, "KAFKA_REPLICATION_FACTOR", 1, 1, 10),
+        task_partitions=setting_values.whole_number(rest, "KAFKA_TASK_PARTITIONS", 24, 1, 1000),
+        replication_factor=setting_values.whole_number(rest, "KAFKA_REPLICATION_FACTOR", 1, 1, 10),
         source=source,
     )
 
@@ -273,124 +267,10 @@ def _database(source: str, values: dict[str, str]) -> Database:
         name=values["DB_DEV_NAME"],
         user=values["DB_USER"],
         password=values.get("DB_PASSWORD", ""),
-        host=_database_host(values.get("DB_HOST", "localhost")),
-        port=_integer(values, "DB_PORT", 5432, 1, 65535),
-        sslmode=_choice(values, "DB_SSLMODE", "prefer", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
+        host=setting_values.database_host(values.get("DB_HOST", "localhost")),
+        port=setting_values.whole_number(values, "DB_PORT", 5432, 1, 65535),
+        sslmode=setting_values.choice(
+            values, "DB_SSLMODE", "prefer", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+        ),
         source=source,
     )
-
-
-def _servers(text: str) -> str:
-    """`host:port[,host:port…]`, each part checked; an IPv6 address stands in brackets."""
-    servers = [server.strip() for server in text.split(",") if server.strip()]
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        inner = host.removeprefix("[").removesuffix("]")
-        named = _is_address(inner, 6) if host == f"[{inner}]" else _is_host(host)
-        if not named or not (port.isdecimal() and port.isascii() and len(port) < 6 and 0 < int(port) < 65536):
-            raise _bad("KAFKA_BOOTSTRAP_SERVERS", text, f"host:port[,host:port…] without a protocol{_in_brackets(server)}")
-    if text and not servers:
-        raise _bad("KAFKA_BOOTSTRAP_SERVERS", text, "host:port[,host:port…]")
-    return ",".join(servers)
-
-
-def _database_host(text: str) -> str:
-    """A name, an address or, for PostgreSQL's own socket, a folder; several with commas between, as libpq takes them."""
-    for host in text.split(","):
-        inner = host.removeprefix("[").removesuffix("]")
-        if not (host.startswith(("/", "@")) or _is_host(host) or _is_address(inner, 6)):
-            raise _bad("DB_HOST", text, "a host's name or address, without a protocol; the port stands in DB_PORT")
-    return text.removeprefix("[").removesuffix("]")
-
-
-def _is_host(text: str) -> bool:
-    """Whether it may be a host's name or an IPv4 address: what it must not hold are the parts of a URL, white space, empty parts."""
-    if re.search(r"[\s/\\:@\[\]?#%\"'<>;=]", text) or not text.isprintable():
-        return False
-    try:
-        return bool(text.encode("idna"))
-    except UnicodeError:  # a part between dots is empty or too long
-        return False
-
-
-def _is_address(text: str, version: int) -> bool:
-    try:
-        return ipaddress.ip_address(text).version == version
-    except ValueError:
-        return False
-
-
-def _in_brackets(server: str) -> str:
-    return ", an IPv6 address in brackets: [::1]:9092" if server.count(":") > 1 and "/" not in server else ""
-
-
-def _base_url(values: Mapping[str, str]) -> str:
-    text = values.get("YAHOO_BASE_URL", "").rstrip("/")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, a bracket that does not close
-        good = False
-    if text and not (good and text.isprintable()):
-        raise _bad("YAHOO_BASE_URL", text, "an address such as http://127.0.0.1:8099, or nothing for the live site")
-    return text
-
-
-def _day(values: Mapping[str, str], name: str) -> date | None:
-    text = values.get(name)
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise _bad(name, text, "a day such as 2026-06-30, or nothing for the UTC date") from None
-
-
-def _bad(name: str, text: str, expected: str) -> SettingsError:
-    shown = text if len(text) <= 100 else f"{text[:100]}…"
-    return SettingsError(f"{name} is {shown!r}: expected {expected}")
-
-
-def _choice(values: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
-    text = values.get(name, default)
-    for choice in choices:
-        if text.upper() == choice.upper():
-            return choice
-    raise _bad(name, text, f"one of {', '.join(choices)}")
-
-
-def _boolean(values: Mapping[str, str], name: str, default: bool) -> bool:
-    text = values.get(name)
-    if text is None:
-        return default
-    if text.lower() in ("true", "yes", "on", "1"):
-        return True
-    if text.lower() in ("false", "no", "off", "0"):
-        return False
-    raise _bad(name, text, "true or false")
-
-
-def _integer(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = values.get(name)
-    if text is None:
-        return default
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _bad(name, text, f"a whole number from {least} to {most}")
-    return number
-
-
-def _number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
-    text = values.get(name)
-    if text is None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _bad(name, text, f"a number from {least:g} to {most:g}")
-    return number

@@ -137,7 +137,7 @@ def tables(postgres: Database) -> Database:
     connection = database.connect(postgres)
     schema.create_tables(connection)
     with connection, connection.cursor() as cursor:
-        cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run")
+        cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run, fx_rate")
     connection.close()
     return postgres
 

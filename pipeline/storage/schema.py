@@ -51,11 +51,17 @@ CREATE TABLE IF NOT EXISTS pipeline_run (
     summary jsonb NOT NULL DEFAULT '{{}}'
 );
 ALTER TABLE pipeline_run ADD COLUMN IF NOT EXISTS tasks jsonb NOT NULL DEFAULT '[]';
+CREATE TABLE IF NOT EXISTS fx_rate (
+    pair text NOT NULL CHECK (pair ~ '^[A-Z]{{6}}$'),
+    day date NOT NULL,
+    rate double precision NOT NULL CHECK (rate > 0 AND rate < 'Infinity'),
+    PRIMARY KEY (pair, day)
+);
 """
 
 #: Tables, the index and the columns that came later, as `_WHAT_IS_THERE` finds them.
 _WANTED = {
-    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country")),
+    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country", "fx_rate")),
     *(("financial_ratios", name) for name in RATIOS),
     ("pipeline_run", "tasks"),
 }

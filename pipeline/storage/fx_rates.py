@@ -1,0 +1,31 @@
+"""`fx_rate`: exchange rates by pair and day. The pair is two ISO codes, `USDJPY` is what one dollar costs in yen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from pipeline.wire.currencies import DayRate
+
+_UPSERT = """
+INSERT INTO fx_rate (pair, day, rate) VALUES %s
+ON CONFLICT (pair, day) DO UPDATE SET rate = EXCLUDED.rate WHERE fx_rate.rate <> EXCLUDED.rate
+"""
+_NEWEST = "SELECT DISTINCT ON (pair) pair, day, rate FROM fx_rate WHERE day BETWEEN %s AND %s ORDER BY pair, day DESC"
+
+
+def store(connection: Any, rates: Mapping[str, DayRate]) -> None:
+    """Write the rates; a later one of the same pair and day wins."""
+    if rates:
+        with connection, connection.cursor() as cursor:
+            execute_values(cursor, _UPSERT, [(pair, found.day, found.rate) for pair, found in sorted(rates.items())])
+
+
+def newest(connection: Any, today: date, most_days_old: int) -> dict[str, DayRate]:
+    """pair → its newest rate that is at most so many days old on `today`."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_NEWEST, (today - timedelta(days=most_days_old), today))
+        return {pair: DayRate(day, rate) for pair, day, rate in cursor.fetchall()}

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 
-for _name in ("dotenv", "kafka", "psycopg2"):
-    if find_spec(_name) is None:
-        print(f"{_name} is not installed for {sys.executable}. What is needed comes by: make setup", file=sys.stderr)
-        print(f"Then: .venv/bin/python {sys.argv[0]}   (in an environment of your own: pip install -r requirements.txt)", file=sys.stderr)
-        sys.exit(2)
-
-from dotenv import dotenv_values  # noqa: E402
+from dotenv import dotenv_values
 
 import setting_values  # noqa: E402
 import settings_file  # noqa: E402

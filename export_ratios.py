@@ -21,12 +21,15 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-import config  # first: it says so where nothing is installed
+from pipeline.process import packages
 
-# isort: split
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka", "psycopg2")
+
 import psycopg2
 import psycopg2.errors
 
+import config
 from config import Settings, SettingsError
 from pipeline.errors import ServiceError
 from pipeline.process import discovery

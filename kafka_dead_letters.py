@@ -13,6 +13,11 @@ import argparse
 import json
 import logging
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka")
+
 import config
 from pipeline.broker import clients
 from pipeline.process import discovery

@@ -20,11 +20,14 @@ import sys
 import time
 from datetime import datetime
 
-import config  # first: it says so where nothing is installed
+from pipeline.process import packages
 
-# isort: split
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka")
+
 import kafka.errors
 
+import config
 from config import Kafka, SettingsError
 from pipeline.broker import clients
 from pipeline.errors import MessageError, ServiceError

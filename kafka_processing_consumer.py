@@ -17,6 +17,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka", "psycopg2", "yfinance")
+
 import config
 from pipeline.errors import NoData
 from pipeline.process import discovery

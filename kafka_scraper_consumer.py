@@ -20,6 +20,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka", "psycopg2", "selenium")
+
 import config
 from config import Settings
 from pipeline.broker import clients

@@ -12,6 +12,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka")
+
 import config
 from config import Settings, SettingsError
 from pipeline.broker import clients

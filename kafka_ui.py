@@ -18,6 +18,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka", "psycopg2")
+
 import config
 from pipeline.errors import ServiceError
 from pipeline.process.ports import free_port

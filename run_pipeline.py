@@ -26,6 +26,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pipeline.process import packages
+
+if __name__ == "__main__":
+    packages.need("dotenv", "kafka", "psycopg2", "selenium")
+
 import config
 import kafka_scraper_producer
 from config import Settings, SettingsError

@@ -1,5 +1,7 @@
 import fcntl
 import os
+import subprocess
+import sys
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
@@ -215,3 +217,9 @@ def test_every_setting_has_its_line_in_the_example():
     names = set(re.findall(r'"((?:KAFKA|DB|SCRAPER|MARKET|PROCESSOR|MAX|REQUESTS|YAHOO|PIPELINE|FUNDAMENTALS)_[A-Z_]+[A-Z])"', source))
     assert names
     assert [name for name in sorted(names) if f"#{name}=" not in text] == []
+
+
+def test_importing_the_settings_ends_nothing_and_prints_nothing_even_without_the_packages():
+    program = "try:\n  import config\nexcept ImportError as error:\n  assert error.name == 'dotenv'"
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=config.PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

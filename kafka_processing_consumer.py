@@ -29,14 +29,17 @@ from pipeline.process.ages import parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.ratios.rows import ratio_rows
 from pipeline.ratios.statements import Fundamentals
-from pipeline.storage.polled import Followed, FreshStocks, abandoned_runs
+from pipeline.storage.polled import FreshStocks, abandoned_runs
 from pipeline.storage.rows import Profile, Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
-from pipeline.worker.worker import GONE, Delivery, Message, Outcome, TaskWorker
+from pipeline.wire.results import Computed, Nothing
+from pipeline.worker.delivery import Delivery, Outcome
+from pipeline.worker.untouched import LeftAlone
+from pipeline.worker.worker import GONE, TaskWorker
 from pipeline.yahoo import fetch, session, shared_throttle
 from pipeline.yahoo.throttle import Throttle
 
@@ -44,20 +47,13 @@ log = logging.getLogger(__name__)
 
 
 class Processor:
-    """The handler: fetch, compute, hand over the rows and the completion. Called by many threads at once."""
+    """The handler: fetch, compute, hand over the rows and what became of the task. Called by many threads at once."""
 
-    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks, source: str) -> None:
-        self.abandoned = abandoned
-        self.is_fresh = is_fresh
+    def __init__(self, source: str) -> None:
         self.source = source
 
-    def __call__(self, delivery: Delivery) -> Outcome:
+    def __call__(self, delivery: Delivery[ProcessingTask]) -> Outcome:
         task = delivery.task
-        assert isinstance(task, ProcessingTask)
-        if task.run_id in self.abandoned.value:
-            return _completion(task, messages.untouched_completion(task, "abandoned"))
-        if self.is_fresh(task.symbol, task.run_id):
-            return _completion(task, messages.untouched_completion(task, "fresh"))
         countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
         runs = [Run(task.run_id, (task.country_code,))]
         try:
@@ -66,7 +62,7 @@ class Processor:
             # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
             if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
                 raise
-            return _completion(task, messages.processing_completion(task, 0, error.reason), Write(countries=countries, runs=runs))
+            return Outcome(Nothing(error.reason), Write(countries=countries, runs=runs))
         rows = ratio_rows(found)
         written = Write(
             countries=countries,
@@ -75,11 +71,7 @@ class Processor:
             trailing_of=[task.symbol],
             runs=runs,
         )
-        return _completion(task, messages.processing_completion(task, len(rows), "" if rows else "no_statements"), written)
-
-
-def _completion(task: ProcessingTask, value: bytes, write: Write | None = None) -> Outcome:
-    return Outcome([Message(topics.PROCESSING_COMPLETION, task.task_id, value)], write)
+        return Outcome(Computed(len(rows)) if rows else Nothing("no_statements"), written)
 
 
 def _profile(task: ProcessingTask, found: Fundamentals) -> Profile:
@@ -122,11 +114,12 @@ def main() -> int:
             settings.kafka,
             topics.PROCESSING,
             messages.processing_task,
-            Processor(abandoned_runs(settings.database), FreshStocks(settings.database, max_age), settings.fundamentals_source),
+            Processor(settings.fundamentals_source),
             threads=settings.processor_threads,
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,
             writer=writer,
+            untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
         )
         on_stop(worker.stop)
         # What is loaded by now stays: without it the collector goes through pandas and yfinance again and again.

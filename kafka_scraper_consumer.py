@@ -28,21 +28,25 @@ if __name__ == "__main__":
 import config
 from config import Settings
 from pipeline.broker import clients
+from pipeline.broker.sender import Message, send_all
 from pipeline.errors import PermanentError, ServiceError
 from pipeline.process import discovery
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.screener.browser import Browser
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
-from pipeline.storage.polled import Followed, abandoned_runs
+from pipeline.storage.polled import abandoned_runs
 from pipeline.storage.rows import Listing, Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
-from pipeline.wire.market_cap import cut_of, places_of_halves
+from pipeline.wire.market_cap import cut_of
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.regions import REGIONS
-from pipeline.worker.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
+from pipeline.wire.results import Listed, Split
+from pipeline.worker.delivery import Delivery, GoesBack, Outcome
+from pipeline.worker.untouched import LeftAlone
+from pipeline.worker.worker import TaskWorker
 from pipeline.yahoo import shared_throttle
 from pipeline.yahoo.throttle import Throttle
 
@@ -58,7 +62,6 @@ class Scraper:
         opening: Future[Source],
         writer: Writer,
         producer: clients.KafkaProducer,
-        abandoned: Followed[frozenset[str]],
         settings: Settings,
     ) -> None:
         self.browser = browser
@@ -67,14 +70,9 @@ class Scraper:
         self.split_above = settings.split_above
         self.writer = writer
         self.producer = producer
-        self.abandoned = abandoned
-        self.partitions = len(producer.partitions_for(topics.SCRAPING_TASKS))
 
-    def __call__(self, delivery: Delivery) -> Outcome:
+    def __call__(self, delivery: Delivery[ScrapingTask]) -> Outcome:
         task = delivery.task
-        assert isinstance(task, ScrapingTask)
-        if task.run_id in self.abandoned.value:
-            return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, messages.untouched_completion(task, "abandoned"))])
         if task.region_code not in REGIONS:
             raise PermanentError(f"region {task.region_code!r} is unknown to the screener: expected one of {', '.join(REGIONS)}")
         run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
@@ -85,7 +83,9 @@ class Scraper:
         log.info("%s: %d stocks listed", task, total)
         cut = cut_of(task.market_cap_min, task.market_cap_max) if total > self.split_above else None
         if cut is not None:
-            return self._split(delivery, task, cut, source.name)
+            # The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
+            log.info("%s: split at %d", task, cut)
+            return Outcome(Split((replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)), source.name))
         emitted: set[str] = set()
         for page in source.pages():
             listings = [
@@ -96,29 +96,13 @@ class Scraper:
             send_all(self.producer, [self._processing_task(task, listing) for listing in fresh])
             emitted.update(listing.symbol for listing in fresh)
         log.info("%s: %d stocks emitted", task, len(emitted))
-        completion = messages.scraping_completion(task, len(emitted), source=source.name)
-        return Outcome([Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
+        return Outcome(Listed(len(emitted), source.name))
 
     def _source(self) -> Source:
         try:
             return self.opening.result()
         except Exception as error:  # whatever it is, it ends this process, and main says it
             raise GoesBack from error
-
-    def _split(self, delivery: Delivery, task: ScrapingTask, cut: int, source_name: str) -> Outcome:
-        """Two tasks in place of one that lists too much, so that any number of browsers shares a region.
-
-        The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
-        """
-        halves = [replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)]
-        places, headers = places_of_halves(delivery.headers, delivery.partition.partition, self.partitions)
-        children = [
-            Message(topics.SCRAPING_TASKS, half.key, messages.pending(half), headers, place)
-            for half, place in zip(halves, places, strict=True)
-        ]
-        log.info("%s: split at %d", task, cut)
-        completion = messages.scraping_completion(task, 0, halves, source_name)
-        return Outcome([*children, Message(topics.SCRAPING_COMPLETION, task.task_id, completion)])
 
     def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
         processing = ProcessingTask(task.run_id, listing.symbol, listing.name, task.region_code)
@@ -152,11 +136,12 @@ def main() -> int:
             settings.kafka,
             topics.SCRAPING,
             messages.scraping_task,
-            Scraper(browser, opening, writer, producer, abandoned_runs(settings.database), settings),
+            Scraper(browser, opening, writer, producer, settings),
             threads=1,
             buffered=1,
             max_attempts=settings.max_attempts,
             writer=writer,
+            untouched=LeftAlone(abandoned_runs(settings.database)),
         )
         on_stop(worker.stop)
         opening.add_done_callback(lambda opened: worker.stop() if opened.exception() else None)

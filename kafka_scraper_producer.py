@@ -20,6 +20,7 @@ if __name__ == "__main__":
 import config
 from config import Settings, SettingsError
 from pipeline.broker import clients
+from pipeline.broker.sender import Message, send_all
 from pipeline.errors import ServiceError
 from pipeline.process import discovery, region_file
 from pipeline.process.script import run_script
@@ -27,7 +28,6 @@ from pipeline.wire import messages, topics
 from pipeline.wire.market_cap import format_market_cap, parse_band
 from pipeline.wire.messages import ScrapingTask
 from pipeline.wire.regions import REGIONS
-from pipeline.worker.worker import Message, send_all
 
 #: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/wire/regions.py).
 regions = [

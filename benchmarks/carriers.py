@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.stand import Stand
 from pipeline.broker import clients
+from pipeline.broker.sender import Message, send_all
 from pipeline.errors import NoData
 from pipeline.ratios.rows import RatioRow, ratio_rows
 from pipeline.storage import database, schema
@@ -15,7 +16,6 @@ from pipeline.storage.rows import Profile, Write, write
 from pipeline.storage.run_table import Run
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
-from pipeline.worker.worker import Message, send_all
 from pipeline.yahoo import fetch, session
 
 #: Messages sent before the acknowledgements are waited for.

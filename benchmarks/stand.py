@@ -23,6 +23,7 @@ from launch.services import Services
 from local.postgres import remove_data
 from local.state import data_dir
 from pipeline.broker import clients
+from pipeline.broker.sender import Message, send_all
 from pipeline.process import child as children
 from pipeline.process import discovery
 from pipeline.process.child import Child
@@ -30,7 +31,6 @@ from pipeline.wire import messages, topics
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
-from pipeline.worker.worker import Message, send_all
 
 #: Seconds in which consumers must have joined their group, and in which a part must come to its end.
 JOIN_SECONDS = 90.0

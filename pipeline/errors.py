@@ -14,6 +14,8 @@ PipelineError
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class PipelineError(Exception):
     """Base of all errors of this program."""
@@ -60,8 +62,8 @@ class LayoutChanged(PermanentError):
 
 
 class NoData(TaskError):
-    """Nothing to compute. `reason` is `no_statements` or `gone`."""
+    """Nothing to compute, and why."""
 
-    def __init__(self, reason: str, message: str = "") -> None:
+    def __init__(self, reason: Literal["no_statements", "gone"], message: str = "") -> None:
         super().__init__(message or reason)
         self.reason = reason

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NoReturn
@@ -120,35 +119,6 @@ def encode(fields: dict[str, Any]) -> bytes:
 def pending(task: Task) -> bytes:
     """The message that hands a task out."""
     return encode({**task.fields(), "timestamp": now_text(), "status": "pending"})
-
-
-def scraping_completion(task: ScrapingTask, tickers_found: int, children: Sequence[ScrapingTask] = (), source: str = "") -> bytes:
-    """`completed` with the number of stocks (0 too), or `split` with the two tasks that take over; `source` is what listed them."""
-    fields: dict[str, Any] = {**task.fields(), "timestamp": now_text(), "tickers_found": tickers_found, "status": "completed"}
-    if children:
-        fields |= {"status": "split", "children": [child.task_id for child in children]}
-    if source:
-        fields["source"] = source
-    return encode(fields)
-
-
-def processing_completion(task: ProcessingTask, ratios_calculated: int, no_data_reason: str = "") -> bytes:
-    """`completed` with the number of rows written, or `no_data` with `reason` `no_statements` or `gone`."""
-    fields: dict[str, Any] = {
-        **task.fields(),
-        "timestamp": now_text(),
-        "ratios_calculated": ratios_calculated,
-        "status": "completed",
-    }
-    if no_data_reason:
-        fields |= {"status": "no_data", "reason": no_data_reason}
-    return encode(fields)
-
-
-def untouched_completion(task: Task, status: str) -> bytes:
-    """A task that was not done on purpose: `fresh` (its ratios are young) or `abandoned` (its run was given up)."""
-    count = {"tickers_found": 0} if isinstance(task, ScrapingTask) else {"ratios_calculated": 0}
-    return encode({**task.fields(), "timestamp": now_text(), **count, "status": status})
 
 
 def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool) -> bytes:

@@ -15,11 +15,11 @@ from kafka import KafkaProducer
 
 from config import Kafka
 from pipeline.broker import clients
+from pipeline.broker.sender import Headers, Message, send_all
 from pipeline.errors import MessageError, ServiceError
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask, Task
 from pipeline.wire.topics import StageTopics
-from pipeline.worker.worker import Headers, Message, send_all
 
 #: Header of the mark, and of the task that was put back: which letter it is of.
 REPLAY_OF = "replay-of"

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
 import kafka.errors
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -35,13 +35,15 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from config import Kafka
 from pipeline.broker import clients
 from pipeline.broker.outage import BrokerWatch
+from pipeline.broker.sender import Headers, Message, send
 from pipeline.errors import BrowserLost, MessageError, NoData, PermanentError, RateLimited, ServiceError, TransientError
-from pipeline.storage.rows import Write
 from pipeline.storage.writer import Writer
-from pipeline.wire import market_cap, messages
-from pipeline.wire.messages import Task
+from pipeline.wire import market_cap, messages, results
+from pipeline.wire.market_cap import places_of_halves
+from pipeline.wire.results import Split, Untouched
 from pipeline.wire.topics import StageTopics
 from pipeline.worker import backoff
+from pipeline.worker.delivery import Delivery, GoesBack, Handler, Outcome, T
 from pipeline.worker.ledger import OffsetLedger
 
 log = logging.getLogger(__name__)
@@ -58,51 +60,6 @@ RETRIES_HELD = 1_000
 DRAIN_SECONDS = 15.0
 #: An error of this type in the headers says that the site has called the symbol unknown once already.
 GONE = "Gone"
-
-Headers = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message to send. `partition` None is the client's murmur2 over the key."""
-
-    topic: str
-    key: str
-    value: bytes | None
-    headers: Headers = field(default_factory=dict)
-    partition: int | None = None
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One task as it was delivered: its record, and what earlier attempts left in its headers."""
-
-    partition: TopicPartition
-    offset: int
-    value: bytes
-    headers: Headers
-    task: Task
-    #: Failed attempts before this delivery.
-    failed_attempts: int
-
-    @property
-    def attempt(self) -> int:
-        return self.failed_attempts + 1
-
-
-@dataclass
-class Outcome:
-    """What a handler wants done: rows first, then messages."""
-
-    messages: list[Message] = field(default_factory=list)
-    write: Write | None = None
-
-
-Handler = Callable[[Delivery], Outcome]
-
-
-class GoesBack(Exception):
-    """The process ends before it could begin with the task: it stays uncommitted and is delivered again, and no attempt is counted."""
 
 
 @dataclass
@@ -135,24 +92,26 @@ class _Rebalances(ConsumerRebalanceListener):
         self.lost = True
 
 
-class TaskWorker:
+class TaskWorker(Generic[T]):
     """Runs `handler` over the tasks of one stage until `stop()`.
 
     decode: bytes → task, raising MessageError.  threads: how many tasks run at once.  buffered: how many tasks may be
     in work or wait for a thread; no more are polled.  writer: where rows go, None for a stage without any.
+    untouched: says of a task why it is left alone, None where it is to be done; asked before the handler.
     """
 
     def __init__(
         self,
         settings: Kafka,
         topics: StageTopics,
-        decode: Callable[[bytes | None], Task],
-        handler: Handler,
+        decode: Callable[[bytes | None], T],
+        handler: Handler[T],
         *,
         threads: int,
         buffered: int,
         max_attempts: int,
         writer: Writer | None = None,
+        untouched: Callable[[T], Untouched | None] = lambda task: None,
     ) -> None:
         self.settings = settings
         self.topics = topics
@@ -162,15 +121,16 @@ class TaskWorker:
         self.buffered = buffered
         self.max_attempts = max_attempts
         self.writer = writer
+        self.untouched = untouched
         self.finished_tasks = 0
         self._stopping = threading.Event()
         self._abandon = threading.Event()
         self._ledgers: dict[TopicPartition, OffsetLedger] = {}
-        self._waiting: list[tuple[float, int, Delivery]] = []  # heap of retries that are not due: (when, number, task)
+        self._waiting: list[tuple[float, int, Delivery[T]]] = []  # heap of retries that are not due: (when, number, task)
         self._numbers = itertools.count()
-        self._by_key: dict[str, deque[Delivery]] = {}  # the first of each queue is with a thread
+        self._by_key: dict[str, deque[Delivery[T]]] = {}  # the first of each queue is with a thread
         self._in_work = 0
-        self._results: queue.SimpleQueue[tuple[Delivery, Outcome | BaseException]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Delivery[T], Outcome | BaseException]] = queue.SimpleQueue()
         self._unsent: deque[_Settling] = deque()
         self._settling: deque[_Settling] = deque()
         self._last_commit = 0.0
@@ -260,7 +220,7 @@ class TaskWorker:
             self._ledgers = {partition: ledger for partition, ledger in self._ledgers.items() if partition in mine}
             self._drop_waiting(lambda delivery: delivery.partition not in mine)
 
-    def _drop_waiting(self, unwanted: Callable[[Delivery], bool]) -> None:
+    def _drop_waiting(self, unwanted: Callable[[Delivery[T]], bool]) -> None:
         self._waiting = [entry for entry in self._waiting if not unwanted(entry[2])]
         heapq.heapify(self._waiting)
         for tasks in self._by_key.values():
@@ -300,7 +260,7 @@ class TaskWorker:
         reason = {"attempt": headers.get("attempt", "1"), "error-type": error_type, "error-message": text[: messages.ERROR_TEXT_LIMIT]}
         return Message(self.topics.dead_letters, key, record.value or b"", {**origin, **reason})
 
-    def _enqueue(self, delivery: Delivery) -> None:
+    def _enqueue(self, delivery: Delivery[T]) -> None:
         self._in_work += 1
         tasks = self._by_key.setdefault(delivery.task.key, deque())
         tasks.append(delivery)
@@ -324,9 +284,9 @@ class TaskWorker:
                 del self._by_key[delivery.task.key]
             elif not self._stopping.is_set():
                 self._pool.submit(self._work, tasks[0])
-            outcome = result if isinstance(result, Outcome) else self._failure(delivery, result)
-            if outcome is not None:
-                self._unsent.append(_Settling(delivery.partition, delivery.offset, outcome.messages))
+            done = self._success(delivery, result) if isinstance(result, Outcome) else self._failure(delivery, result)
+            if done is not None:
+                self._unsent.append(_Settling(delivery.partition, delivery.offset, done))
 
     def _send(self) -> None:
         while self._unsent:
@@ -372,9 +332,18 @@ class TaskWorker:
         for tp, position in offsets.items():
             self._ledgers[tp].committed(position.offset)
 
+    def _success(self, delivery: Delivery[T], outcome: Outcome) -> list[Message]:
+        done = Message(self.topics.completion, delivery.task.task_id, results.completion(delivery.task, outcome.result))
+        if not isinstance(outcome.result, Split):
+            return [done]
+        count = len(self._producer.partitions_for(self.topics.tasks))
+        places, headers = places_of_halves(delivery.headers, delivery.partition.partition, count)
+        halves = zip(outcome.result.halves, places, strict=True)
+        return [*(Message(self.topics.tasks, half.key, messages.pending(half), headers, place) for half, place in halves), done]
+
     # -- what failed ------------------------------------------------------------------------------------------------
 
-    def _failure(self, delivery: Delivery, error: BaseException) -> Outcome | None:
+    def _failure(self, delivery: Delivery[T], error: BaseException) -> list[Message] | None:
         """What becomes of a task whose handler raised: a retry, or an error message and a dead letter."""
         if isinstance(error, GoesBack) or self._abandon.is_set():
             return None  # no attempt of its own failed
@@ -393,17 +362,19 @@ class TaskWorker:
         log.error("%s failed for good at attempt %d: %s: %s", delivery.task, delivery.attempt, error_type, text)
         headers = self._headers(delivery, error_type, text, delivery.attempt)
         letter = Message(self.topics.dead_letters, delivery.task.key, delivery.value, headers)
-        return Outcome([letter, self._error(delivery, error_type, text, final=True)])
+        return [letter, self._error(delivery, error_type, text, final=True)]
 
-    def _retry(self, delivery: Delivery, error_type: str, text: str, failed_attempts: int, at_least: float | None = None) -> Outcome:
+    def _retry(
+        self, delivery: Delivery[T], error_type: str, text: str, failed_attempts: int, at_least: float | None = None
+    ) -> list[Message]:
         delay = max(backoff.delay_seconds(max(failed_attempts, 1)), min(at_least or 0.0, backoff.LARGEST_SECONDS))
         log.warning("%s comes back in %.1f s after attempt %d: %s: %s", delivery.task, delay, delivery.attempt, error_type, text)
         headers = self._headers(delivery, error_type, text, failed_attempts)
         headers["not-before"] = str(int((time.time() + delay) * 1000))
         again = Message(self.topics.retries, delivery.task.key, delivery.value, headers)
-        return Outcome([again, self._error(delivery, error_type, text, final=False)])
+        return [again, self._error(delivery, error_type, text, final=False)]
 
-    def _headers(self, delivery: Delivery, error_type: str, text: str, failed_attempts: int) -> Headers:
+    def _headers(self, delivery: Delivery[T], error_type: str, text: str, failed_attempts: int) -> Headers:
         # Only the last error: headers that grow with each attempt make a record too large in the end.
         return {
             "original-topic": delivery.headers.get("original-topic", delivery.partition.topic),
@@ -416,18 +387,19 @@ class TaskWorker:
             **({market_cap.CUTS: delivery.headers[market_cap.CUTS]} if market_cap.CUTS in delivery.headers else {}),
         }
 
-    def _error(self, delivery: Delivery, error_type: str, text: str, final: bool) -> Message:
+    def _error(self, delivery: Delivery[T], error_type: str, text: str, final: bool) -> Message:
         value = messages.error_message(delivery.task, text, error_type, delivery.attempt, final)
         return Message(self.topics.errors, delivery.task.task_id, value)
 
     # -- a worker thread --------------------------------------------------------------------------------------------
 
-    def _work(self, delivery: Delivery) -> None:
+    def _work(self, delivery: Delivery[T]) -> None:
         if self._stopping.is_set():
             self._results.put((delivery, GoesBack()))
             return
         try:
-            outcome = self.handler(delivery)
+            untouched = self.untouched(delivery.task)
+            outcome = Outcome(untouched) if untouched else self.handler(delivery)
         except BaseException as error:
             self._results.put((delivery, error))
             return
@@ -459,25 +431,3 @@ class TaskWorker:
         except (kafka.errors.KafkaError, AssertionError) as error:
             log.warning("the broker did not hear the good-bye: %s: %s", type(error).__name__, error)
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def send(producer: KafkaProducer, message: Message) -> Any:
-    """Queue one message; the future it returns says whether the broker took it."""
-    return producer.send(
-        message.topic,
-        key=message.key.encode("utf-8", "replace"),
-        value=message.value,
-        headers=[(name, value.encode("utf-8", "replace")) for name, value in message.headers.items()],
-        partition=message.partition,
-    )
-
-
-def send_all(producer: KafkaProducer, batch: list[Message], timeout_seconds: float = 60.0) -> None:
-    """Send and wait until the broker has acknowledged all of it. Raises TransientError."""
-    try:
-        futures = [send(producer, message) for message in batch]
-        producer.flush(timeout=timeout_seconds)
-        for future in futures:
-            future.get(timeout=timeout_seconds)
-    except kafka.errors.KafkaError as error:
-        raise TransientError(f"the broker took no messages: {type(error).__name__}: {error}") from error

@@ -6,11 +6,11 @@ import json
 
 import config
 from pipeline.broker import clients
+from pipeline.broker.sender import Message, send_all
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.worker import dead_letters
-from pipeline.worker.worker import Message, send_all
 from tests.conftest import until
 from tests.faults.conftest import Run
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pipeline.runs.account import RANKS, Account, Stage
 from pipeline.wire import messages
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
+from pipeline.wire.results import Computed, Listed, Split, completion
 
 RUN = "20261124T071326Z-1f3a"
 FRANCE = ScrapingTask(RUN, "fr", "France", 300_000_000, 2_000_000_000)
@@ -20,8 +21,8 @@ def finished_account():
     account = Account(RUN)
     account.task("scraping", FRANCE.fields())
     account.task("processing", STOCK.fields())
-    account.completion("scraping", read(messages.scraping_completion(FRANCE, 1)))
-    account.completion("processing", read(messages.processing_completion(STOCK, 5)))
+    account.completion("scraping", read(completion(FRANCE, Listed(1))))
+    account.completion("processing", read(completion(STOCK, Computed(5))))
     return account
 
 
@@ -42,8 +43,8 @@ def test_messages_that_come_twice_change_nothing():
     account = finished_account()
     before = account.summary(1)
     account.task("processing", STOCK.fields())
-    account.completion("processing", read(messages.processing_completion(STOCK, 5)))
-    account.completion("scraping", read(messages.scraping_completion(FRANCE, 1)))
+    account.completion("processing", read(completion(STOCK, Computed(5))))
+    account.completion("scraping", read(completion(FRANCE, Listed(1))))
     assert account.summary(1) == before
 
 
@@ -53,7 +54,7 @@ def test_a_failed_task_that_was_replayed_with_success_is_completed():
     account.task("processing", failed.fields())
     account.error("processing", read(messages.error_message(failed, "no", "PermanentError", 5, final=True)))
     assert account.summary(1)["dead_letters"] == 1
-    account.completion("processing", read(messages.processing_completion(failed, 4)))
+    account.completion("processing", read(completion(failed, Computed(4))))
     assert account.summary(1)["dead_letters"] == 0
     assert account.ratio_rows == 9
     # and the late echo of the failure does not undo it
@@ -66,7 +67,7 @@ def test_a_retrying_task_is_pending():
     account.task("processing", STOCK.fields())
     account.error("processing", read(messages.error_message(STOCK, "later", "TransientError", 1, final=False)))
     assert (account.processing["pending"], account.processing.retrying) == (1, 1)
-    account.completion("processing", read(messages.processing_completion(STOCK, 1)))
+    account.completion("processing", read(completion(STOCK, Computed(1))))
     assert (account.processing["pending"], account.processing.retrying) == (0, 0)
 
 
@@ -74,7 +75,7 @@ def test_the_children_of_a_split_are_sent_tasks():
     account = Account(RUN)
     account.task("scraping", FRANCE.fields())
     halves = [ScrapingTask(RUN, "fr", "France", 300_000_000, 7), ScrapingTask(RUN, "fr", "France", 7, 2_000_000_000)]
-    account.completion("scraping", read(messages.scraping_completion(FRANCE, 0, halves)))
+    account.completion("scraping", read(completion(FRANCE, Split(halves))))
     assert account.scraping.summary() == {"sent": 3, "completed": 0, "split": 1, "failed": 0, "pending": 2}
 
 

@@ -27,13 +27,14 @@ from selenium.webdriver.common.by import By
 from config import Database, Kafka
 from local.tansu import Broker
 from pipeline.broker import clients, topic_setup
+from pipeline.broker.sender import Message, send_all
 from pipeline.ratios.rows import RATIOS, RatioRow
 from pipeline.screener.browser import find_browser
 from pipeline.storage import database, schema
 from pipeline.storage.rows import Profile, Write, write
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
-from pipeline.worker.worker import Message, send_all
+from pipeline.wire.results import Computed, Listed, completion
 from tests.conftest import PROJECT, until
 
 RUN = "20261101T000000Z-0001"
@@ -287,10 +288,10 @@ class Producer:
         return tasks
 
     def scraped(self, task: ScrapingTask, count: int) -> None:
-        self.send(topics.SCRAPING_COMPLETION, task.task_id, messages.scraping_completion(task, count))
+        self.send(topics.SCRAPING_COMPLETION, task.task_id, completion(task, Listed(count)))
 
     def processed(self, tasks: list[ProcessingTask]) -> None:
-        done = [Message(topics.PROCESSING_COMPLETION, task.task_id, messages.processing_completion(task, 5)) for task in tasks]
+        done = [Message(topics.PROCESSING_COMPLETION, task.task_id, completion(task, Computed(5))) for task in tasks]
         send_all(self._producer, done)
 
     def failed(self, task: ProcessingTask, error: str, error_type: str = "PermanentError") -> None:

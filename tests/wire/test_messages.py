@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline.errors import MessageError
 from pipeline.wire import messages
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
+from pipeline.wire.results import Computed, Listed, Nothing, Split, Untouched, completion
 
 RUN = "20261124T071326Z-1f3a"
 SCRAPING = ScrapingTask(RUN, "fr", "France", 300_000_000, 2_000_000_000)
@@ -113,14 +114,17 @@ def test_an_error_message_is_bounded_and_clean():
 
 
 def test_completions_say_what_was_done():
-    done = messages.decode(messages.processing_completion(PROCESSING, 5))
+    done = messages.decode(completion(PROCESSING, Computed(5)))
     assert (done["status"], done["ratios_calculated"]) == ("completed", 5)
-    nothing = messages.decode(messages.processing_completion(PROCESSING, 0, "gone"))
+    nothing = messages.decode(completion(PROCESSING, Nothing("gone")))
     assert (nothing["status"], nothing["reason"]) == ("no_data", "gone")
-    empty = messages.decode(messages.scraping_completion(SCRAPING, 0))
+    empty = messages.decode(completion(SCRAPING, Listed(0)))
     assert (empty["status"], empty["tickers_found"]) == ("completed", 0)
-    child = ScrapingTask(RUN, "fr", "France", 1, 2)
-    assert messages.decode(messages.scraping_completion(SCRAPING, 0, [child]))["children"] == [child.task_id]
+    halves = ScrapingTask(RUN, "fr", "France", 1, 2), ScrapingTask(RUN, "fr", "France", 2, 3)
+    split = messages.decode(completion(SCRAPING, Split(halves, "table")))
+    assert (split["status"], split["children"], split["source"]) == ("split", [half.task_id for half in halves], "table")
+    untouched = messages.decode(completion(PROCESSING, Untouched("fresh")))
+    assert (untouched["status"], untouched["ratios_calculated"]) == ("fresh", 0)
 
 
 @given(st.text(alphabet=st.characters(), max_size=50))

@@ -10,12 +10,15 @@ import pytest
 from kafka import TopicPartition
 
 from pipeline.broker import clients, topic_setup
+from pipeline.broker.sender import Message, send_all
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
+from pipeline.wire.results import Computed
 from pipeline.worker import dead_letters
-from pipeline.worker.worker import Delivery, GoesBack, Message, Outcome, TaskWorker, send_all
+from pipeline.worker.delivery import Delivery, GoesBack, Outcome
+from pipeline.worker.worker import TaskWorker
 from tests.conftest import reset_group, until
 
 
@@ -39,8 +42,7 @@ def run_id():
 
 
 def complete(delivery: Delivery) -> Outcome:
-    task = delivery.task
-    return Outcome([Message(topics.PROCESSING_COMPLETION, task.task_id, messages.processing_completion(task, 1))])
+    return Outcome(Computed(1))
 
 
 class Running:

@@ -1,0 +1,78 @@
+"""What became of a task that did not fail: typed values, and the completion message that says each. Pure.
+
+A handler returns one of these; the worker encodes it and knows its topic and key. To say more of a result, add a field to its
+class and to its `fields`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.wire.messages import ScrapingTask, Task, encode, now_text
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A region's band was listed, and each of its stocks sent on; `source` is what listed it."""
+
+    tickers_found: int
+    source: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        return {"tickers_found": self.tickers_found, **_named(source=self.source), "status": "completed"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A band lists too much for one task: its two halves take over."""
+
+    halves: tuple[ScrapingTask, ScrapingTask]
+    source: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        children = [half.task_id for half in self.halves]
+        return {"tickers_found": 0, **_named(source=self.source), "children": children, "status": "split"}
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A stock's ratios were computed; so many rows."""
+
+    ratios_calculated: int
+
+    def fields(self) -> dict[str, Any]:
+        return {"ratios_calculated": self.ratios_calculated, "status": "completed"}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A stock has nothing to compute: it has no statements, or the site has twice called it unknown."""
+
+    reason: Literal["no_statements", "gone"]
+
+    def fields(self) -> dict[str, Any]:
+        return {"ratios_calculated": 0, "reason": self.reason, "status": "no_data"}
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """A task that was not done, on purpose: the stock's ratios are young, or the run was given up for a newer one."""
+
+    why: Literal["fresh", "abandoned"]
+
+    def fields(self) -> dict[str, Any]:
+        return {"status": self.why}
+
+
+Result = Listed | Split | Computed | Nothing | Untouched
+
+
+def completion(task: Task, result: Result) -> bytes:
+    """The message for the stage's completion topic."""
+    none_found = {"tickers_found": 0} if isinstance(task, ScrapingTask) else {"ratios_calculated": 0}
+    return encode({**task.fields(), "timestamp": now_text(), **none_found, **result.fields()})
+
+
+def _named(**texts: str) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text}

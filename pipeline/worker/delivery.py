@@ -1,0 +1,48 @@
+"""What a worker hands to a handler, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from kafka import TopicPartition
+
+from pipeline.broker.sender import Headers
+from pipeline.storage.rows import Write
+from pipeline.wire.messages import Task
+from pipeline.wire.results import Result
+
+T = TypeVar("T", bound=Task)
+
+
+@dataclass(frozen=True)
+class Delivery(Generic[T]):
+    """One task as it was delivered: its record, and what earlier attempts left in its headers."""
+
+    partition: TopicPartition
+    offset: int
+    value: bytes
+    headers: Headers
+    task: T
+    #: Failed attempts before this delivery.
+    failed_attempts: int
+
+    @property
+    def attempt(self) -> int:
+        return self.failed_attempts + 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a handler has found: the rows to write first, then what to say of the task."""
+
+    result: Result
+    write: Write | None = None
+
+
+Handler = Callable[[Delivery[T]], Outcome]
+
+
+class GoesBack(Exception):
+    """The process ends before it could begin with the task: it stays uncommitted and is delivered again, and no attempt is counted."""

@@ -1,0 +1,22 @@
+"""Which tasks are left alone on purpose: those of a run that was given up, and stocks whose ratios are young."""
+
+from __future__ import annotations
+
+from pipeline.storage.polled import Followed, FreshStocks
+from pipeline.wire.messages import ProcessingTask, Task
+from pipeline.wire.results import Untouched
+
+
+class LeftAlone:
+    """Asked by the worker for each task, before its handler. Called by many threads at once."""
+
+    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks | None = None) -> None:
+        self._abandoned = abandoned
+        self._is_fresh = is_fresh
+
+    def __call__(self, task: Task) -> Untouched | None:
+        if task.run_id in self._abandoned.value:
+            return Untouched("abandoned")
+        if self._is_fresh is not None and isinstance(task, ProcessingTask) and self._is_fresh(task.symbol, task.run_id):
+            return Untouched("fresh")
+        return None

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-import setting_values  # noqa: E402
-import settings_file  # noqa: E402
-from setting_values import SettingsError as SettingsError  # noqa: E402
+import setting_values
+import settings_file
+from setting_values import SettingsError as SettingsError
 
 PROJECT = Path(__file__).resolve().parent
 

@@ -27,8 +27,8 @@ from pipeline.errors import NoData
 from pipeline.process import discovery
 from pipeline.process.ages import parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.ratios.fundamentals import Fundamentals
 from pipeline.ratios.rows import ratio_rows
-from pipeline.ratios.statements import Fundamentals
 from pipeline.storage.polled import FreshStocks, abandoned_runs
 from pipeline.storage.rows import Profile, Write
 from pipeline.storage.run_table import Run

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from pipeline.errors import ServiceError
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import export, query
 from pipeline.stocks.catalog import CATALOG
 from pipeline.storage import database

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.ratios.rows import NAMES, PIOTROSKI, RATIOS
-from pipeline.ratios.statements import KEYS
+from pipeline.ratios.formulas import NAMES, PIOTROSKI, RATIOS
+from pipeline.ratios.fundamentals import KEYS
 
 #: What the figures of a unit look like: amounts in a currency, multiples, fractions shown in percent, days, plain numbers.
 AMOUNT, MULTIPLE, PERCENT, DAYS, SCORE = "amount", "multiple", "percent", "days", "score"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import conditions
 from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
 from pipeline.wire.messages import clean_text

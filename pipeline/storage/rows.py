@@ -13,7 +13,8 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from pipeline.ratios.rows import RATIOS, RatioRow
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.rows import RatioRow
 from pipeline.storage.run_table import UPSERT_RUN, Run, merge, run_row
 
 _UPSERT_COUNTRY = """

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg2.extras import Json
 
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from pipeline.wire.messages import run_started_at
 from pipeline.wire.regions import RegionBand
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 
 #: Key of the advisory lock under which one process at a time creates the tables.
 _SCHEMA_LOCK = 7_203_114_905

@@ -18,23 +18,20 @@ import yfinance
 from yfinance import exceptions
 
 from pipeline.errors import NoData, PermanentError, TransientError
-from pipeline.ratios.statements import (
+from pipeline.ratios.fundamentals import (
     BALANCE_KEYS,
     CASH_FLOW_KEYS,
     FLOW_KEYS,
     INCOME_KEYS,
     MINOR_UNITS,
-    Chart,
     Fundamentals,
     Point,
     Rates,
     Statements,
-    number,
-    parse_chart,
-    parse_timeseries,
-    periods,
 )
+from pipeline.ratios.periods import periods
 from pipeline.yahoo import session
+from pipeline.yahoo.answers import Chart, number, parse_chart, parse_timeseries
 
 _QUERY2 = "https://query2.finance.yahoo.com"
 _MODULES = "assetProfile,price,summaryDetail,defaultKeyStatistics,quoteType,financialData"

@@ -24,7 +24,7 @@ import pytest
 import config
 from local.postgres import Postgres
 from local.state import data_dir
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from tests.conftest import until
 from tests.e2e.conftest import Terminal, last_json, rows, shows_work, terminal
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS, Fundamentals, Point, Points, Statements
 from pipeline.ratios.rows import RatioRow, ratio_rows
-from pipeline.ratios.statements import BALANCE_KEYS, FLOW_KEYS, Fundamentals, Point, Points, Statements
 
 NOW, BEFORE, THREE_YEARS_AGO = date(2023, 12, 31), date(2022, 12, 31), date(2020, 12, 31)
 QUARTER, QUARTER_BEFORE = date(2024, 3, 31), date(2023, 3, 31)

@@ -5,8 +5,9 @@ from datetime import date
 
 import pytest
 
-from pipeline.ratios.rows import RATIOS, ratio_rows
-from pipeline.ratios.statements import Statements
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.fundamentals import Statements
+from pipeline.ratios.rows import ratio_rows
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

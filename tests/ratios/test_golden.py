@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.ratios.rows import RATIOS
-from pipeline.ratios.statements import Fundamentals, Statements
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.fundamentals import Fundamentals, Statements
 from tests.ratios.companies import points, row
 
 COMPANIES = json.loads((Path(__file__).parent / "golden_companies.json").read_text())

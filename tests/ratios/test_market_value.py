@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ratios.statements import Fundamentals, Rates, Statements
+from pipeline.ratios.fundamentals import Fundamentals, Rates, Statements
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.ratios.rows import NOT_FOR_FINANCIALS, RATIOS, is_financial
-from pipeline.ratios.statements import FLOW_KEYS, KEYS, Statements
+from pipeline.ratios.formulas import NOT_FOR_FINANCIALS, RATIOS, is_financial
+from pipeline.ratios.fundamentals import FLOW_KEYS, KEYS, Statements
 from tests.ratios.companies import (
     EARLIER,
     LINES,

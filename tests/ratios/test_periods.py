@@ -4,8 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from pipeline.ratios.fundamentals import Fundamentals, Statements
+from pipeline.ratios.periods import fiscal_years, periods, trailing_year
 from pipeline.ratios.rows import ratio_rows
-from pipeline.ratios.statements import Fundamentals, Statements, fiscal_years, periods, trailing_year
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.ratios.rows import RATIOS, RatioRow, ratio_rows
-from pipeline.ratios.statements import BALANCE_KEYS, FLOW_KEYS, KEYS, Fundamentals, Point, Rates, Statements, parse_chart, parse_timeseries
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS, KEYS, Fundamentals, Point, Rates, Statements
+from pipeline.ratios.rows import RatioRow, ratio_rows
+from pipeline.yahoo.answers import parse_chart, parse_timeseries
 from tests.ratios.companies import BEFORE, EARLIER, LINES, NOW, QUARTER, QUARTER_BEFORE, annual, plain, points, row
 
 CHECKS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

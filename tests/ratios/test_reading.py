@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.ratios.statements import Point, parse_chart, parse_timeseries
+from pipeline.ratios.fundamentals import Point
+from pipeline.yahoo.answers import parse_chart, parse_timeseries
 
 
 def series(name: str, *points: Any) -> dict[str, Any]:

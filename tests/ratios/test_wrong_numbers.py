@@ -4,8 +4,9 @@ from datetime import date
 
 import pytest
 
+from pipeline.ratios.fundamentals import Rates
 from pipeline.ratios.rows import ratio_rows
-from pipeline.ratios.statements import Rates, parse_chart
+from pipeline.yahoo.answers import parse_chart
 from tests.ratios.companies import (
     BEFORE,
     EARLIER,

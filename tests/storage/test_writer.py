@@ -8,7 +8,8 @@ from datetime import date
 import pytest
 
 from pipeline.errors import PermanentError
-from pipeline.ratios.rows import RATIOS, RatioRow
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.rows import RatioRow
 from pipeline.storage import database, schema
 from pipeline.storage.rows import Listing, Profile, Write
 from pipeline.storage.run_table import Run

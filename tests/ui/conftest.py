@@ -28,7 +28,8 @@ from config import Database, Kafka
 from local.tansu import Broker
 from pipeline.broker import clients, topic_setup
 from pipeline.broker.sender import Message, send_all
-from pipeline.ratios.rows import RATIOS, RatioRow
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.rows import RatioRow
 from pipeline.screener.browser import find_browser
 from pipeline.storage import database, schema
 from pipeline.storage.rows import Profile, Write, write

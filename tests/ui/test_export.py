@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Kafka
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import export
 from pipeline.storage import database
 from tests.conftest import PROJECT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ratios.rows import RATIOS
+from pipeline.ratios.formulas import RATIOS
 from pipeline.storage import database
 from tests.ui.conftest import environment, page_process
 

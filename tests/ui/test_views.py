@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 
 from pipeline.broker import clients
-from pipeline.ratios.rows import _SPECIAL, FORMULAS, NAMES, RATIOS, Figure, Figures
-from pipeline.ratios.statements import KEYS
+from pipeline.ratios.figure import Figure
+from pipeline.ratios.formulas import _SPECIAL, FORMULAS, NAMES, RATIOS, Figures
+from pipeline.ratios.fundamentals import KEYS
 from pipeline.stocks import catalog
 from pipeline.storage import database
 from pipeline.wire import messages, topics

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import NoData, PermanentError, RateLimited, TransientError
+from pipeline.ratios.fundamentals import Rates
 from pipeline.ratios.rows import ratio_rows
-from pipeline.ratios.statements import Rates
 from pipeline.yahoo import fetch
 from tests.yahoo.site import Site, chart, plain_answers, summary, timeseries
 

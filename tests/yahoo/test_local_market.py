@@ -13,8 +13,9 @@ import yfinance
 from local.market.companies import Company, Market
 from local.market.regions import major
 from pipeline.errors import NoData
-from pipeline.ratios.rows import RATIOS, RatioRow, ratio_rows
-from pipeline.ratios.statements import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS, Fundamentals, Points
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS, Fundamentals, Points
+from pipeline.ratios.rows import RatioRow, ratio_rows
 from pipeline.yahoo import fetch, session
 
 NOTHING = {"gone", "no_statements"}

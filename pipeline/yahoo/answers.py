@@ -1,0 +1,202 @@
+"""Reads the site's answers: statement points and charts. Pure; never raises: what can't be read is not there."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from math import isfinite
+from operator import itemgetter
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipeline.ratios.fundamentals import KEYS, Point, Statements
+
+#: Days outside these years (the last one not included) are mistakes, and near the ends of what a date can hold.
+_YEARS = (1900, 2200)
+
+#: The one period type that counts for each prefix of the timeseries' keys.
+PERIOD_TYPES = {"annual": "12M", "quarterly": "3M", "trailing": "TTM"}
+
+
+def number(value: Any) -> float | None:
+    """A finite float, or None for anything else: null, text, true, infinity, an integer beyond a float's range.
+
+    `{"raw": 1.0, "fmt": "1.00"}`, which the site sends for the same figure at times, counts as its raw value.
+    """
+    if isinstance(value, dict):
+        value = value.get("raw")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if isfinite(result) else None
+
+
+def parse_timeseries(payload: Any) -> Statements:
+    """Points of a fundamentals-timeseries answer (facts: one request may mix the three prefixes).
+
+    Only known keys, and points of the prefix's own period type, count. The same asOfDate twice: the last one wins, also
+    with no figure. What can't be read (null, text, a date that is none) is a missing point. Never raises.
+    """
+    found: dict[str, dict[str, dict[date, Point]]] = {prefix: {} for prefix in PERIOD_TYPES}
+    for item in _result(payload, "timeseries"):
+        for name, series in item.items():
+            prefix, key = _split_name(name)
+            if key and isinstance(series, list):
+                points = found[prefix].setdefault(key, {})
+                for point in series:
+                    _read_point(point, PERIOD_TYPES[prefix], points)
+    return Statements(**{prefix: {key: points for key, points in keys.items() if points} for prefix, keys in found.items()})
+
+
+def _result(payload: Any, name: str) -> list[dict[str, Any]]:
+    """The dictionaries in `payload[name]["result"]`; nothing where the answer has another shape."""
+    outer = payload.get(name) if isinstance(payload, dict) else None
+    result = outer.get("result") if isinstance(outer, dict) else None
+    return [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
+
+
+@lru_cache(maxsize=512)
+def _split_name(name: str) -> tuple[str, str]:
+    """("annual", "TotalRevenue") of "annualTotalRevenue"; ("", "") of a name that isn't asked for."""
+    for prefix in PERIOD_TYPES:
+        if name.startswith(prefix) and name[len(prefix) :] in KEYS:
+            return prefix, name[len(prefix) :]
+    return "", ""
+
+
+@lru_cache(maxsize=4096)
+def _parse_day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if _YEARS[0] <= day.year < _YEARS[1] else None
+
+
+def _read_point(point: Any, period_type: str, points: dict[date, Point]) -> None:
+    if not isinstance(point, dict) or point.get("periodType") != period_type:
+        return
+    text, reported, currency = point.get("asOfDate"), point.get("reportedValue"), point.get("currencyCode")
+    day = _parse_day(text) if isinstance(text, str) else None
+    if day is None:
+        return
+    value = number(reported)
+    if value is None:
+        points.pop(day, None)
+    else:
+        points[day] = Point(value, currency if isinstance(currency, str) else "")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a chart answer holds: the newest price, its currency and day, daily closes (oldest first) and splits.
+
+    Days stay as the site's timestamps until they are asked for: of a thousand closes, four or five are needed.
+    """
+
+    price: float | None
+    currency: str | None
+    #: Day of the newest price.
+    quoted_on: date | None
+    zone: tzinfo
+    timestamps: Sequence[int]
+    values: Sequence[float]
+    splits: Mapping[date, float]
+
+    def closes(self) -> dict[date, float]:
+        """All closes by the exchange's own calendar day."""
+        return {_local_day(stamp, self.zone): value for stamp, value in zip(self.timestamps, self.values, strict=True)}
+
+    def closes_until(self, day: date, days: int) -> dict[date, float]:
+        """The closes of `day` and of `days` before it."""
+        first, last = day - timedelta(days=days), day
+        # Two days more at either side than needed: no zone is farther from UTC, and the day is checked below.
+        low = bisect_right(self.timestamps, _epoch(first) - 172_800)
+        high = bisect_right(self.timestamps, _epoch(last) + 259_200)
+        found = {_local_day(self.timestamps[i], self.zone): self.values[i] for i in range(low, high)}
+        return {when: value for when, value in found.items() if first <= when <= last}
+
+
+def parse_chart(payload: Any) -> Chart:
+    """Read a chart answer. Closes that are null, not finite or not above zero are left out. Never raises."""
+    results = _result(payload, "chart")
+    result = results[0] if results else {}
+    meta = result.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    zone = _zone(meta)
+    pairs = _closes(result)
+    currency, quoted = meta.get("currency"), number(meta.get("regularMarketTime"))
+    return Chart(
+        price=number(meta.get("regularMarketPrice")),
+        currency=currency if isinstance(currency, str) and currency else None,
+        quoted_on=_local_day(int(quoted), zone) if quoted is not None and _FIRST_SECOND < quoted < _LAST_SECOND else None,
+        zone=zone,
+        timestamps=[stamp for stamp, _ in pairs],
+        values=[value for _, value in pairs],
+        splits=_splits(result, zone),
+    )
+
+
+_NUMBERS = (float, int)
+#: No price, share count or amount of the real world is above it.
+_LARGEST = 1e300
+#: Epoch seconds within _YEARS.
+_FIRST_SECOND, _LAST_SECOND = -2_208_988_800, 7_258_118_400
+
+
+def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
+    """(timestamp, close) pairs, oldest first; `quote.close`, never `adjclose`, which is adjusted for dividends."""
+    try:
+        closes = result["indicators"]["quote"][0]["close"]
+        stamps = result["timestamp"]
+    except (KeyError, IndexError, TypeError):
+        return []
+    if not isinstance(closes, list) or not isinstance(stamps, list):
+        return []
+    pairs = [
+        (stamp, float(close))
+        for stamp, close in zip(stamps, closes, strict=False)
+        # NaN fails the comparison; what is no plain number is no close.
+        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and _FIRST_SECOND < stamp < _LAST_SECOND
+    ]
+    # Equal stamps keep their order, so the last of two closes of one day wins.
+    pairs.sort(key=itemgetter(0))
+    return pairs
+
+
+def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
+    events = result.get("events")
+    splits = events.get("splits") if isinstance(events, dict) else None
+    found: dict[date, float] = {}
+    for event in splits.values() if isinstance(splits, dict) else ():
+        if not isinstance(event, dict):
+            continue
+        stamp, new, old = number(event.get("date")), number(event.get("numerator")), number(event.get("denominator"))
+        if stamp is not None and _FIRST_SECOND < stamp < _LAST_SECOND and new and old and 0 < new / old < _LARGEST:
+            found[_local_day(int(stamp), zone)] = new / old
+    return found
+
+
+def _zone(meta: dict[str, Any]) -> tzinfo:
+    """The exchange's time zone: a bar's time is the opening, so its UTC day can be the day before."""
+    name, offset = meta.get("exchangeTimezoneName"), number(meta.get("gmtoffset"))
+    if isinstance(name, str) and name:
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    return timezone(timedelta(seconds=offset)) if offset is not None and abs(offset) < 86_400 else timezone.utc
+
+
+def _local_day(stamp: int, zone: tzinfo) -> date:
+    return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=stamp)).astimezone(zone).date()
+
+
+def _epoch(day: date) -> int:
+    return (day - date(1970, 1, 1)).days * 86_400

@@ -154,7 +154,7 @@ class Stand:
         low, high = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
         with urllib.request.urlopen(f"{self.settings.yahoo_base_url}/market/companies") as answer:  # noqa: S310 (loopback)
             found = json.load(answer)
-        return [one for one in found if low <= one["market_cap"] <= high and one["region"] in ("us", "fr", "gb", "de", "jp")]
+        return [one for one in found if low <= one["market_cap_usd"] <= high and one["region"] in ("us", "fr", "gb", "de", "jp")]
 
     def requests(self) -> int:
         """Requests of the processing consumers that the market has answered so far."""

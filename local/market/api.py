@@ -99,9 +99,10 @@ class Api:
         if len(symbols) > 100:
             return error("quoteResponse", 400, "Bad Request", "Number of symbols must not exceed 100")
         found: list[dict[str, Any]] = []
+        rates = not self._faults.strikes("no_rates")
         for symbol in symbols:
             if symbol.endswith("=X"):
-                pair = payloads.currency_quote(symbol)
+                pair = payloads.currency_quote(symbol) if rates else None
                 found += [pair] if pair else []
             elif company := self._find(symbol, "quote", False):
                 found.append(payloads.quote(company))
@@ -137,7 +138,7 @@ class Api:
         if refused := self._unauthorized(request):
             return refused
         try:
-            return _json(screening.screen(self._market, json.loads(await request.text())))
+            return _json(screening.screen(self._market, json.loads(await request.text()), self._faults.strikes("dollar_filter")))
         except ValueError as invalid:
             return error("finance", 400, "Bad Request", str(invalid))
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from local.market import prices, statements
+from local.market import prices, sizes, statements
 from local.market.naming import Namer
-from local.market.regions import EXCHANGES, MARKET_DAY, Exchange, major, rate
-
-#: The band that `--stocks` fills, both ends included.
-BAND_LOW = 300_000_000
-BAND_HIGH = 2_000_000_000
+from local.market.regions import EXCHANGES, MARKET_DAY, Exchange, major, rate, units
+from local.market.sizes import BAND_HIGH, BAND_LOW, at_least, at_most, log_uniform
 
 #: Share of the band's companies in each of the five regions.
 REGION_SHARES = {"us": 0.40, "jp": 0.19, "gb": 0.15, "fr": 0.13, "de": 0.13}
@@ -43,6 +40,7 @@ SPECIALS: tuple[tuple[str, str | None, int], ...] = (
     ("currency_changed", "fr", 2),
     ("at_lower_bound", None, 2),
     ("at_upper_bound", None, 2),
+    ("dollar_listing", "gb", 2),
 )
 
 #: Traits that many companies have besides, with the chance of each.
@@ -73,7 +71,12 @@ INDUSTRIES = (
     ("Communication Services", "Publishing"),
 )
 
-_PRICE_RANGE = {"USD": (4, 160), "EUR": (3, 120), "GBp": (40, 3200), "JPY": (250, 6500), "SEK": (20, 400), "CHF": (8, 300)}
+_PRICE_RANGE = {
+    **{"USD": (4, 160), "EUR": (3, 120), "GBp": (40, 3200), "JPY": (250, 6500), "SEK": (20, 400), "CHF": (8, 300)},
+    **{"KRW": (1500, 300_000), "IDR": (80, 12_000), "KWD": (1, 8), "VES": (5, 900)},
+}
+#: Prices without a decimal point.
+_WHOLE_PRICES = frozenset({"JPY", "KRW", "IDR"})
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,17 @@ class Company:
     @property
     def quoted_market_cap(self) -> float:
         """`marketCap` as the quote has it: of some London stocks it is in pence."""
-        return self.market_cap * 100 if "pence_market_cap" in self.traits else self.market_cap
+        return self.market_cap * units(self.currency) if "pence_market_cap" in self.traits else self.market_cap
 
     @property
     def shares_per_unit(self) -> int:
         """Ordinary shares that one listed unit stands for."""
         return 4 if "adr" in self.traits else 1
+
+    @property
+    def market_cap_usd(self) -> float:
+        """Market value in dollars at the rate that the site quotes on the market's day."""
+        return self.market_cap / float(sizes.per_dollar(self.currency))
 
     @property
     def statement_market_cap(self) -> float:
@@ -140,8 +148,20 @@ class Market:
         return self._by_symbol.get(symbol.upper())
 
     def in_band(self, region_code: str, low: float, high: float) -> list[Company]:
-        """Companies of a region whose market cap lies within `low` and `high`, both included, as on the page; by symbol."""
+        """Companies that the site lists in a region between `low` and `high`, both included; by symbol.
+
+        The site compares each listing's market cap in the listing's own currency with the bounds as they are, as the page does.
+        """
         found = [company for company in self.companies if company.region == region_code and low <= company.market_cap <= high]
+        return sorted(found, key=lambda company: company.symbol)
+
+    def in_dollars(self, region_code: str, low: int, high: int) -> list[Company]:
+        """Companies of a region that are worth `low` to `high` dollars, both included: what a band in dollars means; by symbol."""
+        found = [
+            company
+            for company in self.companies
+            if company.region == region_code and at_least(low, company.currency) <= company.market_cap <= at_most(high, company.currency)
+        ]
         return sorted(found, key=lambda company: company.symbol)
 
     def with_trait(self, trait: str) -> list[Company]:
@@ -149,33 +169,51 @@ class Market:
 
 
 def build_market(stocks: int = 300, seed: int = 1) -> Market:
-    """Companies for `stocks` listings inside the band of the five regions, a fifth more outside it, and a few in se and ch."""
+    """Companies for `stocks` listings inside the band of the five regions, others outside it, and some in further regions."""
     rng = random.Random(f"market:{seed}")
     namer = Namer(rng)
     regions = _spread(stocks)
     rng.shuffle(regions)
     specials = _assign_specials(regions, stocks, rng)
+    beside = {region: list(sizes.just_inside(EXCHANGES[region].currency)) for region in REGION_SHARES}
     companies = []
     for region, special in zip(regions, specials, strict=True):
-        if "at_lower_bound" in special:
-            cap = BAND_LOW
+        drawn = log_uniform(rng, BAND_LOW + 1, BAND_HIGH - 1)
+        currency = EXCHANGES[region].currency
+        if "dollar_listing" in special:
+            # Of numbers that lie within the band in pounds too, so that the site lists them.
+            currency, cap = "USD", min(max(drawn, 400_000_000), 1_200_000_000)
+        elif "at_lower_bound" in special:
+            cap = at_least(BAND_LOW, currency)
         elif "at_upper_bound" in special:
-            cap = BAND_HIGH
+            cap = at_most(BAND_HIGH, currency)
         else:
-            cap = _log_uniform(rng, BAND_LOW + 1, BAND_HIGH - 1)
-        companies.append(_company(namer, rng, seed, region, cap, special))
-    outside = round(stocks * 0.2)
-    for i, region in enumerate(_spread(outside)):
+            cap = beside[region].pop() if beside[region] else at_least(drawn, currency)
+        companies.append(_company(namer, rng, seed, region, currency, cap, special))
+    for i, region in enumerate(_spread(round(stocks * 0.2))):
+        currency = EXCHANGES[region].currency
         # The first two lie right beside the band, where an exclusive or rounded comparison would go wrong.
         if i < 2:
-            cap = (BAND_LOW - 1, BAND_HIGH + 1)[i]
+            cap = (at_least(BAND_LOW, currency) - 1, at_most(BAND_HIGH, currency) + 1)[i]
         else:
-            cap = _log_uniform(rng, 20_000_000, BAND_LOW - 1) if i % 2 else _log_uniform(rng, BAND_HIGH + 1, 90_000_000_000)
-        companies.append(_company(namer, rng, seed, region, cap, set()))
-    for region in ("se", "ch"):
-        for _ in range(7):
-            companies.append(_company(namer, rng, seed, region, _log_uniform(rng, 100_000_000, 5_000_000_000), set()))
-    return Market(_name_twins(companies), stocks, seed)
+            dollars = log_uniform(rng, 20_000_000, BAND_LOW - 1) if i % 2 else log_uniform(rng, BAND_HIGH + 1, 90_000_000_000)
+            cap = at_most(dollars, currency)
+        companies.append(_company(namer, rng, seed, region, currency, cap, set()))
+    for region, currency, cap in sizes.outside_by_region(rng):
+        special = {"dollar_listing"} if currency != EXCHANGES[region].currency else set()
+        companies.append(_company(namer, rng, seed, region, currency, cap, special))
+    for region, cap in sizes.of_further_regions(rng):
+        companies.append(_company(namer, rng, seed, region, EXCHANGES[region].currency, cap, set()))
+    return Market(_name_twins([*companies, *_listed_in_three(namer, rng, seed)]), stocks, seed)
+
+
+def _listed_in_three(namer: Namer, rng: random.Random, seed: int) -> list[Company]:
+    """One company with listings in three countries, each with the same market value in the currency of its own exchange."""
+    listings = []
+    for region in ("kr", "id", "kw"):
+        currency = EXCHANGES[region].currency
+        listings.append(_company(namer, rng, seed, region, currency, at_least(900_000_000, currency), {"listed_in_three"}))
+    return [replace(listing, name=listings[0].name) for listing in listings]
 
 
 def _spread(count: int) -> list[str]:
@@ -204,15 +242,15 @@ def _assign_specials(regions: list[str], stocks: int, rng: random.Random) -> lis
     return assigned
 
 
-def _company(namer: Namer, rng: random.Random, seed: int, region: str, cap: int, special: set[str]) -> Company:
+def _company(namer: Namer, rng: random.Random, seed: int, region: str, currency: str, cap: int, special: set[str]) -> Company:
     exchange = EXCHANGES[region]
     traits = set(special)
     traits |= {trait for trait, chance in COMMON_TRAITS.items() if rng.random() < chance}
     if special & {"bank", "insurance"}:
         traits -= {"zero_inventory", "zero_debt", "missing_point", "interest_not_disclosed"}
-    if exchange.currency == "GBp":
+    if currency == "GBp":
         traits.add("pence")
-    financial_currency = major(exchange.currency)
+    financial_currency = major(currency)
     if "foreign_statements" in traits:
         financial_currency = "EUR" if financial_currency == "USD" else "USD"
     elif "adr" in traits:
@@ -224,10 +262,9 @@ def _company(namer: Namer, rng: random.Random, seed: int, region: str, cap: int,
     elif "insurance" in traits:
         sector, industry = "Financial Services", rng.choice(("Insurance - Life", "Insurance - Property & Casualty"))
     symbol = namer.symbol(region)
-    unit = 100 if exchange.currency == "GBp" else 1
-    low, high = _PRICE_RANGE[exchange.currency]
-    price = round(_log_uniform(rng, low * 100, high * 100) / 100, 0 if exchange.currency == "JPY" else 2)
-    shares = round(cap * unit / price)
+    low, high = _PRICE_RANGE[currency]
+    price = round(log_uniform(rng, low * 100, high * 100) / 100, 0 if currency in _WHOLE_PRICES else 2)
+    shares = round(cap * units(currency) / price)
     fiscal_month = rng.choice((3, 3, 3, 12)) if region == "jp" else rng.choice((12, 12, 12, 12, 6, 9, 1))
     return Company(
         symbol=symbol,
@@ -235,7 +272,7 @@ def _company(namer: Namer, rng: random.Random, seed: int, region: str, cap: int,
         region=region,
         sector=sector,
         industry=industry,
-        currency=exchange.currency,
+        currency=currency,
         financial_currency=financial_currency,
         market_cap=cap,
         price=price,
@@ -251,12 +288,4 @@ def _name_twins(companies: list[Company]) -> list[Company]:
     first = next((company for company in companies if "same_name" in company.traits), None)
     if first is None:
         return companies
-    fields = Company.__dataclass_fields__
-    return [
-        Company(**{name: getattr(company, name) for name in fields} | {"name": first.name}) if "same_name" in company.traits else company
-        for company in companies
-    ]
-
-
-def _log_uniform(rng: random.Random, low: int, high: int) -> int:
-    return min(high, max(low, round(low * (high / low) ** rng.random())))
+    return [replace(company, name=first.name) if "same_name" in company.traits else company for company in companies]

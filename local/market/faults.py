@@ -14,6 +14,8 @@ FAULTS = {
     "drop": "connection closed before or within the response",
     "hang": "answer only after 35 s",
     "gone_once": "symbol answered as missing at the first endpoint that asks for it, later as usual",
+    "no_rates": "exchange rates missing from the answer to a request for quotes",
+    "dollar_filter": "screener compares the bounds with market caps in dollars, not in the listing's own currency",
     "page_error": "the page's request for its rows answered with 500",
     "page_never_settles": "page stays in its loading state",
     "changed_layout": "page with other test ids and elements",

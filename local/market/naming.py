@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from local.market.regions import Exchange
+from local.market.regions import EXCHANGES, Exchange
 
 _HEADS = ("Zor", "Quib", "Vlen", "Brax", "Plim", "Yond", "Krov", "Snar", "Fluv", "Grum", "Twop", "Oblo", "Xan", "Murv", "Dwep", "Jubb")
 _TAILS = ("vanex", "bleton", "drillo", "mosk", "pantor", "quill", "fennig", "gollop", "wimble", "zandra", "kettle", "rumba", "noodle")
@@ -15,7 +15,6 @@ _NON_LATIN = ("架空商事", "架空製作所ゾルバ", "カクウ電機クイ
 _LETTERS = "BCDFGHJKLMNPQRSTVWXYZ"
 #: In every symbol of letters: next to no listed company's symbol has one of these.
 _PAIRS = ("ZQ", "QZ", "XQ", "QX", "ZX", "XZ", "QJ", "JQ")
-_SUFFIX = {"us": "", "gb": ".L", "fr": ".PA", "de": ".DE", "jp": ".T", "se": ".ST", "ch": ".SW"}
 
 
 class Namer:
@@ -38,7 +37,8 @@ class Namer:
             letters = letters[:place] + rng.choice(_PAIRS) + letters[place:]
             return letters + ("-B" if region in ("us", "se") and rng.random() < 0.04 else "")
 
-        return self._unique(lambda: draw() + _SUFFIX[region], spare=lambda: f"Z{rng.randrange(10**6):06d}{_SUFFIX[region]}")
+        suffix = EXCHANGES[region].suffix
+        return self._unique(lambda: draw() + suffix, spare=lambda: f"Z{rng.randrange(10**6):06d}{suffix}")
 
     def name(self, exchange: Exchange, traits: AbstractSet[str]) -> str:
         rng = self._rng

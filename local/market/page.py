@@ -126,7 +126,8 @@ class Page:
         if self._faults.strikes("page_error"):
             return web.json_response({"error": "Something went wrong"}, status=500)
         try:
-            return web.json_response(screening.page_rows(self._market, json.loads(await request.text()), self._moves))
+            wanted, dollars = json.loads(await request.text()), self._faults.strikes("dollar_filter")
+            return web.json_response(screening.page_rows(self._market, wanted, self._moves, dollars))
         except (ValueError, TypeError, AttributeError) as invalid:
             return web.json_response({"error": str(invalid)}, status=400)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from local.market import prices
 from local.market.companies import Company
-from local.market.regions import CURRENCIES, EXCHANGES, MARKET_DAY, REGIONS
+from local.market.regions import CURRENCIES, EXCHANGES, MARKET_DAY, REGIONS, units
 from local.market.statements import Point
 
 _PERIOD_TYPES = {"annual": "12M", "quarterly": "3M", "trailing": "TTM"}
@@ -128,7 +128,7 @@ def _per_listed_share(company: Company) -> tuple[float | None, float | None]:
     """Earnings a share in the quote's own unit, as the site has them; book value a share in the statements' currency."""
     statements = company.statements
     earnings, equity = statements.latest("NetIncomeCommonStockholders"), statements.latest("CommonStockEquity")
-    unit = company.market_cap / company.statement_market_cap * (100 if company.currency == "GBp" else 1)
+    unit = company.market_cap / company.statement_market_cap * units(company.currency)
     eps = None if earnings is None else round(earnings / company.shares * unit, 4)
     return eps, None if equity is None else round(equity / company.shares, 4)
 

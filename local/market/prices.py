@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from local.market import shareholders
-from local.market.regions import FIRST_DAY, MARKET_DAY, rate
+from local.market.regions import FIRST_DAY, MARKET_DAY, quoted_rate
 
 if TYPE_CHECKING:
     from local.market.companies import Company
@@ -82,7 +82,7 @@ def build(company: Company) -> Prices:
 @lru_cache(maxsize=64)
 def exchange_rates(source: str, target: str) -> list[float]:
     """Rate on every trading day."""
-    return [round(rate(source, target, day), 6) for day in TRADING_DAYS]
+    return [quoted_rate(source, target, day) for day in TRADING_DAYS]
 
 
 def _trading_day(day: date) -> date:

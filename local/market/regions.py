@@ -35,6 +35,10 @@ EXCHANGES = {
     "jp": Exchange("JPX", "Tokyo (made up)", ".T", "JPY", "Asia/Tokyo", time(9, 0), "Japan", "KK"),
     "se": Exchange("STO", "Stockholm (made up)", ".ST", "SEK", "Europe/Stockholm", time(9, 0), "Sweden", "AB"),
     "ch": Exchange("EBS", "Swiss (made up)", ".SW", "CHF", "Europe/Zurich", time(9, 0), "Switzerland", "AG"),
+    "kr": Exchange("KSC", "Korea (made up)", ".KS", "KRW", "Asia/Seoul", time(9, 0), "South Korea", "Co., Ltd."),
+    "id": Exchange("JKT", "Jakarta (made up)", ".JK", "IDR", "Asia/Jakarta", time(9, 0), "Indonesia", "Tbk"),
+    "kw": Exchange("KUW", "Kuwait (made up)", ".KW", "KWD", "Asia/Kuwait", time(9, 0), "Kuwait", "KSCP"),
+    "ve": Exchange("CCS", "Caracas (made up)", ".CR", "VES", "America/Caracas", time(9, 0), "Venezuela", "CA"),
 }
 
 #: Code → label of every region that the page's menu has. Plain English names but for those that the site spells its own way.
@@ -101,18 +105,36 @@ REGIONS = {
 }
 
 #: What one unit is worth in dollars, about; `rate` lets it swing.
-_DOLLARS = {"USD": 1.0, "EUR": 1.12, "GBP": 1.31, "JPY": 0.0068, "SEK": 0.098, "CHF": 1.19}
-CURRENCIES = frozenset(_DOLLARS)
+_DOLLARS = {
+    **{"USD": 1.0, "EUR": 1.12, "GBP": 1.31, "JPY": 0.0068, "SEK": 0.098, "CHF": 1.19},
+    **{"KRW": 0.00072, "IDR": 0.000061, "KWD": 3.25, "VES": 0.0041},
+}
+#: What the site gives exchange rates of. Not of VES: a region whose rate is missing.
+CURRENCIES = frozenset(_DOLLARS) - {"VES"}
+#: Trading units: their major unit, and how many of them it is.
+_UNITS = {"GBp": ("GBP", 100), "ZAc": ("ZAR", 100), "ILA": ("ILS", 100), "KWF": ("KWD", 1000)}
+#: Digits of an exchange rate, as the site gives it.
+RATE_DIGITS = 7
 
 
 def major(currency: str) -> str:
-    """The currency whose hundredth is `currency` (GBp → GBP), else itself."""
-    return {"GBp": "GBP", "ZAc": "ZAR", "ILA": "ILS"}.get(currency, currency)
+    """The currency that `currency` is a trading unit of (GBp → GBP), else itself."""
+    return _UNITS.get(currency, (currency, 1))[0]
+
+
+def units(currency: str) -> int:
+    """How many of `currency` are one of its major unit: 100 of GBp, else 1."""
+    return _UNITS.get(currency, (currency, 1))[1]
 
 
 def rate(source: str, target: str, day: date) -> float:
     """How many `target` one `source` is worth on `day`. Raises KeyError for a currency that no company uses."""
     return _in_dollars(source, day) / _in_dollars(target, day)
+
+
+def quoted_rate(source: str, target: str, day: date) -> float:
+    """`rate` with the digits that the site gives."""
+    return float(f"{rate(source, target, day):.{RATE_DIGITS}g}")
 
 
 def _in_dollars(currency: str, day: date) -> float:

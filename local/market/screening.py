@@ -37,13 +37,16 @@ class QueryError(ValueError):
     """A query that the endpoint would refuse."""
 
 
-def matches(query: dict[str, Any], company: Company) -> bool:
-    """Whether a company meets a query such as {"operator": "AND", "operands": […]}. BTWN includes both ends."""
+def matches(query: dict[str, Any], company: Company, dollars: bool = False) -> bool:
+    """Whether a company meets a query such as {"operator": "AND", "operands": […]}. BTWN includes both ends.
+
+    A market cap is compared in the listing's own currency as the site does, with `dollars` in dollars.
+    """
     try:
         operator, operands = query["operator"].upper(), query["operands"]
         if operator in ("AND", "OR"):
-            return (all if operator == "AND" else any)(matches(operand, company) for operand in operands)
-        value = FIELDS[operands[0]](company)
+            return (all if operator == "AND" else any)(matches(operand, company, dollars) for operand in operands)
+        value = company.market_cap_usd if dollars and operands[0] == "intradaymarketcap" else FIELDS[operands[0]](company)
         if operator == "EQ":
             return bool(value == operands[1])
         if operator == "BTWN":
@@ -67,8 +70,8 @@ def sort(companies: Sequence[Company], field: str, ascending: bool, moved: Calla
     )
 
 
-def screen(market: Market, body: dict[str, Any]) -> dict[str, Any]:
-    """Answer of `POST /v1/finance/screener`. Raises QueryError."""
+def screen(market: Market, body: dict[str, Any], dollars: bool = False) -> dict[str, Any]:
+    """Answer of `POST /v1/finance/screener`; bounds as in `matches`. Raises QueryError."""
     size = body.get("size") or body.get("count") or 25
     offset = body.get("offset") or 0
     if not (isinstance(size, int) and 0 < size <= 250 and isinstance(offset, int) and offset >= 0):
@@ -76,33 +79,35 @@ def screen(market: Market, body: dict[str, Any]) -> dict[str, Any]:
     query = body.get("query")
     if not isinstance(query, dict):
         raise QueryError("no query")
-    found = [company for company in market.companies if matches(query, company)]
+    found = [company for company in market.companies if matches(query, company, dollars)]
     found = sort(found, body.get("sortField") or "ticker", str(body.get("sortType", "DESC")).upper() == "ASC")
     start = min(offset, LARGEST_OFFSET - size)
     quotes = [quote(company) for company in found[start : start + size]]
     return {"finance": {"result": [{"start": offset, "count": len(quotes), "total": len(found), "quotes": quotes}], "error": None}}
 
 
-def page_rows(market: Market, wanted: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """Rows of the screener page: {"start", "total", "rows"}.
+def page_rows(market: Market, wanted: dict[str, Any], rng: random.Random, dollars: bool = False) -> dict[str, Any]:
+    """Rows of the screener page: {"start", "total", "rows"}; bounds as in `matches`.
 
     `wanted`: `regions` (codes; none: all), `low` and `high` (market cap, both included, None: open), `start`, `count`, `sortField`,
     `sortAsc`. What moves is shown up to 1 % beside its true value, anew at each call, but never outside the band asked for.
     """
     low, high = wanted.get("low"), wanted.get("high")
     regions = set(wanted.get("regions") or REGIONS)
-    found = [
-        company
-        for company in market.companies
-        if company.region in regions and (low is None or company.market_cap >= low) and (high is None or company.market_cap <= high)
-    ]
+    found = [company for company in market.companies if company.region in regions and _within(company, low, high, dollars)]
     factors = {company.symbol: 1 + rng.uniform(-0.01, 0.01) for company in found}
     found = sort(
         found, wanted.get("sortField") or "intradaymarketcap", bool(wanted.get("sortAsc")), lambda company: factors[company.symbol]
     )
     start, count = max(int(wanted.get("start") or 0), 0), min(max(int(wanted.get("count") or 25), 1), 100)
-    rows = [_row(company, factors[company.symbol], low, high) for company in found[start : start + count]]
+    bounds = (None, None) if dollars else (low, high)
+    rows = [_row(company, factors[company.symbol], *bounds) for company in found[start : start + count]]
     return {"start": start, "total": len(found), "rows": rows}
+
+
+def _within(company: Company, low: float | None, high: float | None, dollars: bool) -> bool:
+    value = company.market_cap_usd if dollars else company.market_cap
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _row(company: Company, factor: float, low: float | None, high: float | None) -> dict[str, Any]:

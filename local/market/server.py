@@ -181,7 +181,8 @@ class Server:
 
     async def _get_companies(self, request: web.Request) -> web.Response:
         rows = [
-            {"symbol": c.symbol, "name": c.name, "region": c.region, "market_cap": c.market_cap, "traits": sorted(c.traits)}
+            {"symbol": c.symbol, "name": c.name, "region": c.region, "market_cap": c.market_cap}
+            | {"currency": c.currency, "market_cap_usd": round(c.market_cap_usd, 4), "traits": sorted(c.traits)}
             for c in self._market.companies
         ]
         return web.Response(body=payloads.encode(rows), content_type="application/json")

@@ -9,7 +9,8 @@ from datetime import date
 import pytest
 
 from local.market.companies import BAND_HIGH, BAND_LOW, REGION_SHARES, SPECIALS, Company, Market, build_market
-from local.market.regions import MARKET_DAY, REGIONS, major, rate
+from local.market.payloads import currency_quote
+from local.market.regions import MARKET_DAY, REGIONS, major, rate, units
 from local.market.statements import Point
 from tests.market.conftest import PROJECT
 
@@ -47,17 +48,49 @@ def test_another_seed_makes_other_companies(market: Market) -> None:
 @pytest.mark.parametrize("stocks", [1, 7, 30, 300, 3000])
 def test_the_band_of_the_five_regions_holds_exactly_the_stocks_asked_for(stocks: int) -> None:
     market = build_market(stocks)
-    assert sum(len(market.in_band(region, BAND_LOW, BAND_HIGH)) for region in FIVE) == stocks
-    outside = [c for c in market.companies if c.region in FIVE and not BAND_LOW <= c.market_cap <= BAND_HIGH]
-    assert len(outside) == round(stocks * 0.2)
+    assert sum(len(market.in_dollars(region, BAND_LOW, BAND_HIGH)) for region in FIVE) == stocks
     assert len({c.symbol for c in market.companies}) == len(market.companies)
 
 
-def test_the_band_includes_both_ends(market: Market) -> None:
+def test_the_band_in_dollars_includes_both_ends(market: Market) -> None:
     low, high = market.with_trait("at_lower_bound")[0], market.with_trait("at_upper_bound")[0]
-    assert low in market.in_band(low.region, BAND_LOW, BAND_LOW)
-    assert high in market.in_band(high.region, BAND_HIGH, BAND_HIGH)
-    assert {BAND_LOW - 1, BAND_HIGH + 1} <= {c.market_cap for c in market.companies}
+    assert low in market.in_dollars(low.region, BAND_LOW, BAND_LOW + 1)
+    assert high in market.in_dollars(high.region, BAND_HIGH - 1, BAND_HIGH)
+
+
+def test_each_region_has_companies_beside_each_bound_on_both_sides(market: Market) -> None:
+    for region in (*FIVE, "se", "ch", "kr", "id", "kw", "ve"):
+        sizes = [c.market_cap_usd for c in market.companies if c.region == region]
+        for bound in (BAND_LOW, BAND_HIGH):
+            assert any(0.999 * bound < size < bound for size in sizes), (region, bound)
+            assert any(bound < size < 1.001 * bound for size in sizes), (region, bound)
+
+
+def test_the_same_numbers_in_the_regions_own_currency_are_another_list(market: Market) -> None:
+    for region in ("jp", "gb", "fr", "de", "se", "kr", "id", "kw", "ve"):
+        wrong, right = market.in_band(region, BAND_LOW, BAND_HIGH), market.in_dollars(region, BAND_LOW, BAND_HIGH)
+        assert wrong, region
+        assert set(wrong) - set(right), region
+        assert set(right) - set(wrong), region
+
+
+def test_london_has_listings_in_dollars_within_the_band_and_below_it(market: Market) -> None:
+    within = set(market.in_dollars("gb", BAND_LOW, BAND_HIGH))
+    found = {c.symbol: c in within for c in market.with_trait("dollar_listing")}
+    assert {c.currency for c in market.with_trait("dollar_listing")} == {"USD"}
+    assert sorted(found.values()) == [False, False, True, True]
+
+
+def test_one_company_is_listed_in_three_countries(market: Market) -> None:
+    listings = market.with_trait("listed_in_three")
+    assert [c.region for c in listings] == ["kr", "id", "kw"]
+    assert len({c.name for c in listings}) == 1
+    assert [round(c.market_cap_usd, -3) for c in listings] == [900_000_000] * 3
+
+
+def test_one_region_s_currency_has_no_exchange_rate() -> None:
+    assert currency_quote("VES=X") is None
+    assert currency_quote("KRW=X") is not None
 
 
 def test_every_awkward_case_exists_at_the_default_size(market: Market) -> None:
@@ -92,8 +125,7 @@ def test_a_region_may_hold_nothing_and_the_page_still_knows_it(market: Market) -
 
 def test_market_cap_is_price_times_shares(market: Market) -> None:
     for company in market.companies:
-        unit = 100 if company.currency == "GBp" else 1
-        assert company.price * company.shares / unit == pytest.approx(company.market_cap, rel=1e-4)
+        assert company.price * company.shares / units(company.currency) == pytest.approx(company.market_cap, rel=1e-4)
     pence = market.with_trait("pence_market_cap")[0]
     assert pence.quoted_market_cap == 100 * pence.market_cap
 

@@ -22,17 +22,23 @@ def between(low: float, high: float) -> dict[str, Any]:
 
 
 def test_between_includes_both_ends_at_the_endpoint_and_on_the_page(market: Market) -> None:
-    for trait in ("at_lower_bound", "at_upper_bound"):
-        for company in market.with_trait(trait):
-            assert matches(between(BAND_LOW, BAND_HIGH), company)
-            wanted = {"regions": [company.region], "low": BAND_LOW, "high": BAND_HIGH, "count": 100, "sortField": "ticker", "sortAsc": True}
-            seen: list[str] = []
-            for start in (0, 100):
-                seen += [row["ticker"] for row in page_rows(market, wanted | {"start": start}, random.Random(0))["rows"]]
-            assert company.symbol in seen
-    outside = [company for company in market.companies if company.market_cap in (BAND_LOW - 1, BAND_HIGH + 1)]
-    assert len(outside) == 2
-    assert not any(matches(between(BAND_LOW, BAND_HIGH), company) for company in outside)
+    low, high = market.with_trait("at_lower_bound")[0], market.with_trait("at_upper_bound")[0]
+    for company in (low, high):
+        cap = int(company.market_cap)
+        for bounds in ((cap, cap + 1), (cap - 1, cap)):
+            assert matches(between(*bounds), company)
+            wanted = {"regions": [company.region], "low": bounds[0], "high": bounds[1], "count": 100}
+            assert [row["ticker"] for row in page_rows(market, wanted, random.Random(0))["rows"]] == [company.symbol]
+        assert not matches(between(cap + 1, 2 * cap), company)
+        assert not matches(between(0, cap - 1), company)
+
+
+def test_market_caps_are_compared_in_the_listing_s_own_currency_unless_a_fault_has_them_in_dollars(market: Market) -> None:
+    for company in market.companies:
+        within = BAND_LOW <= company.market_cap <= BAND_HIGH
+        assert matches(between(BAND_LOW, BAND_HIGH), company) == within
+        in_dollars = company in market.in_dollars(company.region, BAND_LOW, BAND_HIGH)
+        assert matches(between(BAND_LOW, BAND_HIGH), company, dollars=True) == in_dollars
 
 
 def test_and_and_or_join_queries(market: Market) -> None:

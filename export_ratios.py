@@ -14,9 +14,12 @@ Exit codes: 0 done; 2 bad arguments or a bad condition; 3 the database can't be 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from typing import IO
@@ -69,9 +72,6 @@ def main() -> int:
         raise ServiceError("the database has no tables yet: run the pipeline first (python run_pipeline.py --demo)") from None
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise ServiceError(f"the database went away: {' '.join(str(error).split())}") from error
-    except BrokenPipeError:
-        # `… | head` has seen enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         connection.close()
     return config.EXIT_DONE

@@ -9,6 +9,10 @@ python kafka_dead_letters.py replay --symbol MC.PA                  back to its 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import json
 import logging

@@ -11,6 +11,10 @@ On a terminal it draws, if `rich` is installed; elsewhere it prints a line every
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import json
 import logging
@@ -32,7 +36,7 @@ from config import Kafka, SettingsError
 from pipeline.broker import clients
 from pipeline.errors import MessageError, ServiceError
 from pipeline.process import discovery
-from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging, write_to_nowhere
 from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
@@ -57,8 +61,6 @@ QUIET_POLLS = 3
 def main() -> int:
     arguments = parse_arguments()
     set_up_logging()
-    # Names hold letters that some terminals' character sets lack.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     kafka_settings = _find(arguments.demo)
     tally = Tally(kafka_settings, arguments.run)
     if arguments.once:
@@ -144,12 +146,22 @@ class Monitor:
             self.start_anew_on_another_broker()
             now = time.monotonic()
             if now >= due:
-                display.show(self.view())
+                self.show(display)
                 took = time.monotonic() - now
                 due = now + (max(REFRESH_SECONDS, took / DRAWING_SHARE) if display.draws else LINE_SECONDS)
         self.watch.stop()
         self.read(0)
-        display.show(self.view())
+        self.show(display)
+
+    def show(self, display: Display) -> None:
+        """Show the run; as the orchestrator's child also if nobody reads it or the disk is full: the run goes on then."""
+        try:
+            display.show(self.view())
+        except OSError as error:
+            if not os.environ.get(PARENT_PIPE):
+                raise
+            if isinstance(error, BrokenPipeError):
+                write_to_nowhere()
 
     def read(self, timeout_ms: int) -> None:
         """Read what has come in."""

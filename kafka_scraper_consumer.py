@@ -12,6 +12,10 @@ python kafka_scraper_consumer.py --demo     joins the demo that is up
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import logging
 import shutil

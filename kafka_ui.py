@@ -10,6 +10,10 @@ before broker and database are there, and finds them again where they were away.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import contextlib
 import logging
@@ -50,7 +54,9 @@ def main() -> int:
 
     listening = listen(arguments.port)
     app = create_app(settings_finder(arguments.demo), arguments.demo)
-    options = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, ws="none")
+    options = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, ws="none"
+    )
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager

@@ -13,6 +13,10 @@ or started; 4 stalled; 130 Ctrl+C during a run.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import json
 import logging
@@ -40,7 +44,7 @@ from pipeline.process import child as children
 from pipeline.process import discovery, region_file
 from pipeline.process.ages import parse_age
 from pipeline.process.child import Child
-from pipeline.process.script import run_script, set_up_logging, stop_signals
+from pipeline.process.script import reason, run_script, set_up_logging, stop_signals, tell
 from pipeline.ratios import site_check
 from pipeline.runs import summary
 from pipeline.runs.account import Account
@@ -71,7 +75,7 @@ class Signals:
             # Children see the end of their pipes, guardians the end of theirs: nothing stays behind.
             os._exit(config.EXIT_INTERRUPTED)
         self.received = number
-        print("stopping… (Ctrl+C once more stops at once)", file=sys.stderr, flush=True)
+        tell("stopping… (Ctrl+C once more stops at once)", sys.stderr)
 
 
 class Interrupted(Exception):
@@ -97,16 +101,22 @@ class Orchestrator:
         self.page_address = ""
         self.started = time.monotonic()
         self.finished = False
+        self.log_failed = False
         # One process owns the terminal: while the monitor draws on it, what is said goes to the log alone.
         self.terminal_is_the_monitors = False
         self.out = sys.stderr if arguments.json else sys.stdout
 
     def say(self, text: str) -> None:
-        self.log_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.log_dir / "run_pipeline.log", "a", encoding="utf-8") as log:
-            log.write(f"{messages.now_text()} {text}\n")
+        try:
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            with open(self.log_dir / "run_pipeline.log", "a", encoding="utf-8") as log:
+                log.write(f"{messages.now_text()} {text}\n")
+        except OSError as error:
+            if not self.log_failed:
+                tell(f"run_pipeline.log can't be written, the run goes on: {reason(error)}", sys.stderr)
+            self.log_failed = True
         if not self.terminal_is_the_monitors:
-            print(text, file=self.out, flush=True)
+            tell(text, self.out)
 
     # -- the parts of a run, in order -------------------------------------------------------------------------------
 

@@ -5,13 +5,17 @@ Exit code 3 where services are up in what is to be removed.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import shutil
 import sys
 
 import config
 from local.postgres import remove_data
 from local.state import State, data_dir
-from pipeline.errors import ServiceError
+from pipeline.process.script import run_script
 
 
 def main(arguments: list[str]) -> int:
@@ -19,11 +23,7 @@ def main(arguments: list[str]) -> int:
         folder = config.state_dir(is_demo)
         if not folder.exists():
             continue
-        try:
-            state = State.acquire(folder)
-        except ServiceError as error:
-            print(error, file=sys.stderr)
-            return config.EXIT_SERVICE
+        state = State.acquire(folder)
         remove_data(data_dir(folder))
         shutil.rmtree(folder)
         state.release()
@@ -34,4 +34,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_script(lambda: main(sys.argv[1:]))

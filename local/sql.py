@@ -6,6 +6,10 @@ over the data of the last run until the query ends.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import contextlib
 import os
@@ -19,6 +23,7 @@ import config
 from local.postgres import Postgres, has_data, psql_path
 from local.state import State, data_dir
 from pipeline.errors import ServiceError
+from pipeline.process.script import run_script
 
 
 def main(arguments: list[str]) -> int:
@@ -27,15 +32,8 @@ def main(arguments: list[str]) -> int:
     which.add_argument("--demo", action="store_true", help="the demo's database")
     which.add_argument("--live", action="store_true", help="the database of the settings, or the embedded one of the live runs")
     options, rest = parser.parse_known_args(arguments)
-    try:
-        with _database(options.demo, options.live) as database:
-            return _query(database, rest)
-    except config.SettingsError as error:
-        print(error, file=sys.stderr)
-        return config.EXIT_SETTINGS
-    except ServiceError as error:
-        print(error, file=sys.stderr)
-        return config.EXIT_SERVICE
+    with _database(options.demo, options.live) as database:
+        return _query(database, rest)
 
 
 @contextlib.contextmanager
@@ -88,4 +86,4 @@ def _query(database: config.Database, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_script(lambda: main(sys.argv[1:]))

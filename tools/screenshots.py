@@ -5,6 +5,10 @@ python -m ui.screenshots [FOLDER]
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import base64
 import contextlib
 import os

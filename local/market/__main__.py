@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
+
+# isort: split
 import argparse
 import asyncio
 import os
@@ -17,6 +21,7 @@ try:
     from local.market.page import MENUS
     from local.market.regions import MARKET_DAY
     from local.market.server import HOST, Server
+    from pipeline.process.script import run_script
 except ModuleNotFoundError as error:
     print(f"the local market needs {error.name}: pip install -r requirements-local.txt", file=sys.stderr)
     sys.exit(EXIT_NOT_INSTALLED)
@@ -115,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
+import select
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
+from typing import TextIO
 
 import config
 from config import SettingsError
-from pipeline.broker import clients
 from pipeline.errors import ServiceError
+from pipeline.process import early, log_lines
+from pipeline.wire.text import printable
 
 log = logging.getLogger(__name__)
 
 #: Set by the orchestrator for its children: standard input is a pipe from it, and its end is the child's end.
 PARENT_PIPE = "PIPELINE_PARENT_PIPE"
+#: Exit code of a fault in this program itself.
+EXIT_FAULT = 70
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
     """Log to standard error, one line a record, times in UTC."""
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
-    )
-    logging.Formatter.converter = time.gmtime
+    from pipeline.broker import clients  # here, so that scripts without Kafka need not wait for its client
+
+    log_lines.log_to_stderr(level)
     clients.quiet()
 
 
@@ -71,24 +76,87 @@ def end_with_orchestrator(last: Callable[[], None] = lambda: None) -> None:
 
 
 def run_script(main: Callable[[], int]) -> None:
-    """Run a script's `main` and exit with its code; what is wrong is one line on standard error, never a traceback."""
+    """Run a script's `main` and exit with its code; what is wrong is one line on standard error, never a traceback.
+
+    A reader of standard output that goes away (`… | head -1`) ends the script quietly.
+    """
+    early.over()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names hold letters that some terminals' character sets lack
     try:
-        code = main()
-    except SettingsError as error:
-        code = _say(error, config.EXIT_SETTINGS)
-    except ServiceError as error:
-        code = _say(error, config.EXIT_SERVICE)
+        code = _code_of(main)
     except KeyboardInterrupt:
         code = config.EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        code = 70
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Threads that hang in a dead browser or socket must not keep the process.
-    os._exit(code)
+    os._exit(_flushed(code))
 
 
-def _say(error: Exception, code: int) -> int:
-    print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+def _code_of(main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except SystemExit as ended:  # of argparse
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else _say(str(ended.code), 1)
+    except SettingsError as error:
+        return _say(str(error), config.EXIT_SETTINGS)
+    except ServiceError as error:
+        return _say(str(error), config.EXIT_SERVICE)
+    except BrokenPipeError as error:
+        return config.EXIT_DONE if reader_is_gone() else _say(reason(error), config.EXIT_SERVICE)
+    except OSError as error:  # a disk that is full, a folder that may not be written to
+        return _say(reason(error), config.EXIT_SERVICE)
+    except Exception as error:
+        return _say("".join(traceback.format_exception(error)).rstrip(), EXIT_FAULT)
+
+
+def reader_is_gone(stream: int = 1) -> bool:
+    """Whether the stream of this number (1 is standard output) is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+def write_to_nowhere(stream: int = 1) -> None:
+    """What this process writes to the stream of this number goes nowhere from now on: its reader has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def tell(text: str, stream: TextIO) -> None:
+    """Print a line of work that goes on whether it is read or not: the reader may have gone, the disk may be full."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        write_to_nowhere(stream.fileno())
+    except OSError:
+        pass
+
+
+def reason(error: OSError) -> str:
+    """What the system refused, on one line: never an empty one, and where in this program it was met."""
+    told = error.strerror or str(error) or type(error).__name__
+    path = f": {error.filename}" if error.filename else ""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"{told}{path}" + "".join(f" ({os.path.basename(frame.filename)}, line {frame.lineno})" for frame in place)
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once what was written has left; another one if it could not leave."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except (OSError, ValueError) as error:
+        if code == config.EXIT_DONE:
+            code = _say(f"standard output can't be written: {getattr(error, 'strerror', error)}", config.EXIT_SERVICE)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    return code
+
+
+def _say(text: str, code: int) -> int:
+    # The text may have several lines, each printable.
+    shown = "\n".join(printable(line.replace("\t", " ")) for line in text.split("\n"))
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{os.path.basename(sys.argv[0])}: {shown}", file=sys.stderr, flush=True)
     return code

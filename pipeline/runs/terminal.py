@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.lag import FINE, GroupLag
+from pipeline.wire.text import printable
 
 #: Seconds over which the rate is measured.
 RATE_WINDOW_SECONDS = 30.0
@@ -26,7 +27,7 @@ _LEAVE = f"{_WRAP}\x1b[?25h\x1b[?1049l"
 
 def safe(text: str, width: int = 200) -> str:
     """`text` on one line, cut to `width`, every character that could drive a terminal replaced."""
-    shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    shown = printable(text)
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 

@@ -28,7 +28,7 @@ def test_between_includes_both_ends_at_the_endpoint_and_on_the_page(market: Mark
         for bounds in ((cap, cap + 1), (cap - 1, cap)):
             assert matches(between(*bounds), company)
             wanted = {"regions": [company.region], "low": bounds[0], "high": bounds[1], "count": 100}
-            assert [row["ticker"] for row in page_rows(market, wanted, random.Random(0))["rows"]] == [company.symbol]
+            assert company.symbol in [row["ticker"] for row in page_rows(market, wanted, random.Random(0))["rows"]]
         assert not matches(between(cap + 1, 2 * cap), company)
         assert not matches(between(0, cap - 1), company)
 

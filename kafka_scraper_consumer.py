@@ -36,14 +36,16 @@ from pipeline.broker.sender import Message, send_all
 from pipeline.errors import PermanentError, ServiceError
 from pipeline.process import discovery
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
+from pipeline.storage import rows
 from pipeline.storage.polled import abandoned_runs
-from pipeline.storage.rows import Listing, Write
+from pipeline.storage.rows import Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
-from pipeline.wire import messages, topics
+from pipeline.wire import messages, quotes, topics
 from pipeline.wire.market_cap import cut_of
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.regions import REGIONS
@@ -71,6 +73,7 @@ class Scraper:
         self.browser = browser
         self.opening = opening
         self.log_dir = settings.log_dir
+        self.today = settings.today
         self.split_above = settings.split_above
         self.writer = writer
         self.producer = producer
@@ -92,12 +95,8 @@ class Scraper:
             return Outcome(Split((replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)), source.name))
         emitted: set[str] = set()
         for page in source.pages():
-            listings = [
-                Listing(messages.clean_text(row.symbol), messages.clean_text(row.name) or row.symbol, task.region_code) for row in page
-            ]
-            fresh = [listing for listing in listings if listing.symbol not in emitted]
-            self.writer.write(Write(listings=fresh))
-            send_all(self.producer, [self._processing_task(task, listing) for listing in fresh])
+            fresh = [listing for listing in page if listing.symbol not in emitted]
+            self._emit(task, fresh)
             emitted.update(listing.symbol for listing in fresh)
         log.info("%s: %d stocks emitted", task, len(emitted))
         return Outcome(Listed(len(emitted), source.name))
@@ -108,9 +107,15 @@ class Scraper:
         except Exception as error:  # whatever it is, it ends this process, and main says it
             raise GoesBack from error
 
-    def _processing_task(self, task: ScrapingTask, listing: Listing) -> Message:
-        processing = ProcessingTask(task.run_id, listing.symbol, listing.name, task.region_code)
-        return Message(topics.PROCESSING_TASKS, processing.key, messages.pending(processing))
+    def _emit(self, task: ScrapingTask, listings: list[Listing]) -> None:
+        """Write what is listed, then send a processing task for each."""
+        seen_at = quotes.seen_at(self.today())
+        seen = {listing.symbol: quotes.cleaned(listing.quote, seen_at) for listing in listings if listing.quote}
+        names = {listing.symbol: messages.clean_text(listing.name) or listing.symbol for listing in listings}
+        stocks = [rows.Listing(symbol, name, task.region_code) for symbol, name in names.items()]
+        self.writer.write(Write(listings=stocks, quotes=seen))
+        tasks = [ProcessingTask(task.run_id, symbol, name, task.region_code, seen.get(symbol, {})) for symbol, name in names.items()]
+        send_all(self.producer, [Message(topics.PROCESSING_TASKS, one.key, messages.pending(one)) for one in tasks])
 
 
 def main() -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import yfinance
 
 from pipeline.errors import LayoutChanged, NoData, PermanentError, TransientError
-from pipeline.screener.page import MOST_PASSES, Listing, short_market_cap
+from pipeline.screener import answers
+from pipeline.screener.answers import Answer, Listing
+from pipeline.screener.page import MOST_PASSES, short_market_cap
 from pipeline.wire.regions import REGIONS
 from pipeline.yahoo import session
 
@@ -103,15 +104,8 @@ class ApiScreener:
                 # There is no company that could be gone: it is the endpoint that is not there.
                 raise LayoutChanged(f"the screener's endpoint is gone: {meant}") from error
             raise meant from error
-        try:
-            self.total = int(answer["total"])
-            return [_listing(quote) for quote in answer["quotes"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise LayoutChanged(f"the screener's endpoint has changed: its answer has no {error}") from error
-
-
-def _listing(quote: dict[str, Any]) -> Listing:
-    symbol = str(quote["symbol"])
-    cap = quote.get("marketCap")
-    # `region` in a quote is that of the one who asks, not the stock's.
-    return Listing(symbol, str(quote.get("longName") or quote.get("shortName") or symbol), float(cap) if cap is not None else None, None)
+        found = answers.parse(answer)
+        if not isinstance(found, Answer) or found.total is None:
+            raise LayoutChanged(f"the screener's endpoint has changed: its answer has no total or no rows ({found})")
+        self.total = found.total
+        return list(found.listings)

@@ -26,6 +26,7 @@ from selenium.common.exceptions import (
 from selenium.webdriver.remote.webelement import WebElement
 
 from pipeline.errors import LayoutChanged, PermanentError, RateLimited, TransientError
+from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
 from pipeline.wire.regions import REGIONS, screener_label
 
@@ -97,8 +98,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Listing:
-    """One row of the screener. `region` is the page's own word for it, where the page shows one."""
+class Row:
+    """One row of the page's table. `region` is the page's own word for it, where the page shows one."""
 
     symbol: str
     name: str
@@ -120,7 +121,7 @@ class State:
     first: int
     last: int
     total: int | None
-    listings: tuple[Listing, ...]
+    listings: tuple[Row, ...]
     has_next: bool
     next_is_there: bool
     #: Which of the two filter menus the page has; 0 is neither.
@@ -248,7 +249,7 @@ class Screener:
                     new = {listing.symbol: listing for listing in state.listings if listing.symbol not in seen}
                     seen.update(new)
                     if new:
-                        yield list(new.values())
+                        yield [Listing(row.symbol, row.name) for row in new.values()]
                     if number and len(seen) >= self.total:
                         break
             if len(seen) >= self.total:
@@ -697,7 +698,7 @@ def _state(found: dict[str, Any]) -> State:
         first=numbers["first"],
         last=numbers["last"],
         total=numbers["total"],
-        listings=tuple(Listing(row["symbol"], row["name"], parse_market_cap(row["market_cap"]), row["region"]) for row in rows),
+        listings=tuple(Row(row["symbol"], row["name"], parse_market_cap(row["market_cap"]), row["region"]) for row in rows),
         has_next=found["has_next"],
         next_is_there=found["next_is_there"],
         menu=found["menu"],

@@ -14,8 +14,8 @@ from typing import Protocol
 from selenium.common.exceptions import WebDriverException
 
 from pipeline.errors import BrowserLost, LayoutChanged
+from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
-from pipeline.screener.page import Listing
 
 log = logging.getLogger(__name__)
 

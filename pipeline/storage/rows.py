@@ -7,7 +7,7 @@ the same rows never wait for each other in a circle.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg2.extras import execute_values
 
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.rows import RatioRow
+from pipeline.storage.quotes import UPSERT_QUOTES, quote_row
 from pipeline.storage.run_table import UPSERT_RUN, Run, merge, run_row
 
 _UPSERT_COUNTRY = """
@@ -79,6 +80,8 @@ class Write:
     ratios: Sequence[tuple[str, RatioRow]] = ()
     trailing_of: Sequence[str] = ()
     runs: Sequence[Run] = ()
+    #: symbol → what its listing's answer said (pipeline/wire/quotes.py), with `seen_at`.
+    quotes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def write(connection: Any, batch: Iterable[Write]) -> None:
@@ -89,7 +92,9 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
     ratios: dict[tuple[str, str, Any], tuple[str, RatioRow]] = {}
     trailing: dict[str, Any] = {}
     runs: dict[str, Run] = {}
+    quotes: dict[str, Mapping[str, Any]] = {}
     for one in batch:
+        quotes |= one.quotes
         countries |= one.countries
         listings |= {row.symbol: row for row in one.listings}
         profiles |= {row.symbol: row for row in one.profiles}
@@ -105,6 +110,7 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
         _run(cursor, _UPSERT_COUNTRY, sorted(countries.items()))
         _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
         _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
+        _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
         _run(cursor, _DELETE_OLD_TRAILING, sorted(trailing.items(), key=lambda item: item[0]))
         if ratios:
             rows = [_ratio_row(*found) for _, found in sorted(ratios.items(), key=lambda item: item[0])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.ratios.formulas import RATIOS
+from pipeline.storage.quotes import QUOTE_COLUMNS, QUOTE_TYPES
 
 #: Key of the advisory lock under which one process at a time creates the tables.
 _SCHEMA_LOCK = 7_203_114_905
@@ -51,6 +52,11 @@ CREATE TABLE IF NOT EXISTS pipeline_run (
     summary jsonb NOT NULL DEFAULT '{{}}'
 );
 ALTER TABLE pipeline_run ADD COLUMN IF NOT EXISTS tasks jsonb NOT NULL DEFAULT '[]';
+CREATE TABLE IF NOT EXISTS quote (
+    symbol text PRIMARY KEY,
+    seen_at timestamptz NOT NULL,
+    {", ".join(f"{column} {QUOTE_TYPES[column]}" for column in QUOTE_COLUMNS)}
+);
 CREATE TABLE IF NOT EXISTS fx_rate (
     pair text NOT NULL CHECK (pair ~ '^[A-Z]{{6}}$'),
     day date NOT NULL,
@@ -61,7 +67,7 @@ CREATE TABLE IF NOT EXISTS fx_rate (
 
 #: Tables, the index and the columns that came later, as `_WHAT_IS_THERE` finds them.
 _WANTED = {
-    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country", "fx_rate")),
+    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country", "fx_rate", "quote")),
     *(("financial_ratios", name) for name in RATIOS),
     ("pipeline_run", "tasks"),
 }

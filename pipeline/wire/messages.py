@@ -10,11 +10,13 @@ import json
 import math
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 from pipeline.errors import MessageError
+from pipeline.wire import quotes
 from pipeline.wire.market_cap import parse_market_cap
 
 #: Longest error text in a message or header, in characters.
@@ -87,6 +89,8 @@ class ProcessingTask:
     symbol: str
     name: str
     country_code: str
+    #: What the listing's answer said, by the site's own field names, with `seen_at` (pipeline/wire/quotes.py); empty if nothing.
+    quote: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def task_id(self) -> str:
@@ -118,7 +122,9 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 def pending(task: Task) -> bytes:
     """The message that hands a task out."""
-    return encode({**task.fields(), "timestamp": now_text(), "status": "pending"})
+    # Only here: completions and errors of ten thousand stocks do without it.
+    quote = {"quote": dict(task.quote)} if isinstance(task, ProcessingTask) and task.quote else {}
+    return encode({**task.fields(), **quote, "timestamp": now_text(), "status": "pending"})
 
 
 def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool) -> bytes:
@@ -181,7 +187,14 @@ def processing_task(raw: bytes | None) -> ProcessingTask:
     symbol = _text(fields, "symbol", 64)
     if any((character.isspace() and character != " ") or ord(character) < 32 for character in symbol) or symbol != symbol.strip():
         raise MessageError(f"symbol {symbol!r}: expected no white space around it and no control characters")
-    task = ProcessingTask(_text(fields, "run_id"), symbol, _text(fields, "name", least=0), _region(fields, "country_code"))
+    quote = fields.get("quote")
+    task = ProcessingTask(
+        _text(fields, "run_id"),
+        symbol,
+        _text(fields, "name", least=0),
+        _region(fields, "country_code"),
+        quotes.cleaned(quote) if isinstance(quote, dict) else {},
+    )
     return _same_id(task, fields)
 
 

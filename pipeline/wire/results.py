@@ -6,7 +6,8 @@ class and to its `fields`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.wire.messages import ScrapingTask, Task, encode, now_text
@@ -18,9 +19,16 @@ class Listed:
 
     tickers_found: int
     source: str = ""
+    #: Stocks that the site's total promised and no answer had.
+    missing: int = 0
+    #: Rows that are no stock of this list: reason → count.
+    skipped: Mapping[str, int] = field(default_factory=dict, hash=False)
+    #: Stocks whose own market cap lies outside of the band.
+    outside_band: int = 0
 
     def fields(self) -> dict[str, Any]:
-        return {"tickers_found": self.tickers_found, **_named(source=self.source), "status": "completed"}
+        counts = {"missing": self.missing, "skipped": dict(self.skipped), "outside_band": self.outside_band}
+        return {"tickers_found": self.tickers_found, **_named(source=self.source), **counts, "status": "completed"}
 
 
 @dataclass(frozen=True)

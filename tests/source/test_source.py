@@ -12,9 +12,10 @@ import pytest
 from pipeline.errors import LayoutChanged, PermanentError, RateLimited, TransientError
 from pipeline.screener import endpoint as screener_api
 from pipeline.screener import source
+from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
-from pipeline.screener.page import Listing, Screener
+from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
 from tests.screener.conftest import LocalMarket
 
@@ -44,8 +45,8 @@ def test_names_and_market_caps_come_with_the_endpoint_too(market: LocalMarket, y
     names = {company.symbol: company.name for company in market.market.companies}
     for listing in (listing for part in endpoint.pages() for listing in part):
         assert listing.name == names[listing.symbol]
-        assert listing.market_cap is not None
-        assert LOW <= listing.market_cap <= HIGH
+        assert LOW <= listing.quote["marketCap"] <= HIGH
+        assert listing.quote["quoteType"] == "EQUITY"
 
 
 def test_a_band_of_several_calls_is_listed_once_each(market: LocalMarket, yfinance_on: On, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +94,8 @@ def test_what_the_site_answers_means_the_same_as_for_a_company(
 
 
 def test_an_answer_without_what_is_needed_is_a_changed_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screener_api.yfinance, "screen", lambda *_, **__: {"total": 1, "quotes": [{"name": "no symbol"}]})
-    with pytest.raises(LayoutChanged, match="endpoint has changed: its answer has no 'symbol'"):
+    monkeypatch.setattr(screener_api.yfinance, "screen", lambda *_, **__: {"quotes": [{"symbol": "A"}]})
+    with pytest.raises(LayoutChanged, match="endpoint has changed: its answer has no total"):
         ApiScreener().open("fr", LOW, HIGH)
 
 
@@ -144,7 +145,7 @@ def test_a_page_that_changes_in_mid_way_is_followed_by_the_whole_list(tmp_path: 
             return 3
 
         def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]:
-            yield [Listing("A", "A", None, None)]
+            yield [Listing("A", "A")]
             raise LayoutChanged("missing the button for the next page")
 
     class Endpoint:
@@ -152,7 +153,7 @@ def test_a_page_that_changes_in_mid_way_is_followed_by_the_whole_list(tmp_path: 
             return 3
 
         def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]:
-            yield [Listing(symbol, symbol, None, None) for symbol in "ABC"]
+            yield [Listing(symbol, symbol) for symbol in "ABC"]
 
     both = Source(Page(), None, Endpoint())
     both.open("fr", LOW, HIGH, tmp_path)

@@ -33,6 +33,19 @@ def test_a_task_reads_back_as_itself():
     assert messages.processing_task(messages.pending(PROCESSING)) == PROCESSING
 
 
+def test_a_quote_travels_in_the_task_and_in_nothing_else():
+    quote = {"marketCap": 5, "currency": "EUR", "earningsTimestamp": 1_764_000_000, "seen_at": "2026-11-24T07:13:26+00:00"}
+    task = ProcessingTask(RUN, "MC.PA", "Maison", "fr", quote)
+    assert messages.processing_task(messages.pending(task)) == task
+    assert "quote" not in task.fields()
+    assert "quote" not in messages.decode(messages.error_message(task, "x", "TransientError", 1, final=True))
+
+
+@pytest.mark.parametrize("quote", [None, 3, "text", [], {"marketCap": "many", "seen_at": "yesterday", "currency": 7, "other": 1}])
+def test_a_quote_that_makes_no_sense_costs_no_task(quote):
+    assert messages.processing_task(poisoned(quote=quote)) == PROCESSING
+
+
 def test_bounds_are_read_as_people_write_them():
     fields = json.loads(messages.pending(SCRAPING)) | {"market_cap_min": "300M", "market_cap_max": "2B", "more": [1]}
     assert messages.scraping_task(json.dumps(fields).encode()) == SCRAPING

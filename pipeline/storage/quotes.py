@@ -1,0 +1,57 @@
+"""`quote`: what the newest listing said of each stock. Columns have names of this program; the site's own stand in `QUOTE_FIELDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+#: Column → the site's field (pipeline/wire/quotes.py).
+QUOTE_FIELDS = {
+    "price": "regularMarketPrice",
+    "currency": "currency",
+    "financial_currency": "financialCurrency",
+    "market_cap": "marketCap",
+    "shares_outstanding": "sharesOutstanding",
+    "eps_ttm": "epsTrailingTwelveMonths",
+    "book_value": "bookValue",
+    "trailing_pe": "trailingPE",
+    "price_to_book": "priceToBook",
+    "exchange": "exchange",
+    "quote_type": "quoteType",
+    "sector": "sector",
+    "industry": "industry",
+    "quoted_at": "regularMarketTime",
+    "earnings_at": "earningsTimestamp",
+    "earnings_start": "earningsTimestampStart",
+    "earnings_end": "earningsTimestampEnd",
+}
+QUOTE_COLUMNS = tuple(QUOTE_FIELDS)
+_TEXTS = {"currency", "financial_currency", "exchange", "quote_type", "sector", "industry"}
+_TIMES = {"quoted_at", "earnings_at", "earnings_start", "earnings_end"}
+#: Column → its SQL type. A text that was not given is empty, a number or a time NULL.
+QUOTE_TYPES = {
+    column: "text NOT NULL DEFAULT ''" if column in _TEXTS else "timestamptz" if column in _TIMES else "double precision"
+    for column in QUOTE_COLUMNS
+}
+UPSERT_QUOTES = f"""
+INSERT INTO quote (symbol, seen_at, {", ".join(QUOTE_COLUMNS)}) VALUES %s
+ON CONFLICT (symbol) DO UPDATE SET
+    seen_at = EXCLUDED.seen_at, {", ".join(f"{column} = EXCLUDED.{column}" for column in QUOTE_COLUMNS)}
+WHERE quote.seen_at <= EXCLUDED.seen_at
+"""  # noqa: S608 (the names are this program's own)
+#: Epoch seconds outside of these years (1970 to 2200) are no time of a quote.
+_LATEST = 7_258_118_400
+
+
+def quote_row(symbol: str, quote: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row for `UPSERT_QUOTES`. `quote` has a `seen_at`."""
+    return (symbol, quote["seen_at"], *(_value(column, quote.get(field)) for column, field in QUOTE_FIELDS.items()))
+
+
+def _value(column: str, value: Any) -> Any:
+    if column in _TEXTS:
+        return value or ""
+    if column in _TIMES:
+        return datetime.fromtimestamp(value, timezone.utc) if value is not None and 0 <= value < _LATEST else None
+    return value

@@ -1,0 +1,90 @@
+"""What a listing's answer said of a stock, as it travels in a processing task: the site's own field names and `seen_at`. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timezone
+from typing import Any
+
+#: Numbers of a quote. Times (`…Time`, `…Timestamp…`) are epoch seconds; `bookValue` is in the statements' currency, all other
+#: amounts in `currency`.
+NUMBERS = (
+    "regularMarketPrice",
+    "marketCap",
+    "sharesOutstanding",
+    "epsTrailingTwelveMonths",
+    "bookValue",
+    "trailingPE",
+    "priceToBook",
+    "regularMarketTime",
+    "earningsTimestamp",
+    "earningsTimestampStart",
+    "earningsTimestampEnd",
+)
+TEXTS = ("currency", "financialCurrency", "exchange", "quoteType", "sector", "industry")
+#: Longest text of a quote, in characters.
+TEXT_LIMIT = 200
+#: Fields of the screener's records that have another name in its quotes.
+_OTHER_NAMES = {"intradaymarketcap": "marketCap", "intradayprice": "regularMarketPrice"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def cleaned(fields: Mapping[str, Any], seen_at: str = "") -> dict[str, Any]:
+    """The fields that are known, in their plain form. What is missing or makes no sense is left out, never guessed.
+
+    Numbers may come as they are or as `{"raw": 1.5, "fmt": "1.50"}`. `seen_at` (ISO 8601) is kept from `fields` if it is empty here.
+    """
+    named = {**{_OTHER_NAMES[name]: value for name, value in fields.items() if name in _OTHER_NAMES}, **fields}
+    quote: dict[str, Any] = {}
+    for name in NUMBERS:
+        if (number := plain_number(named.get(name))) is not None:
+            quote[name] = number
+    for name in TEXTS:
+        if text := plain_text(named.get(name)):
+            quote[name] = text
+    if "industry" in quote:
+        # The screener writes "Software—Application", a company's profile "Software - Application".
+        quote["industry"] = re.sub(r"\s*—\s*", " - ", quote["industry"])
+    when = seen_at or fields.get("seen_at")
+    if isinstance(when, str) and _is_time(when):
+        quote["seen_at"] = when
+    return quote
+
+
+def plain_number(value: Any) -> int | float | None:
+    """A finite number, also out of `{"raw": …}` and of texts such as "1,234"; None for all else."""
+    if isinstance(value, Mapping):
+        value = value.get("raw")
+    if isinstance(value, str):
+        try:
+            value = float(value.replace(",", "")) if value.strip() else None
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+
+
+def plain_text(value: Any) -> str:
+    """A text in one line without control characters, also out of `{"raw": …}`; empty for all else, and for `--`."""
+    if isinstance(value, Mapping):
+        value = value.get("raw") or value.get("fmt")
+    if not isinstance(value, str):
+        return ""
+    text = _CONTROLS.sub(" ", value).strip()[:TEXT_LIMIT]
+    return "" if text in ("--", "-", "—", "N/A") else text
+
+
+def seen_at(day: date, now: datetime | None = None) -> str:
+    """The moment at which an answer was had: the pipeline's own day (PIPELINE_TODAY), and the real time of day, in UTC."""
+    clock = (now or datetime.now(timezone.utc)).timetz()
+    return datetime.combine(day, clock).isoformat(timespec="seconds")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -18,6 +18,7 @@ from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
 from pipeline.storage import database, schema
 from pipeline.wire.market_cap import parse_band
+from pipeline.wire.text import one_line
 from pipeline.yahoo import fetch, session
 
 #: The page that is looked at: a region that both the site and the local market know.
@@ -42,9 +43,10 @@ def check(settings: Settings, market_options: list[str]) -> int:
             except _Skipped as error:
                 failures += 1
                 print(f"  --    {name:<11} not tried: {error}", flush=True)
-            except (PipelineError, config.SettingsError) as error:
+            except Exception as error:  # whatever it is, the other points are still gone through
                 failures += 1
-                print(f"  FAIL  {name:<11} {error}", flush=True)
+                known = isinstance(error, (PipelineError, config.SettingsError))
+                print(f"  FAIL  {name:<11} {error if known else f'{type(error).__name__}: {one_line(str(error), 300)}'}", flush=True)
     finally:
         checked.close()
     print("all a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)

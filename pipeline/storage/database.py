@@ -8,6 +8,7 @@ import psycopg2
 
 from config import Database
 from pipeline.errors import ServiceError
+from pipeline.wire.text import one_line
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8
@@ -16,7 +17,7 @@ REACH_SECONDS = 8
 def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
     """A new connection. Raises ServiceError with what to do; the password is never in the text."""
     try:
-        return psycopg2.connect(
+        connection = psycopg2.connect(
             dbname=settings.name,
             user=settings.user,
             password=settings.password,
@@ -25,12 +26,17 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             sslmode=settings.sslmode,
             connect_timeout=reach_seconds,
             application_name="stock-pipeline",
+            # Whatever PGCLIENTENCODING says: names are in every script of the world.
+            client_encoding="UTF8",
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
         )
-    except psycopg2.OperationalError as error:
-        reason = " ".join(str(error).split())
+        if connection.encoding != "UTF8":  # PGOPTIONS or the role's own setting comes after what a client asks for
+            connection.set_client_encoding("UTF8")
+        return connection
+    except (psycopg2.Error, UnicodeError) as error:
+        reason = one_line(" ".join(str(error).split()))
         if settings.password:
             reason = reason.replace(settings.password, "***")
         raise ServiceError(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
+import psycopg2.errors
+
+from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
+from pipeline.storage import fitness
 from pipeline.storage.quotes import QUOTE_COLUMNS, QUOTE_TYPES
+from pipeline.wire.text import one_line
 
 #: Key of the advisory lock under which one process at a time creates the tables.
 _SCHEMA_LOCK = 7_203_114_905
@@ -65,27 +71,40 @@ CREATE TABLE IF NOT EXISTS fx_rate (
 );
 """
 
-#: Tables, the index and the columns that came later, as `_WHAT_IS_THERE` finds them.
-_WANTED = {
-    *((name, "") for name in ("country", "stock", "financial_ratios", "pipeline_run", "stock_country", "fx_rate", "quote")),
-    *(("financial_ratios", name) for name in RATIOS),
-    ("pipeline_run", "tasks"),
-}
-_WHAT_IS_THERE = """
-SELECT relname::text, '' FROM pg_class WHERE pg_table_is_visible(oid)
-UNION ALL
-SELECT relname::text, attname::text FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-WHERE relname IN ('financial_ratios', 'pipeline_run') AND pg_table_is_visible(pg_class.oid) AND NOT attisdropped
-"""
+#: What the SQL text makes, as fitness.missing looks for it: a new table or column needs no other list.
+_WANTED = fitness.tables_of(_SCHEMA)
 
 
 def create_tables(connection: Any) -> None:
-    """Create what is missing. Several processes may run it at once, also in the midst of a run."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_WHAT_IS_THERE)
-        if set(cursor.fetchall()) >= _WANTED:
-            # IF NOT EXISTS locks a table before it looks: it would wait for all who write, and they for it.
-            return
-        cursor.execute("SET LOCAL client_min_messages = warning")
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+    """Create what is missing. Several processes may run it at once, also in the midst of a run.
+
+    Raises ServiceError with what to do if the database can't hold the pipeline's tables.
+    """
+    try:
+        fitness.check_place(connection)
+        with connection, connection.cursor() as cursor:
+            if fitness.missing(cursor, _WANTED):
+                _create(connection, cursor)
+            # Else nothing: IF NOT EXISTS locks a table before it looks, and would wait for all who write, and they for it.
+            fitness.check_rights(connection, cursor, _WANTED)
+    except psycopg2.errors.ReadOnlySqlTransaction as error:
+        raise ServiceError(f"{fitness.place(connection)} is read-only, and tables are missing: use the primary server") from error
+    except psycopg2.Error as error:
+        where = fitness.place(connection) if not connection.closed else "PostgreSQL"
+        raise ServiceError(f"{where}: the tables can't be made ({one_line(str(error), 300)})") from error
+
+
+def _create(connection: Any, cursor: Any) -> None:
+    fitness.check_right_to_create(connection, cursor)
+    cursor.execute("SET LOCAL client_min_messages = warning")
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+    try:
         cursor.execute(_SCHEMA)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        reason = one_line(error.diag.message_primary or str(error), 200)
+        raise ServiceError(f"{fitness.place(connection)}: {reason}. Start once as the tables' owner, or use another database") from error
+    except psycopg2.ProgrammingError as error:  # a column that is not there, a view
+        raise fitness.foreign(connection, [one_line(error.diag.message_primary or str(error), 200)]) from error
+    faults = fitness.missing(cursor, _WANTED)
+    if faults:
+        raise fitness.foreign(connection, faults)

@@ -1,0 +1,164 @@
+"""Whether a database can hold what this pipeline writes: its encoding, the schema, the tables that are there, the rights.
+
+What does not fit is found at the start and said with the statement that mends it, not met by one stock after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg2.extensions import quote_ident
+
+from pipeline.errors import ServiceError
+from pipeline.wire.text import one_line
+
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\);", re.DOTALL)
+_ADDED = re.compile(r"ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+) (double precision|\w+(?:\[\])?)")
+_INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+) ON (\w+)")
+_COLUMN = re.compile(r"(\w+) (double precision|\w+(?:\[\])?)")
+#: Short names of types, and how PostgreSQL calls them.
+_TYPES = {"timestamptz": "timestamp with time zone"}
+#: What the pipeline does with its tables.
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass
+class Table:
+    """`columns`: name → type; `key`: the columns that rows are told apart by."""
+
+    columns: dict[str, str]
+    key: frozenset[str]
+    indexes: set[str] = field(default_factory=set)
+
+
+def tables_of(schema: str) -> dict[str, Table]:
+    """The tables that the SQL text makes, in the one way in which this project writes it."""
+    found: dict[str, Table] = {}
+    for name, body in _TABLE.findall(schema):
+        table = found[name] = Table({}, frozenset())
+        for part in re.split(r",\s*(?![^(]*\))", body.strip()):
+            if part.startswith("PRIMARY KEY"):
+                table.key = frozenset(re.findall(r"\w+", part.removeprefix("PRIMARY KEY")))
+                continue
+            match = _COLUMN.match(part)
+            if match is None:
+                raise ValueError(f"table {name}: {part!r} is no column")
+            table.columns[match[1]] = _TYPES.get(match[2], match[2])
+            if "PRIMARY KEY" in part:
+                table.key = frozenset({match[1]})
+    for name, column, kind in _ADDED.findall(schema):
+        found[name].columns[column] = _TYPES.get(kind, kind)
+    for index, name in _INDEX.findall(schema):
+        found[name].indexes.add(index)
+    return found
+
+
+def check_place(connection: Any) -> None:
+    """Raises ServiceError if the database can't hold every character, or if there is no schema to make tables in."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ServiceError(
+            f"{place(connection)} has the encoding {encoding}, which can't hold every company's name: make another database "
+            "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and set DB_DEV_NAME to it"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema(), current_setting('search_path')")
+        current, path = cursor.fetchone()
+    if current is None:
+        user = _quoted(connection, connection.info.user)
+        raise ServiceError(
+            f"{place(connection)}: the search path is {one_line(path, 200) or 'empty'!r}, which leads to no schema that is there and may "
+            f"be used: CREATE SCHEMA, GRANT USAGE ON SCHEMA … TO {user}, or ALTER ROLE {user} SET search_path TO public"
+        )
+
+
+def missing(cursor: Any, wanted: dict[str, Table]) -> list[str]:
+    """What is not as it is wanted, as one word each: a table, a column with its type, a key; nothing if all fits."""
+    cursor.execute(
+        """
+        SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relname = ANY(%s) AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped
+        """,
+        (list(wanted),),
+    )
+    kinds: dict[str, str] = {}
+    columns: dict[tuple[str, str], str] = {}
+    for table, kind, column, type_name in cursor.fetchall():
+        kinds[table] = kind
+        columns[table, column] = type_name
+    cursor.execute(
+        """
+        SELECT c.relname::text, i.indexrelid::regclass::text, i.indisunique AND i.indpred IS NULL, array_agg(a.attname::text)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey::smallint[])
+        WHERE i.indisvalid AND c.relname = ANY(%s) AND pg_table_is_visible(c.oid)
+        GROUP BY 1, 2, 3
+        """,
+        (list(wanted),),
+    )
+    indexes = cursor.fetchall()
+    keys = {(table, frozenset(names)) for table, _, is_key, names in indexes if is_key}
+    names = {index for _, index, _, _ in indexes}
+    found = []
+    for name, table in wanted.items():
+        if kinds.get(name) not in ("r", "p"):
+            found.append(f"no table {name}")
+            continue
+        found += [f"no column {name}.{column} ({kind})" for column, kind in table.columns.items() if columns.get((name, column)) != kind]
+        if (name, table.key) not in keys:
+            found.append(f"no unique key of {name} over {', '.join(sorted(table.key))}")
+        found += [f"no index {index}" for index in table.indexes - names]
+    return found
+
+
+def check_right_to_create(connection: Any, cursor: Any) -> None:
+    """Raises ServiceError with the GRANT if this user may not create tables."""
+    cursor.execute("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+    schema, may = cursor.fetchone()
+    if not may:
+        user = _quoted(connection, connection.info.user)
+        raise ServiceError(
+            f"{place(connection)}: {connection.info.user} may not create tables in schema {schema}. Its owner lets it by: "
+            f"GRANT CREATE ON SCHEMA {_quoted(connection, schema)} TO {user};"
+        )
+
+
+def check_rights(connection: Any, cursor: Any, wanted: dict[str, Table]) -> None:
+    """Raises ServiceError with the GRANT if this user may not read and write the tables that are there."""
+    cursor.execute(
+        "SELECT c.relname::text, right_ FROM pg_class c, unnest(%s) AS right_ "
+        "WHERE c.relname = ANY(%s) AND pg_table_is_visible(c.oid) AND NOT has_table_privilege(c.oid, right_)",
+        (list(RIGHTS), list(wanted)),
+    )
+    lacking = cursor.fetchall()
+    if lacking:
+        tables = ", ".join(_quoted(connection, name) for name in sorted({name for name, _ in lacking}))
+        rights = ", ".join(right for right in RIGHTS if right in {right for _, right in lacking})
+        user = _quoted(connection, connection.info.user)
+        raise ServiceError(
+            f"{place(connection)}: {connection.info.user} may not use all tables. Their owner lets it by: "
+            f"GRANT {rights} ON {tables} TO {user};"
+        )
+
+
+def foreign(connection: Any, faults: list[str]) -> ServiceError:
+    """Tables of these names are there, and they are not this pipeline's."""
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return ServiceError(
+        f"{place(connection)} has tables of the same names that are another application's ({'; '.join(faults[:3])}{more}): "
+        "give the pipeline a database of its own (CREATE DATABASE, then DB_DEV_NAME), or a schema (ALTER ROLE … SET search_path)"
+    )
+
+
+def place(connection: Any) -> str:
+    """Which database, for people."""
+    info = connection.info
+    return f"PostgreSQL {info.user}@{info.host}:{info.port}/{info.dbname}"
+
+
+def _quoted(connection: Any, name: str) -> str:
+    quoted: str = quote_ident(name, connection)
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.stocks.catalog import AMOUNT, CATALOG, DAYS, MULTIPLE, PERCENT
+from pipeline.wire.market_cap import UNITS
 
 NOTHING = "—"
 _MINUS = "\u2212"
-_STEPS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
 def whole(number: float | None) -> str:
@@ -25,7 +25,7 @@ def amount(number: float | None, currency: str = "") -> str:
     if number is None:
         return NOTHING
     # 999,999,999 is shown as 1.00B, not as 1000M.
-    for step, letter in _STEPS:
+    for letter, step in reversed(UNITS.items()):
         if abs(number) >= step * 0.9995:
             text = f"{number / step:.3g}" if abs(number) < 999.5 * step else f"{number / step:,.0f}"
             return f"{_signed(_padded(text))}{letter} {currency}".strip()

@@ -14,7 +14,8 @@ import yfinance
 from pipeline.errors import LayoutChanged, NoData, PermanentError, TransientError
 from pipeline.screener import answers
 from pipeline.screener.answers import Answer, Listing
-from pipeline.screener.page import MOST_PASSES, short_market_cap
+from pipeline.screener.page import MOST_PASSES
+from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.regions import REGIONS
 from pipeline.yahoo import session
 
@@ -78,7 +79,7 @@ class ApiScreener:
     @property
     def _name(self) -> str:
         low, high = self._band
-        return f"{REGIONS[self._region]} {short_market_cap(low)}-{short_market_cap(high)}"
+        return f"{REGIONS[self._region]} {format_market_cap(low)}-{format_market_cap(high)}"
 
     def _one_pass(self, again: bool) -> Iterator[list[Listing]]:
         """All calls from the first on, whose answer `open` has already."""

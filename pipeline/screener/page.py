@@ -28,6 +28,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from pipeline.errors import LayoutChanged, PermanentError, RateLimited, TransientError
 from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
+from pipeline.wire.market_cap import format_market_cap, read_market_cap
 from pipeline.wire.regions import REGIONS, screener_label
 
 LIVE_SITE = "https://finance.yahoo.com"
@@ -92,7 +93,6 @@ SELECTORS: dict[str, tuple[str, ...]] = {
     "dialog": ('div.dialog-container.menu-surface-dialog[aria-hidden="false"]', "dialog[open]", '[role=dialog][aria-hidden="false"]'),
 }
 _SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-_SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -151,25 +151,6 @@ class State:
         return (self.kind, self.first, self.last, self.total, self.symbols)
 
 
-def parse_market_cap(text: str | None) -> float | None:
-    """`"1.5B"`, `"300,000,000"`, `"847.2M"` as a number; None where the text is none."""
-    found = re.fullmatch(r"([\d.]+)\s*([KMBT]?)", (text or "").replace(",", "").strip().upper())
-    try:
-        return float(found.group(1)) * _SUFFIXES[found.group(2)] if found else None
-    except ValueError:
-        return None
-
-
-def short_market_cap(value: int) -> str:
-    """A whole number as people write it, without loss: 300000000 → `300M`, 316227766 → `316.227766M`."""
-    for suffix, unit in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if value >= unit:
-            whole, rest = divmod(value, unit)
-            fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0")
-            return f"{whole}{'.' if fraction else ''}{fraction}{suffix}"
-    return str(value)
-
-
 class _NotSettled(TransientError):
     """A deadline passed; `state` is the last that was seen."""
 
@@ -205,7 +186,7 @@ class Screener:
         # Until when the page that is up may serve another task: not at all after whatever went wrong on it.
         self._kept_until = 0.0
         # The form in which the band is typed first; the one that has worked comes first from then on.
-        self._styles: list[Callable[[int], str]] = [str, short_market_cap]
+        self._styles: list[Callable[[int], str]] = [str, format_market_cap]
         #: The last total that the page showed.
         self.total = 0
         #: Symbols that the total promised and no page had, after `pages` is through.
@@ -262,7 +243,7 @@ class Screener:
     @property
     def _name(self) -> str:
         low, high = self._band
-        return f"{REGIONS[self._region]} {short_market_cap(low)}-{short_market_cap(high)}"
+        return f"{REGIONS[self._region]} {format_market_cap(low)}-{format_market_cap(high)}"
 
     # The steps of opening the page
 
@@ -427,7 +408,7 @@ class Screener:
                 with contextlib.suppress(StaleElementReferenceException, ElementNotInteractableException), self._browser.guard():
                     element.send_keys(text)
             values: list[str] = self._page("inputs")
-            if len(values) == 2 and parse_market_cap(values[index]) == parse_market_cap(text):
+            if len(values) == 2 and read_market_cap(values[index]) == read_market_cap(text):
                 return True
         return False
 
@@ -510,7 +491,7 @@ class Screener:
     def _named_band(self, state: State) -> bool | None:
         """Whether the page names this band; None where it names none."""
         numbers = [
-            parse_market_cap(text) for text in re.findall(r"\d[\d,]*(?:\.\d+)?\s*(?:[KMBT]\b)?", state.market_cap_text, re.IGNORECASE)
+            read_market_cap(text) for text in re.findall(r"\d[\d,]*(?:\.\d+)?\s*(?:[KMBT]\b)?", state.market_cap_text, re.IGNORECASE)
         ]
         if len(numbers) < 2:
             return None
@@ -698,7 +679,7 @@ def _state(found: dict[str, Any]) -> State:
         first=numbers["first"],
         last=numbers["last"],
         total=numbers["total"],
-        listings=tuple(Row(row["symbol"], row["name"], parse_market_cap(row["market_cap"]), row["region"]) for row in rows),
+        listings=tuple(Row(row["symbol"], row["name"], read_market_cap(row["market_cap"]), row["region"]) for row in rows),
         has_next=found["has_next"],
         next_is_there=found["next_is_there"],
         menu=found["menu"],

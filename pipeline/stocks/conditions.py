@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from pipeline.wire.market_cap import UNITS
+
 #: Longest text of a condition, in characters, and deepest nesting.
 LONGEST = 2_000
 DEEPEST = 50
 
 NUMBER, TEXT, DATE = "number", "text", "date"
-_FACTORS = {"%": 0.01, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+_FACTORS = {"%": 0.01, **UNITS}
 _WORDS = ("and", "or", "not", "is", "null")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?P<factor>[%KkMmBbTt]?)(?![\w.%])"
@@ -151,7 +153,7 @@ def _tokens(text: str) -> list[_Token]:
             raise ConditionError(what, start)
         position = match.end()
         if match["number"] is not None:
-            number = float(match["number"]) * _FACTORS.get(match["factor"].lower(), 1.0)
+            number = float(match["number"]) * _FACTORS.get(match["factor"].upper(), 1.0)
             if not math.isfinite(number):
                 raise ConditionError(f"{match['number'][:20]} is too large a number", start)
             found.append(_Token("value", match[0].strip(), start, number))

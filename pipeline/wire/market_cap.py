@@ -9,25 +9,37 @@ from math import isqrt
 
 from config import SettingsError
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+#: The letters behind a number and what they multiply it by, from the smallest to the largest.
+UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 #: The header that says how often a task's band was cut.
 CUTS = "cuts"
-_PATTERN = re.compile(r"\s*(\d{1,20}(?:\.\d{1,6})?)\s*([KMBT]?)\s*", re.IGNORECASE)
+_PATTERN = re.compile(rf"\s*(\d{{1,20}}(?:\.\d{{1,12}})?)\s*([{''.join(UNITS)}]?)\s*", re.IGNORECASE)
 
 
 def parse_market_cap(value: str | int | float) -> int:
-    """`"300M"`, `"2B"`, `"1.5T"` or a plain number → whole units of currency. Raises ValueError."""
+    """`"300M"`, `"2B"`, `"1.5T"` or a plain number → whole units of currency. Raises ValueError for anything else.
+
+    Without commas: some people write 1,5B for one and a half, others 1,500M for as much.
+    """
     match = _PATTERN.fullmatch(f"{value:f}" if isinstance(value, float) else str(value))
     if match is None or isinstance(value, bool):
         raise ValueError(f"{value!r} is no market capitalization: expected a number with K, M, B or T behind it, such as 300M")
-    return int(Decimal(match[1]) * _UNITS[match[2].upper()])
+    return int(Decimal(match[1]) * UNITS.get(match[2].upper(), 1))
+
+
+def read_market_cap(shown: str | None) -> int | None:
+    """What the site shows → whole units of currency, or None if that is no amount, such as `"--"`. Commas part thousands there."""
+    try:
+        return parse_market_cap((shown or "").replace(",", ""))
+    except ValueError:
+        return None
 
 
 def format_market_cap(value: int) -> str:
-    """The shortest way to write `value` without losing anything: 300000000 → `"300M"`, 1234567 → `"1234567"`."""
-    for unit in ("T", "B", "M", "K"):
-        if value and value % (_UNITS[unit] // 1000 or 1) == 0 and value >= _UNITS[unit]:
-            return f"{Decimal(value) / _UNITS[unit]:f}{unit}"
+    """`value` with the largest letter that it reaches, and with all its digits: 300000000 → `"300M"`, 1234567 → `"1.234567M"`."""
+    for letter, unit in reversed(UNITS.items()):
+        if value >= unit:
+            return f"{(Decimal(value) / unit).normalize():f}{letter}"
     return str(value)
 
 

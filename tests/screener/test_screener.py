@@ -13,7 +13,7 @@ from pipeline.errors import BrowserLost, LayoutChanged, RateLimited, TransientEr
 from pipeline.screener import page as screener_module
 from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
-from pipeline.screener.page import Screener, State, parse_market_cap, short_market_cap
+from pipeline.screener.page import Screener, State
 from pipeline.wire.regions import REGIONS, screener_label
 from tests.screener.conftest import LocalMarket
 
@@ -319,15 +319,3 @@ def test_every_region_has_a_label() -> None:
         "tr": "Turkey",
     }
     assert len({screener_label(code) for code in REGIONS}) == 59
-
-
-@pytest.mark.parametrize("value", [999, 1_000, 300_000_000, 316_227_766, 2_000_000_001, 1_500_000_000_000])
-def test_a_short_market_cap_loses_nothing(value: int) -> None:
-    assert parse_market_cap(short_market_cap(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("1.5B", 1.5e9), ("300,000,000", 3e8), ("847.2m", 8.472e8), ("--", None), ("", None), (None, None)]
-)
-def test_market_caps_are_read_as_the_page_writes_them(text: str | None, value: float | None) -> None:
-    assert parse_market_cap(text) == (None if value is None else pytest.approx(value))

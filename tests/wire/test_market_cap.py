@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import SettingsError
-from pipeline.wire.market_cap import cut_of, format_market_cap, parse_band, parse_market_cap, places_of_halves
+from pipeline.wire.market_cap import cut_of, format_market_cap, parse_band, parse_market_cap, places_of_halves, read_market_cap
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,22 @@ def test_an_unreadable_bound_is_named():
 @given(st.integers(min_value=0, max_value=10**15))
 def test_a_formatted_market_cap_reads_back_as_itself(value):
     assert parse_market_cap(format_market_cap(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999, "999"), (300_000_000, "300M"), (316_227_766, "316.227766M"), (2_000_000_001, "2.000000001B"), (10**15, "1000T")],
+)
+def test_market_caps_are_written_with_the_largest_letter_and_all_their_digits(value, text):
+    assert format_market_cap(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1.5B", 15 * 10**8), ("300,000,000", 3 * 10**8), ("847.2m", 847_200_000), ("--", None), ("", None), (None, None), ("1.2.3", None)],
+)
+def test_market_caps_are_read_as_the_site_shows_them(text, value):
+    assert read_market_cap(text) == value
 
 
 def test_the_cut_is_the_geometric_mean():

@@ -84,7 +84,7 @@ def _database(settings: Settings) -> config.Database:
     flag = " --demo" if settings.demo else ""
     if settings.demo or settings.state_dir.exists():
         raise ServiceError(f"the database is not up. Start it in another terminal: python run_pipeline.py{flag} --services")
-    return discovery.found(settings).database
+    return discovery.find_database(settings)
 
 
 @contextlib.contextmanager

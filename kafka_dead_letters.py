@@ -25,7 +25,7 @@ if __name__ == "__main__":
 import config
 from pipeline.broker import clients
 from pipeline.process import discovery
-from pipeline.process.ages import parse_age
+from pipeline.process.arguments import parse_age
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.runs.terminal import safe
 from pipeline.worker import dead_letters
@@ -35,7 +35,7 @@ from pipeline.worker.dead_letters import Letter, Wanted
 def main() -> int:
     arguments = parse_arguments()
     set_up_logging(logging.WARNING)
-    settings = discovery.found(config.load(demo=arguments.demo), database=False)
+    settings = discovery.find_broker(config.load(demo=arguments.demo))
     wanted = Wanted(
         stage=arguments.stage,
         run=arguments.run,

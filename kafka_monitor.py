@@ -234,7 +234,7 @@ def elapsed(account: Account) -> float:
 
 
 def _find(demo: bool) -> Kafka:
-    return discovery.found(config.load(demo=demo), database=False).kafka
+    return discovery.find_broker(config.load(demo=demo)).kafka
 
 
 if __name__ == "__main__":

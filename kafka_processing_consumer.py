@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import config
 from pipeline.errors import NoData
 from pipeline.process import discovery
-from pipeline.process.ages import parse_age
+from pipeline.process.arguments import parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.ratios.fundamentals import Fundamentals
 from pipeline.ratios.rows import ratio_rows
@@ -98,7 +98,7 @@ def main() -> int:
     arguments = parser.parse_args()
     max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
-    settings = discovery.found(config.load(demo=arguments.demo))
+    settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     discovery.ensure_topics(settings)
     writer = Writer(settings.database)

@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     arguments = parser.parse_args()
     set_up_logging()
-    settings = discovery.found(config.load(demo=arguments.demo))
+    settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)

@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 # isort: split
 import argparse
-from pathlib import Path
 
 from pipeline.process import packages
 
@@ -26,7 +25,8 @@ from config import Settings, SettingsError
 from pipeline.broker import clients
 from pipeline.broker.sender import Message, send_all
 from pipeline.errors import ServiceError
-from pipeline.process import discovery, region_file
+from pipeline.process import discovery
+from pipeline.process.arguments import add_region_flags, chosen_tasks
 from pipeline.process.script import run_script
 from pipeline.wire import messages, topics
 from pipeline.wire.market_cap import format_market_cap, parse_band
@@ -80,58 +80,20 @@ class ScraperProducer:
         self._producer.close(timeout=5)
 
 
-def chosen_regions(text: str | None) -> list[dict[str, str]]:
-    """`"us,fr"` → regions, without doubles; `"all"` → all there are; None → the list above. Raises SettingsError."""
-    if text is None:
-        return regions
-    names = {region["code"]: region["name"] for region in regions}
-    if text.strip().lower() == "all":
-        text = ",".join(REGIONS)
-    codes = list(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
-    unknown = [code for code in codes if code not in REGIONS]
-    if unknown or not codes:
-        raise SettingsError(f"--regions {text!r}: {', '.join(unknown) or 'nothing'} is unknown; expected codes from {', '.join(REGIONS)}")
-    return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
-
-
-def chosen_tasks(arguments: argparse.Namespace, settings: Settings) -> list[tuple[dict[str, str], str, str]]:
-    """What the flags ask for: one task a region, or a line of the file, with its lower and upper bound. Raises SettingsError."""
-    low = arguments.market_cap_min or settings.market_cap_min
-    high = arguments.market_cap_max or settings.market_cap_max
-    if arguments.regions_file is None:
-        return [(region, low, high) for region in chosen_regions(arguments.regions)]
-    lines = region_file.read(Path(arguments.regions_file))
-    named = {region["code"]: region for region in chosen_regions(",".join(line.code for line in lines))}
-    # With both flags: the lines of these regions.
-    wanted = named if arguments.regions is None else {region["code"] for region in chosen_regions(arguments.regions)}
-    tasks = [(named[line.code], line.market_cap_min or low, line.market_cap_max or high) for line in lines if line.code in wanted]
-    if not tasks:
-        raise SettingsError(f"--regions {arguments.regions}: no line of {arguments.regions_file} is of these regions")
-    return tasks
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that say what to run; `run_pipeline.py` has the same."""
-    parser.add_argument("--regions", metavar="CODES", help="comma-separated, such as us,fr, or all (default: the list in this script)")
-    parser.add_argument("--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, or fr 300M 2B")
-    parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
-    parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_region_flags(parser)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     parser.add_argument("--run-id", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
     settings = config.load(demo=arguments.demo)
-    tasks = chosen_tasks(arguments, settings)
+    tasks = chosen_tasks(arguments, settings, regions)
     for _, low, high in tasks:
         parse_band(low, high)
     clients.quiet()
 
-    producer = ScraperProducer(discovery.found(settings, database=False), arguments.run_id, len(tasks))
+    producer = ScraperProducer(discovery.find_broker(settings), arguments.run_id, len(tasks))
     for region, low, high in tasks:
         task = producer.send_scraping_task(region, market_cap_min=low, market_cap_max=high)
         band = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}"

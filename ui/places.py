@@ -36,7 +36,7 @@ class Places:
 
     def kafka(self) -> Kafka:
         """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
-        settings = discovery.found(self._find(), database=False).kafka
+        settings = discovery.find_broker(self._find()).kafka
         # The client itself waits for eight seconds, and leaks a socket with each attempt that is refused.
         for server in settings.bootstrap_servers.split(","):
             host, _, port = server.strip().rpartition(":")
@@ -48,11 +48,9 @@ class Places:
     def database(self) -> Database:
         """Raises ServiceError where no database is known."""
         settings = self._find()
-        if settings.database.name:
-            return settings.database
-        if settings.demo:
+        if settings.demo and not settings.database.name:
             raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo")
-        return discovery.found(settings).database
+        return discovery.find_database(settings)
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:

@@ -5,10 +5,9 @@ import sys
 import pytest
 
 import config
-import kafka_scraper_producer as producer
+import kafka_scraper_producer
 from config import SettingsError
-from pipeline.process import region_file
-from pipeline.process.region_file import RegionLine
+from pipeline.process.arguments import RegionLine, chosen_regions, chosen_tasks, parse_regions
 from pipeline.wire.regions import REGIONS
 
 TEXT = """\
@@ -22,11 +21,11 @@ FR
 
 def chosen(**given):
     arguments = {"regions": None, "regions_file": None, "market_cap_min": None, "market_cap_max": None, **given}
-    return producer.chosen_tasks(argparse.Namespace(**arguments), config.load(environ={}))
+    return chosen_tasks(argparse.Namespace(**arguments), config.load(environ={}), kafka_scraper_producer.regions)
 
 
 def test_a_line_is_a_region_with_its_band_or_the_usual_one():
-    assert region_file.parse(TEXT, "daily.txt") == [
+    assert parse_regions(TEXT, "daily.txt") == [
         RegionLine("us", "300000000", "2000000000"),
         RegionLine("us", "2000000000", "10000000000"),
         RegionLine("fr"),
@@ -46,11 +45,11 @@ def test_a_line_is_a_region_with_its_band_or_the_usual_one():
 )
 def test_what_is_wrong_is_told_with_file_and_line(text, expected):
     with pytest.raises(SettingsError, match=expected):
-        region_file.parse(text, "daily.txt")
+        parse_regions(text, "daily.txt")
 
 
 def test_all_means_every_region_there_is():
-    regions = producer.chosen_regions("all")
+    regions = chosen_regions("all", kafka_scraper_producer.regions)
     assert [region["code"] for region in regions] == list(REGIONS)
     assert len(regions) == 59
     assert {"code": "hk", "name": "Hong Kong"} in regions

@@ -1,0 +1,167 @@
+"""One run, from its services to its account: what happens in which order, until when, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import config
+from config import Settings
+from launch.children import Children
+from launch.plan import Plan, close_run, open_run, resumed
+from launch.services import Services
+from launch.signals import Interrupted, Signals
+from launch.voice import Voice
+from pipeline.broker import clients
+from pipeline.errors import ServiceError
+from pipeline.process import discovery
+from pipeline.runs import summary
+from pipeline.runs.account import Account
+from pipeline.runs.account_reader import Tally
+from pipeline.screener.browser import find_browser
+from pipeline.storage import database, schema
+from pipeline.wire import topics
+
+#: Seconds in which what stands in a topic must be read to its end.
+READ_SECONDS = 30.0
+#: Seconds between two looks at the services while nothing else is done.
+LOOK_SECONDS = 0.2
+#: Scripts for other terminals, named while the services are held.
+SCRIPTS = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py")
+
+
+class Orchestrator:
+    """`arguments` are those of `run_pipeline.py`, `plan` what they ask for, `usual` the regions with people's own names for them."""
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings, plan: Plan, usual: Sequence[dict[str, str]]) -> None:
+        self._arguments = arguments
+        self._settings = settings
+        self._plan = plan
+        self._usual = usual
+        self._signals = Signals()
+        self._say = Voice(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
+        self._started = time.monotonic()
+        self._finished = False
+
+    def main(self) -> int:
+        """Run it; the exit code. Raises SettingsError or ServiceError if it can't be run to its end."""
+        find_browser(self._settings.scraper_browser, self._settings.scraper_driver)
+        services = Services.start(self._settings, self._say.log_dir, self._arguments.market, self._say)
+        self._settings = services.settings
+        children = Children(self._settings, self._say)
+        try:
+            discovery.ensure_topics(self._settings)
+            self._set_up_tables()
+            children.start_page()
+            if self._arguments.services:
+                return self._hold(services, children)
+            self._open_run()
+            return self._run(services, children)
+        except Interrupted:
+            if not self._arguments.services and not self._finished:
+                self._say("stopped before the run was done: unfinished tasks are delivered again if the broker keeps them")
+            return config.EXIT_DONE if self._finished or self._arguments.services else config.EXIT_INTERRUPTED
+        finally:
+            children.stop()
+            services.stop()
+
+    def _set_up_tables(self) -> None:
+        connection = database.connect(self._settings.database)
+        schema.create_tables(connection)
+        connection.close()
+
+    def _open_run(self) -> None:
+        given = self._arguments
+        connection = database.connect(self._settings.database)
+        if given.resume:
+            was_told = any((given.regions, given.regions_file, given.market_cap_min, given.market_cap_max))
+            self._plan = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
+        open_run(connection, self._plan, given.keep_others, self._say)
+        connection.close()
+
+    def _hold(self, services: Services, children: Children) -> int:
+        """Hold the services for scripts in other terminals, until a signal comes."""
+        children.say_where_the_page_is()
+        flag = " --demo" if self._settings.demo else ""
+        self._say("services are up; in other terminals, as many consumers as wanted:")
+        for script in SCRIPTS:
+            self._say(f"  {summary.python_command()} {script}{flag}")
+        self._say("Ctrl+C stops them")
+        while True:
+            self._watch(services, children)
+            time.sleep(LOOK_SECONDS)
+
+    def _run(self, services: Services, children: Children) -> int:
+        children.start(self._plan, self._arguments)
+        tally = Tally(self._settings.kafka, self._plan.run_id)
+        try:
+            account = self._until_done(services, children, tally)
+            self._finished = account is not None
+            children.stop_monitor()
+            result = self._report(account or tally.newest() or Account(self._plan.run_id), account is None, children.page_address)
+            if account is None or self._arguments.exit_when_done:
+                return result
+            self._say("the run is done; everything stays up until Ctrl+C")
+            while True:
+                self._watch(services, children)
+                tally.poll(clients.IDLE_POLL_MS)
+        finally:
+            tally.close()
+
+    def _until_done(self, services: Services, children: Children, tally: Tally) -> Account | None:
+        """Follow the run to its end; None if it stalls."""
+        tasks_known = processing_known = False
+        while True:
+            account = tally.newest()
+            self._watch(services, children, account.finished if account else 0)
+            tally.poll(clients.IDLE_POLL_MS)
+            if time.monotonic() - max(tally.last_progress, self._started) > self._arguments.stall_timeout:
+                return None
+            if not children.producer_has_ended():
+                continue
+            if not tasks_known:
+                tasks_known = self._read_to_now(services, tally, topics.SCRAPING_TASKS)
+            account = tally.newest()
+            if not tasks_known or account is None or account.scraping["pending"]:
+                continue
+            # Every scraping task is final, so every processing task stands in its topic by now: read up to there once.
+            if not processing_known:
+                processing_known = self._read_to_now(services, tally, topics.PROCESSING_TASKS)
+            elif not account.pending:
+                return account
+
+    def _read_to_now(self, services: Services, tally: Tally, topic: str) -> bool:
+        try:
+            marks = clients.high_watermarks(self._settings.kafka, [topic])
+        except ServiceError:
+            return False  # the broker is away: tried again with the next round
+        # A service that died is started again, or ends the run, by `_watch`.
+        return tally.read_to(marks, READ_SECONDS, stop=lambda: self._signals.received or not services.all_alive())
+
+    def _watch(self, services: Services, children: Children, finished_tasks: int = 0) -> None:
+        """Act on signals, dead services and dead children."""
+        self._signals.check()
+        services.revive(self._say, stopping=lambda: self._signals.received)
+        self._signals.check()
+        dead = services.dead()
+        if dead is not None:
+            more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""
+            raise ServiceError(f"{dead} died{more}. See {self._say.log_dir}")
+        children.keep_alive(finished_tasks)
+
+    def _report(self, account: Account, stalled: bool, page_address: str) -> int:
+        """Close the account, by table or JSON and in `pipeline_run`; the exit code."""
+        if stalled:
+            self._say(f"stalled: no task came to an end for {self._arguments.stall_timeout:g} s; see {self._say.log_dir}")
+        result = account.summary(time.monotonic() - self._started)
+        result["regions"] = list(self._plan.names)
+        status = "stalled" if stalled else "failed" if account.failed else "completed"
+        site = close_run(self._settings, self._plan.run_id, status, result)
+        self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), page_address))
+        self._say(f"\n{site.text()}")
+        if self._arguments.json:
+            print(json.dumps(result), flush=True)
+        return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE

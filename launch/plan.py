@@ -1,0 +1,104 @@
+"""What a run is to do: its regions and bands, and which of them must still be sent. Written into `pipeline_run`, and resumed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from config import Settings
+from pipeline.broker import clients
+from pipeline.errors import ServiceError
+from pipeline.process.arguments import chosen_regions
+from pipeline.ratios import site_check
+from pipeline.runs.account import Account
+from pipeline.runs.account_reader import Tally
+from pipeline.storage import database, rows, run_table
+from pipeline.wire import messages
+from pipeline.wire.market_cap import format_market_cap, parse_band
+from pipeline.wire.regions import RegionBand
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of one run. `names` are the regions' names by code, in order; `unsent` the tasks that its producer must send."""
+
+    run_id: str
+    names: dict[str, str]
+    tasks: tuple[RegionBand, ...]
+    unsent: tuple[RegionBand, ...]
+
+    @classmethod
+    def of(cls, chosen: Sequence[tuple[dict[str, str], str, str]]) -> Plan:
+        """The plan of a new run. `chosen`: each task's region and its bounds. Raises SettingsError for a band that is none."""
+        tasks = tuple(dict.fromkeys(RegionBand(region["code"], *parse_band(low, high)) for region, low, high in chosen))
+        return cls(messages.new_run_id(), {region["code"]: region["name"] for region, _, _ in chosen}, tasks, tasks)
+
+    def __str__(self) -> str:
+        bands = {f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}" for task in self.tasks}
+        band = f"market cap {bands.pop()}" if len(bands) == 1 else "bands of their own"
+        return f"run {self.run_id}: {','.join(self.names)}, {band}"
+
+
+def open_run(connection: Any, plan: Plan, keep_others: bool, say: Say) -> None:
+    """Write the run into `pipeline_run`, and give up older unfinished ones, unless they are kept."""
+    if not keep_others:
+        given_up = run_table.abandon_unfinished_runs(connection, plan.run_id)
+        if given_up:
+            say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
+    bounds = [bound for task in plan.tasks for bound in (task.market_cap_min, task.market_cap_max)]
+    run = run_table.Run(plan.run_id, tuple(plan.names), min(bounds, default=None), max(bounds, default=None), plan.tasks)
+    rows.write(connection, [rows.Write(countries=plan.names, runs=[run])])
+
+
+def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dict[str, str]], was_told: bool, say: Say) -> Plan:
+    """The plan of the newest unfinished run if it can be taken up, else `plan`.
+
+    `usual` are the regions with the names that people gave them; `was_told` is whether this command names regions or bands.
+    Raises ServiceError if it is not known what is missing of that run, or if Kafka can't be read.
+    """
+    run = run_table.newest_unfinished_run(connection)
+    if run is None:
+        say("no unfinished run to resume; starting anew")
+        return plan
+    if settings.kafka.source == "embedded":
+        say(f"run {run.run_id} is gone: the embedded broker kept nothing of it; starting anew")
+        return plan
+    if was_told and set(plan.tasks) != set(run.tasks):
+        say(f"run {run.run_id} goes on with its own regions and bands, which are others than this command's")
+    tally = Tally(settings.kafka, run.run_id)
+    with clients.reaching(settings.kafka):
+        tally.read_to_now()
+    account = tally.newest() or Account(run.run_id)
+    tally.close()
+    say(f"resuming {run.run_id}: {account.finished} tasks are done, {account.pending} are pending")
+    regions = chosen_regions(",".join([task.code for task in run.tasks] or run.regions), usual)
+    return Plan(run.run_id, {region["code"]: region["name"] for region in regions}, run.tasks, _unsent(run, account))
+
+
+def _unsent(run: run_table.Run, account: Account) -> tuple[RegionBand, ...]:
+    # By task_id, which is what makes a task the same one: bands that came of a split stand there too.
+    sent = account.scraping.tasks
+    unsent = tuple(task for task in run.tasks if messages.ScrapingTask(run.run_id, task.code, "", *task[1:]).task_id not in sent)
+    unknown = set(run.regions) - {task.code for task in run.tasks} - {task.region for task in sent.values()}
+    if unknown:
+        raise ServiceError(
+            f"run {run.run_id} can't be resumed: nothing was sent of {', '.join(sorted(unknown))}, and with which bands is not known, "
+            "because an older version started it. Without --resume a new run starts"
+        )
+    return unsent
+
+
+def close_run(settings: Settings, run_id: str, status: str, summary: dict[str, Any]) -> site_check.SiteCheck:
+    """Compare the run's ratios with the site's own, add that to `summary`, and write all of it into `pipeline_run`."""
+    connection = database.connect(settings.database)
+    try:
+        site = site_check.check(run_table.trailing_rows(connection, run_id))
+        summary["site_check"] = site.summary()
+        run_table.finish_run(connection, run_id, status, summary, datetime.now(timezone.utc))
+    finally:
+        connection.close()
+    return site

@@ -1,0 +1,132 @@
+"""What people say on the command line and in files: ages, regions and bands, files of these. Pure but for reading and writing a file.
+
+One line of a regions file is one task: a region, and its market-cap band or nothing, which is the usual band. The same
+region may stand in several lines with bands of their own. `#` begins a comment.
+
+    us 300M 2B      # small companies
+    us 2B 10B
+    fr
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Settings, SettingsError
+from pipeline.wire.market_cap import parse_band
+from pipeline.wire.regions import REGIONS, RegionBand
+
+_AGE = re.compile(r"(\d{1,9})\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_age(text: str) -> float:
+    """`"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds. Raises SettingsError."""
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise SettingsError(f"age {text!r}: expected a number with s, m, h or d behind it, such as 30m")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def add_region_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what to run: of the producer, and of `run_pipeline.py`."""
+    parser.add_argument(
+        "--regions", metavar="CODES", help="comma-separated, such as us,fr, or all (default: the list in kafka_scraper_producer.py)"
+    )
+    parser.add_argument("--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, or fr 300M 2B")
+    parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
+    parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
+
+
+def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """`"us,fr"` → regions (`code`, `name`), without doubles; `"all"` → all there are; None → `usual`. Raises SettingsError."""
+    if text is None:
+        return list(usual)
+    names = {region["code"]: region["name"] for region in usual}
+    if text.strip().lower() == "all":
+        text = ",".join(REGIONS)
+    codes = list(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
+    unknown = [code for code in codes if code not in REGIONS]
+    if unknown or not codes:
+        raise SettingsError(f"--regions {text!r}: {', '.join(unknown) or 'nothing'} is unknown; expected codes from {', '.join(REGIONS)}")
+    return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
+
+
+def chosen_tasks(
+    arguments: argparse.Namespace, settings: Settings, usual: Sequence[dict[str, str]]
+) -> list[tuple[dict[str, str], str, str]]:
+    """What the flags ask for: one task per region, or per line of the file, with its lower and upper bound. Raises SettingsError.
+
+    `usual` are the regions that are taken if no flag names any.
+    """
+    low = arguments.market_cap_min or settings.market_cap_min
+    high = arguments.market_cap_max or settings.market_cap_max
+    if arguments.regions_file is None:
+        return [(region, low, high) for region in chosen_regions(arguments.regions, usual)]
+    lines = read_regions(Path(arguments.regions_file))
+    named = {region["code"]: region for region in chosen_regions(",".join(line.code for line in lines), usual)}
+    # With both flags: the lines of these regions.
+    wanted = named if arguments.regions is None else {region["code"] for region in chosen_regions(arguments.regions, usual)}
+    tasks = [(named[line.code], line.market_cap_min or low, line.market_cap_max or high) for line in lines if line.code in wanted]
+    if not tasks:
+        raise SettingsError(f"--regions {arguments.regions}: no line of {arguments.regions_file} is of these regions")
+    return tasks
+
+
+@dataclass(frozen=True)
+class RegionLine:
+    """One line of a regions file. Without a band of its own both bounds are None."""
+
+    code: str
+    market_cap_min: str | None = None
+    market_cap_max: str | None = None
+
+
+def write_regions(path: Path, tasks: Iterable[RegionBand]) -> None:
+    """A file that `read_regions` reads as these tasks."""
+    path.write_text("".join(f"{task.code} {task.market_cap_min} {task.market_cap_max}\n" for task in tasks), encoding="utf-8")
+
+
+def read_regions(path: Path) -> list[RegionLine]:
+    """The lines of a file, in order. Raises SettingsError that names file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--regions-file {path} can't be read: {error}") from error
+    return parse_regions(text, str(path))
+
+
+def parse_regions(text: str, name: str) -> list[RegionLine]:
+    """The lines of a text that stands in the file `name`. Raises SettingsError that names file and line."""
+    found: dict[RegionLine, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            entry = _parse_line(words)
+        except SettingsError as error:
+            raise SettingsError(f"{name}:{number}: {error}") from None
+        if entry in found:
+            raise SettingsError(f"{name}:{number}: {' '.join(words)} stands in line {found[entry]} already")
+        found[entry] = number
+    if not found:
+        raise SettingsError(f"{name}: no region: expected lines such as fr, or fr 300M 2B")
+    return list(found)
+
+
+def _parse_line(words: list[str]) -> RegionLine:
+    if len(words) not in (1, 3):
+        raise SettingsError(f"{' '.join(words)!r}: expected a region, or a region and two bounds, such as fr 300M 2B")
+    code = words[0].lower()
+    if code not in REGIONS:
+        raise SettingsError(f"region {words[0]!r} is unknown: expected one of {', '.join(REGIONS)}")
+    if len(words) == 1:
+        return RegionLine(code)
+    # As plain numbers, so that 2B and 2000M are one band.
+    low, high = parse_band(words[1], words[2])
+    return RegionLine(code, str(low), str(high))

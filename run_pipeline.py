@@ -51,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     market = parser.add_argument_group("the demo's market")
     market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
     market.add_argument("--seed", type=int, metavar="N", help="what they are made from (default 1)")
+    market.add_argument("--market-day", type=int, metavar="N", help="as it is N days later: prices, reports, splits (default 0)")
     market.add_argument("--latency-ms", type=int, metavar="MS", help="of each API request (default 0)")
     market.add_argument("--page-latency-ms", type=int, metavar="MS", help="of each screener page (default 0)")
     market.add_argument("--faults", metavar="NAME=RATE,…", help="see python -m local.market --help")
@@ -65,8 +66,9 @@ def parse_arguments() -> argparse.Namespace:
 def _market_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
     """The flags of the demo's market as `python -m local.market` takes them."""
     given = {name: getattr(arguments, name) for name in ("stocks", "seed", "latency_ms", "page_latency_ms", "faults")}
+    given["day"] = arguments.market_day
     if not arguments.demo and (arguments.allowance or any(value is not None for value in given.values())):
-        parser.error("--stocks, --seed, --latency-ms, --page-latency-ms, --faults and --allowance belong to --demo")
+        parser.error("--stocks, --seed, --market-day, --latency-ms, --page-latency-ms, --faults and --allowance belong to --demo")
     defaults = {"stocks": 300, "seed": 1, "latency_ms": 0, "page_latency_ms": 0}
     options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]

@@ -19,7 +19,7 @@ try:
     from local.market import allowance, faults
     from local.market.companies import build_market
     from local.market.page import MENUS
-    from local.market.regions import MARKET_DAY
+    from local.market.regions import LAST_DAY
     from local.market.server import HOST, Server
     from pipeline.process.script import run_script
 except ModuleNotFoundError as error:
@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
         "example:\n  python -m local.market --port 8099 --latency-ms 100 --faults http500=0.1,rate_limit=0.05\n\n"
         'at run time: POST /market/faults {"http500": 0.1} replaces the rates; GET /market/counts, /market/companies\n'
-        'POST /market/allowance ["600/60"] replaces the allowance; GET /market/stats: requests answered and refused',
+        'POST /market/allowance ["600/60"] replaces the allowance; GET /market/stats: requests answered and refused\n'
+        "GET /market/events?day=N: which companies report, split or restate on a day",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=_whole(0, 65535), default=8099, help="0 takes any free one (default 8099)")
@@ -43,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         "--stocks", type=_whole(1, 20_000), default=300, help="companies between 300M and 2B in the five regions (default 300)"
     )
     parser.add_argument("--seed", type=int, default=1, help="another seed makes other companies (default 1)")
+    parser.add_argument(
+        "--day", type=_whole(0, LAST_DAY), default=0, metavar="N", help="as it is N days later: prices, reports, splits (default 0)"
+    )
     parser.add_argument("--latency-ms", type=_whole(0, 600_000), default=0, help="wait before each JSON answer (default 0)")
     parser.add_argument(
         "--page-latency-ms", type=_whole(0, 600_000), default=0, help="wait before each set of rows of the page (default 0)"
@@ -90,7 +94,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    market = build_market(arguments.stocks, arguments.seed)
+    market = build_market(arguments.stocks, arguments.seed, arguments.day)
     server = Server(
         market,
         faults.Faults(arguments.faults, arguments.seed),
@@ -107,7 +111,7 @@ async def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_PORT_TAKEN
-    made = f"{len(market.companies)} made-up companies, seed {arguments.seed}, day {MARKET_DAY}"
+    made = f"{len(market.companies)} made-up companies, seed {arguments.seed}, day {market.today}"
     # launch.services reads address and day from this line.
     print(f"local market: http://{HOST}:{port} ({made})", flush=True)
     await stop.wait()

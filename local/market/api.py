@@ -102,7 +102,7 @@ class Api:
         rates = not self._faults.strikes("no_rates")
         for symbol in symbols:
             if symbol.endswith("=X"):
-                pair = payloads.currency_quote(symbol) if rates else None
+                pair = payloads.currency_quote(symbol, self._market.today) if rates else None
                 found += [pair] if pair else []
             elif company := self._find(symbol, "quote", False):
                 found.append(payloads.quote(company))
@@ -126,7 +126,7 @@ class Api:
         if interval not in charts.INTERVALS:
             return error("chart", 422, "Unprocessable Entity", f"interval must be one of {', '.join(charts.INTERVALS)}")
         if symbol.endswith("=X"):
-            body = charts.currency_chart(symbol, start, end, span, interval)
+            body = charts.currency_chart(symbol, start, end, span, interval, self._market.today)
         else:
             company = self._find(symbol, "chart", True)
             body = charts.chart(company, start, end, span, interval) if company else None

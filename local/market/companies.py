@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 
 from local.market import prices, sizes, statements
+from local.market.events import Event, Schedule
 from local.market.naming import Namer
-from local.market.regions import EXCHANGES, MARKET_DAY, Exchange, major, rate, units
+from local.market.regions import EXCHANGES, Exchange, day_of, major, rate, units
 from local.market.sizes import BAND_HIGH, BAND_LOW, at_least, at_most, log_uniform
+from local.market.statements import Statements
 
 #: Share of the band's companies in each of the five regions.
 REGION_SHARES = {"us": 0.40, "jp": 0.19, "gb": 0.15, "fr": 0.13, "de": 0.13}
@@ -100,6 +103,22 @@ class Company:
     fiscal_month: int
     traits: frozenset[str]
     seed: str = field(repr=False)
+    #: The market's day that this company is seen on, and what was to happen to it until then.
+    day: int = 0
+    schedule: Schedule = field(default=Schedule(), repr=False, compare=False)
+    #: Itself on day 0; None if this is day 0.
+    start: Company | None = field(default=None, repr=False, compare=False)
+    #: Closes of the days after day 0, not restated for splits.
+    moves: tuple[float, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def origin(self) -> Company:
+        """Itself on day 0, from which every other day follows."""
+        return self.start or self
+
+    @property
+    def today(self) -> date:
+        return day_of(self.day)
 
     @property
     def exchange(self) -> Exchange:
@@ -117,17 +136,22 @@ class Company:
 
     @property
     def market_cap_usd(self) -> float:
-        """Market value in dollars at the rate that the site quotes on the market's day."""
-        return self.market_cap / float(sizes.per_dollar(self.currency))
+        """Market value in dollars at the rate that the site quotes today."""
+        return self.market_cap / float(sizes.per_dollar(self.currency, self.today))
 
     @property
     def statement_market_cap(self) -> float:
-        """Market value in the statements' currency, on the market's day."""
-        return self.market_cap * rate(major(self.currency), self.financial_currency, MARKET_DAY)
+        """Market value in the statements' currency, today."""
+        return self.market_cap * rate(major(self.currency), self.financial_currency, self.today)
 
     @cached_property
-    def statements(self) -> statements.Statements:
+    def statements(self) -> Statements:
         return statements.build(self)
+
+    @cached_property
+    def announced(self) -> Statements:
+        """As `statements`, with the figures that were announced and are not in the statements yet."""
+        return statements.build(self, announced=True) if self.schedule.outstanding(self.day) else self.statements
 
     @cached_property
     def prices(self) -> prices.Prices:
@@ -135,12 +159,14 @@ class Company:
 
 
 class Market:
-    """All companies of one seed."""
+    """All companies of one seed, on one day."""
 
-    def __init__(self, companies: Iterable[Company], stocks: int, seed: int) -> None:
+    def __init__(self, companies: Iterable[Company], stocks: int, seed: int, day: int = 0) -> None:
         self.companies: tuple[Company, ...] = tuple(companies)
         self.stocks = stocks
         self.seed = seed
+        self.day = day
+        self.today = day_of(day)
         self._by_symbol = {company.symbol: company for company in self.companies}
 
     def company(self, symbol: str) -> Company | None:
@@ -160,16 +186,24 @@ class Market:
         found = [
             company
             for company in self.companies
-            if company.region == region_code and at_least(low, company.currency) <= company.market_cap <= at_most(high, company.currency)
+            if company.region == region_code
+            and at_least(low, company.currency, self.today) <= company.market_cap <= at_most(high, company.currency, self.today)
         ]
         return sorted(found, key=lambda company: company.symbol)
+
+    def events(self, day: int) -> list[Event]:
+        """What happens to the companies on a day, whatever day the market stands on."""
+        return [Event(company.symbol, name) for company in self.companies for name in company.schedule.on(day)]
 
     def with_trait(self, trait: str) -> list[Company]:
         return [company for company in self.companies if trait in company.traits]
 
 
-def build_market(stocks: int = 300, seed: int = 1) -> Market:
-    """Companies for `stocks` listings inside the band of the five regions, others outside it, and some in further regions."""
+def build_market(stocks: int = 300, seed: int = 1, day: int = 0) -> Market:
+    """Companies for `stocks` listings inside the band of the five regions, others outside it, and some in further regions.
+
+    `day` counts from MARKET_DAY: what was reported, split or restated by then is in them, and so are its prices.
+    """
     rng = random.Random(f"market:{seed}")
     namer = Namer(rng)
     regions = _spread(stocks)
@@ -204,7 +238,39 @@ def build_market(stocks: int = 300, seed: int = 1) -> Market:
         companies.append(_company(namer, rng, seed, region, currency, cap, special))
     for region, cap in sizes.of_further_regions(rng):
         companies.append(_company(namer, rng, seed, region, EXCHANGES[region].currency, cap, set()))
-    return Market(_name_twins([*companies, *_listed_in_three(namer, rng, seed)]), stocks, seed)
+    named = _name_twins([*companies, *_listed_in_three(namer, rng, seed)])
+    slots = list(range(len(named)))
+    random.Random(f"days:{seed}").shuffle(slots)
+    scheduled = [replace(company, schedule=Schedule.of(company, slot)) for company, slot in zip(named, slots, strict=True)]
+    return Market([later(company, day) for company in scheduled] if day else scheduled, stocks, seed, day)
+
+
+def later(company: Company, day: int) -> Company:
+    """A company of day 0 as it is on a later day.
+
+    It stays within the band in dollars, or out of it: `--stocks` says how many there are on each day. A step that would cross a bound
+    goes the other way.
+    """
+    rng = random.Random(f"{company.seed}:moves")
+    inside = sizes.within_band(company.market_cap, company.currency, day_of(0))
+    cap, moves = float(company.market_cap), []
+    issued = company.schedule.issued(company, day)
+    for number in range(1, day + 1):
+        step = 1 + 0.0002 + 0.016 * (rng.random() + rng.random() - 1)
+        # The last two: the rate alone can carry a company over a bound.
+        ways = (cap * way for way in (step, 1 / step, 1.01, 1 / 1.01))
+        cap = next((way for way in ways if sizes.within_band(round(way), company.currency, day_of(number)) == inside), cap)
+        moves.append(cap * units(company.currency) / (company.shares * issued[number]))
+    shares = company.shares * issued[day]
+    return replace(
+        company,
+        day=day,
+        start=company,
+        moves=tuple(moves),
+        market_cap=round(cap),
+        shares=round(shares * company.schedule.factor(day, counted=True)),
+        price=prices.rounded(company, moves[-1] / company.schedule.factor(day)),
+    )
 
 
 def _listed_in_three(namer: Namer, rng: random.Random, seed: int) -> list[Company]:

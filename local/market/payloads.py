@@ -61,7 +61,7 @@ def timeseries(company: Company | None, symbol: str, types: Iterable[str], start
     """Body for the types asked for, points within `start` and `end` (epoch seconds). A type without data has its meta only."""
     parts = []
     fragments = _series_fragments(company) if company else {}
-    if company and (start > _epoch(date(2019, 1, 1)) or end < _epoch(MARKET_DAY)):
+    if company and (start > _epoch(date(2019, 1, 1)) or end < _epoch(company.today)):
         fragments = {
             prefix + key: _series(company.symbol, prefix, key, kept)
             for prefix, series in _frequencies(company)
@@ -101,7 +101,7 @@ def quote(company: Company) -> dict[str, Any]:
         "regularMarketPreviousClose": previous,
         "regularMarketChange": round(company.price - previous, 4),
         "regularMarketChangePercent": round((company.price / previous - 1) * 100, 4),
-        "regularMarketTime": _market_time(company.region),
+        "regularMarketTime": _market_time(company.region, company.today),
         "regularMarketVolume": volume,
         "averageDailyVolume3Month": volume + volume // 7,
         "marketCap": round(company.quoted_market_cap),
@@ -116,17 +116,18 @@ def quote(company: Company) -> dict[str, Any]:
             # The site divides pence by pounds, and one currency by another.
             priceToBook=_ratio(company.price, book),
         ),
+        **company.schedule.earnings_times(company.day),
     }
 
 
-def _market_time(region: str) -> int:
+def _market_time(region: str, today: date) -> int:
     exchange = EXCHANGES[region]
-    return prices.timestamps(exchange.timezone, exchange.opens)[-1] + 7 * 3600
+    return prices.timestamps(exchange.timezone, exchange.opens, today)[-1] + 7 * 3600
 
 
 def _per_listed_share(company: Company) -> tuple[float | None, float | None]:
     """Earnings a share in the quote's own unit, as the site has them; book value a share in the statements' currency."""
-    statements = company.statements
+    statements = company.announced
     earnings, equity = statements.latest("NetIncomeCommonStockholders"), statements.latest("CommonStockEquity")
     unit = company.market_cap / company.statement_market_cap * units(company.currency)
     eps = None if earnings is None else round(earnings / company.shares * unit, 4)
@@ -141,12 +142,12 @@ def _known(**fields: float | None) -> dict[str, float]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def currency_quote(symbol: str) -> dict[str, Any] | None:
+def currency_quote(symbol: str, today: date = MARKET_DAY) -> dict[str, Any] | None:
     """Quote of `XXXYYY=X` (or `YYY=X`, from dollars), or None where it is no pair of known currencies."""
     pair = currency_pair(symbol)
     if pair is None:
         return None
-    rates = prices.exchange_rates(*pair)
+    rates = prices.exchange_rates(*pair, today)
     return {
         "quoteType": "CURRENCY",
         "symbol": symbol,
@@ -157,7 +158,7 @@ def currency_quote(symbol: str) -> dict[str, Any] | None:
         "exchangeTimezoneName": "Europe/London",
         "regularMarketPrice": rates[-1],
         "regularMarketPreviousClose": rates[-2],
-        "regularMarketTime": prices.timestamps("Europe/London", time(0))[-1],
+        "regularMarketTime": prices.timestamps("Europe/London", time(0), today)[-1],
     }
 
 

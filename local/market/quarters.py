@@ -137,23 +137,59 @@ def build_quarters(company: Company, ends: list[date], rng: random.Random) -> li
         age = (count - 1 - i) / 4
         sales = shape.sales / 4 * (1 + shape.growth) ** -age * shape.season[(end.month - 1) // 3] * rng.uniform(0.95, 1.05)
         flows.append(_financial_flows(company, shape, sales, rng) if financial else _flows(company, shape, sales, rng))
-    retained = [line["NetIncomeCommonStockholders"] + line["CommonStockDividendPaid"] + line["NetCommonStockIssuance"] for line in flows]
+    retained = [_retained(line) for line in flows]
     # Large enough that equity, rolled back through good years, does not fall below zero.
     positive = max(shape.book, 1.5 * max(_tail_sums(retained)))
     common = round(-0.4 * shape.book if "negative_equity" in company.traits else positive)
     quarters: list[Quarter] = []
     shares = company.shares * company.shares_per_unit
-    issued = 0.01 if shape.buyback < 0 else -shape.buyback
+    issued = _issued(shape)
     for i in reversed(range(count)):
         balance = _financial_balance if financial else _balance
         lines = flows[i] | balance(shape, flows[i]["TotalRevenue"] * 4, common, rng)
-        if "no_dividends" in company.traits and company.shares % 2:
-            # Of companies that pay nothing the site shows either zeros or no such line.
-            for key in ("CommonStockDividendPaid", "CashDividendsPaid"):
-                lines.pop(key, None)
+        _drop_dividends(company, lines)
         quarters.append(Quarter(ends[i], lines, shares * (1 + issued) ** -((count - 1 - i) / 4)))
         common -= retained[i]
     return quarters[::-1]
+
+
+def further_quarters(company: Company, last: Quarter, ends: list[date]) -> list[Quarter]:
+    """The quarters after the newest of day 0, each from a generator of its own; none of the earlier ones changes."""
+    shape = _shape(company, random.Random(f"{company.seed}:statements"))
+    financial = bool(company.traits & {"bank", "insurance"})
+    common = last.lines["CommonStockEquity"]
+    found = []
+    for number, end in enumerate(ends, 1):
+        rng = random.Random(f"{company.seed}:{end}")
+        sales = shape.sales / 4 * (1 + shape.growth) ** (number / 4) * shape.season[(end.month - 1) // 3] * rng.uniform(0.95, 1.05)
+        flows = _financial_flows(company, shape, sales, rng) if financial else _flows(company, shape, sales, rng)
+        common += _retained(flows)
+        balance = _financial_balance if financial else _balance
+        lines = flows | balance(shape, flows["TotalRevenue"] * 4, common, rng)
+        _drop_dividends(company, lines)
+        found.append(Quarter(end, lines, last.shares * (1 + _issued(shape)) ** (number / 4)))
+    return found
+
+
+def growth_of_shares(company: Company) -> float:
+    """Shares a year later for one share, by what is issued or bought back."""
+    return 1 + _issued(_shape(company, random.Random(f"{company.seed}:statements")))
+
+
+def _issued(shape: _Shape) -> float:
+    """By how much the shares grow in a year."""
+    return 0.01 if shape.buyback < 0 else -shape.buyback
+
+
+def _retained(flows: dict[str, int]) -> int:
+    return flows["NetIncomeCommonStockholders"] + flows["CommonStockDividendPaid"] + flows["NetCommonStockIssuance"]
+
+
+def _drop_dividends(company: Company, lines: dict[str, int]) -> None:
+    """Of companies that pay nothing the site shows either zeros or no such line."""
+    if "no_dividends" in company.traits and company.shares % 2:
+        for key in ("CommonStockDividendPaid", "CashDividendsPaid"):
+            lines.pop(key, None)
 
 
 def _tail_sums(values: list[int]) -> list[int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, time, timedelta
 
-#: The market's only "today": nothing here depends on the clock.
+#: The market's day 0: nothing here depends on the clock.
 MARKET_DAY = date(2026, 6, 30)
+#: The latest day that it can be turned to.
+LAST_DAY = 400
 #: First day of every price series.
 FIRST_DAY = date(2021, 1, 4)
 
@@ -115,6 +117,11 @@ CURRENCIES = frozenset(_DOLLARS) - {"VES"}
 _UNITS = {"GBp": ("GBP", 100), "ZAc": ("ZAR", 100), "ILA": ("ILS", 100), "KWF": ("KWD", 1000)}
 #: Digits of an exchange rate, as the site gives it.
 RATE_DIGITS = 7
+
+
+def day_of(number: int) -> date:
+    """The date of the market's day `number`."""
+    return MARKET_DAY + timedelta(days=number)
 
 
 def major(currency: str) -> str:

@@ -17,6 +17,7 @@ from local.market.api import Api, error
 from local.market.companies import Market
 from local.market.faults import HANG_SECONDS, Faults, check
 from local.market.page import Page
+from local.market.regions import LAST_DAY
 
 HOST = "127.0.0.1"
 
@@ -62,6 +63,7 @@ class Server:
                 web.get("/market/allowance", self._get_allowance),
                 web.post("/market/allowance", self._set_allowance),
                 web.get("/market/companies", self._get_companies),
+                web.get("/market/events", self._get_events),
                 web.get("/", self._home, name="home"),
             ]
         )
@@ -186,6 +188,12 @@ class Server:
             for c in self._market.companies
         ]
         return web.Response(body=payloads.encode(rows), content_type="application/json")
+
+    async def _get_events(self, request: web.Request) -> web.Response:
+        day = request.query.get("day", str(self._market.day))
+        if not (day.isascii() and day.isdecimal() and int(day) <= LAST_DAY):
+            return web.json_response({"error": f"day is {day[:20]!r}: expected a whole number from 0 to {LAST_DAY}"}, status=400)
+        return web.json_response([event._asdict() for event in self._market.events(int(day))])
 
     async def _home(self, request: web.Request) -> web.Response:
         return web.Response(text="The local market: a stand-in for Yahoo Finance. Every company here is made up.\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from local.market.regions import EXCHANGES, MARKET_DAY, major, quoted_rate
 
@@ -18,19 +20,31 @@ FURTHER_REGIONS = ("se", "ch", "kr", "id", "kw", "ve")
 _BESIDE = 0.0003
 
 
-def per_dollar(currency: str) -> Decimal:
+@lru_cache(maxsize=8192)
+def per_dollar(currency: str, day: date = MARKET_DAY) -> Decimal:
     """How much of `currency` (of its major unit) the site says that a dollar costs."""
-    return Decimal(1) if major(currency) == "USD" else Decimal(repr(quoted_rate("USD", major(currency), MARKET_DAY)))
+    return Decimal(1) if major(currency) == "USD" else Decimal(repr(quoted_rate("USD", major(currency), day)))
 
 
-def at_least(dollars: float, currency: str) -> int:
+def at_least(dollars: float, currency: str, day: date = MARKET_DAY) -> int:
     """The smallest whole amount that is worth so many dollars."""
-    return math.ceil(Decimal(dollars) * per_dollar(currency))
+    return math.ceil(Decimal(dollars) * per_dollar(currency, day))
 
 
-def at_most(dollars: float, currency: str) -> int:
+def at_most(dollars: float, currency: str, day: date = MARKET_DAY) -> int:
     """The largest whole amount that is worth no more than so many dollars."""
-    return math.floor(Decimal(dollars) * per_dollar(currency))
+    return math.floor(Decimal(dollars) * per_dollar(currency, day))
+
+
+@lru_cache(maxsize=8192)
+def _band(currency: str, day: date) -> tuple[int, int]:
+    return at_least(BAND_LOW, currency, day), at_most(BAND_HIGH, currency, day)
+
+
+def within_band(market_cap: float, currency: str, day: date) -> bool:
+    """Whether a market cap in `currency` lies within the band in dollars."""
+    low, high = _band(currency, day)
+    return low <= market_cap <= high
 
 
 def log_uniform(rng: random.Random, low: int, high: int) -> int:

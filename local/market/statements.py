@@ -15,8 +15,8 @@ from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from local.market import shareholders
-from local.market.quarters import AMOUNTS, BALANCE_KEYS, CASH_KEYS, INCOME_KEYS, Quarter, build_quarters
-from local.market.regions import rate
+from local.market.quarters import AMOUNTS, BALANCE_KEYS, CASH_KEYS, INCOME_KEYS, Quarter, build_quarters, further_quarters
+from local.market.regions import day_of, rate
 
 if TYPE_CHECKING:
     from local.market.companies import Company
@@ -51,6 +51,10 @@ class Statements:
         return None
 
 
+#: What the site forgets to renew beside the other trailing figures.
+_STALE = ("DilutedEPS", "BasicEPS", "DilutedAverageShares")
+
+
 def month_end(year: int, month: int) -> date:
     return date(year, month, calendar.monthrange(year, month)[1])
 
@@ -61,13 +65,27 @@ def months_before(day: date, months: int) -> date:
     return month_end(index // 12, index % 12 + 1)
 
 
-def build(company: Company) -> Statements:
-    """All series of a company; empty ones for those that have none or are gone."""
+def build(company: Company, announced: bool = False) -> Statements:
+    """All series of a company; empty ones for those that have none or are gone. `announced`: what the statements do not have yet too."""
     if company.traits & {"no_statements", "gone"}:
         return Statements({}, {}, {})
+    return _day_0(company) if company.start is None else _later(company, announced)
+
+
+def report_months(company: Company) -> int:
+    """Months from one report to the next."""
+    return 6 if "half_yearly" in company.traits else 3
+
+
+def last_report(company: Company) -> date:
+    """End of the newest period that is reported on day 0."""
+    return _last_month_end(company.fiscal_month, report_months(company))
+
+
+def _day_0(company: Company) -> Statements:
     rng = random.Random(f"{company.seed}:statements")
     year_end = _last_month_end(company.fiscal_month, 12)
-    last = _last_month_end(company.fiscal_month, 6 if "half_yearly" in company.traits else 3)
+    last = last_report(company)
     ends = [months_before(last, 3 * (QUARTERS - 1 - i)) for i in range(QUARTERS)]
     quarters = build_quarters(company, ends, rng)
     index = {quarter.end: i for i, quarter in enumerate(quarters)}
@@ -78,7 +96,7 @@ def build(company: Company) -> Statements:
     years = [months_before(year_end, 12 * i) for i in reversed(range(ANNUAL_PERIODS))]
     if "missing_year" in company.traits:
         years.pop(rng.choice((1, 2)))
-    step = 2 if "half_yearly" in company.traits else 1
+    step = report_months(company) // 3
     reports = [months_before(last, 3 * step * i) for i in reversed(range(QUARTERLY_PERIODS))]
     # Two trailing points: at the last annual and at the last quarterly release. Where both fall on one day, the year before it too.
     trailing_ends = [year_end, last] if last != year_end else [months_before(year_end, 12), year_end]
@@ -93,6 +111,85 @@ def build(company: Company) -> Statements:
     result = Statements(annual, quarterly, trailing)
     _make_awkward(result, company, window(months_before(year_end, 48), 4), rng)
     return result
+
+
+def _later(company: Company, announced: bool) -> Statements:
+    """The series of day 0 with the periods that were reported since, a restatement and a split."""
+    origin = company.origin
+    ends = company.schedule.ends(company.day, announced)
+    restated = 0 < company.schedule.restated <= company.day
+    if not ends and not restated and company.schedule.factor(company.day) == 1.0:
+        return origin.statements
+    annual, quarterly, trailing = (
+        {key: list(points) for key, points in series.items()}
+        for series in (origin.statements.annual, origin.statements.quarterly, origin.statements.trailing)
+    )
+    if restated:
+        _restate(annual, quarterly, trailing)
+    months = report_months(company)
+    last = last_report(company)
+    quarters = build_quarters(
+        origin, [months_before(last, 3 * (QUARTERS - 1 - i)) for i in range(QUARTERS)], random.Random(f"{origin.seed}:statements")
+    )
+    further = [months_before(last, -3 * i) for i in range(1, len(ends) * months // 3 + 1)]
+    quarters += further_quarters(origin, quarters[-1], further)
+    index = {quarter.end: i for i, quarter in enumerate(quarters)}
+    for end in ends:
+        window = quarters[index[end] - 3 : index[end] + 1]
+        fiscal_year = (end.month - origin.fiscal_month) % 12 == 0
+        _append(quarterly, _summed(origin, quarters[index[end] - months // 3 + 1 : index[end] + 1]), origin, end, QUARTERLY_PERIODS)
+        if fiscal_year:
+            _append(annual, _summed(origin, window), origin, end, ANNUAL_PERIODS)
+        for key, points in trailing.items():
+            if "stale_trailing" in origin.traits and key in _STALE:
+                continue
+            # The last fiscal year's before it, and the newest release's.
+            before = points[-1] if (points[-1].day.month - origin.fiscal_month) % 12 == 0 else points[0]
+            value = _summed(origin, window).get(key)
+            if value is not None:
+                points[:] = [before, Point(end, value, origin.financial_currency)]
+    for series in (annual, quarterly, trailing):
+        _split(series, company)
+    return Statements(annual, quarterly, trailing)
+
+
+def _append(series: dict[str, list[Point]], lines: dict[str, float], company: Company, end: date, most: int) -> None:
+    """Add a period to the lines that the company has, and let go of what the site no longer gives."""
+    for key, points in series.items():
+        if key in lines:
+            points.append(Point(end, lines[key], company.financial_currency))
+        first = months_before(end, 12 * (most - 1) if most == ANNUAL_PERIODS else report_months(company) * (most - 1))
+        points[:] = [point for point in points if point.day >= first]
+
+
+#: What a restatement changes, by how much. Nothing that a quote shows.
+_RESTATED = {"TotalDebt": 1.08, "LongTermDebt": 1.1, "OperatingIncome": 0.95, "RetainedEarnings": 0.97}
+
+
+def _restate(*frequencies: dict[str, list[Point]]) -> None:
+    """Lines of the newest fiscal year, wherever they stand."""
+    annual = frequencies[0]
+    newest = max((points[-1].day for points in annual.values() if points), default=None)
+    for series in frequencies:
+        for key, factor in _RESTATED.items():
+            series[key] = [
+                point._replace(value=round(point.value * factor)) if point.day == newest else point for point in series.get(key, [])
+            ]
+            if not series[key]:
+                del series[key]
+
+
+def _split(series: dict[str, list[Point]], company: Company) -> None:
+    """Counts and figures a share as after the split: of periods that end after it, and of earlier ones if they are restated."""
+    happened = company.schedule.split
+    if happened is None or company.day < happened.day:
+        return
+    day, factor = day_of(happened.day), happened.factor
+    for key in ("OrdinarySharesNumber", "DilutedAverageShares", "DilutedEPS", "BasicEPS"):
+        for i, point in enumerate(series.get(key, ())):
+            if happened.restated or point.day >= day:
+                value = round(point.value / factor, 2) if key.endswith("EPS") else round(point.value * factor)
+                series[key][i] = point._replace(value=value)
 
 
 def _last_month_end(fiscal_month: int, step: int) -> date:
@@ -133,7 +230,7 @@ def _make_awkward(result: Statements, company: Company, fifth_year: list[Quarter
     if "no_trailing" in traits:
         result.trailing.clear()
     if "stale_trailing" in traits:
-        for key in ("DilutedEPS", "BasicEPS", "DilutedAverageShares"):
+        for key in _STALE:
             if key in result.trailing:
                 result.trailing[key] = [point._replace(day=months_before(point.day, 12)) for point in result.trailing[key][:1]]
     if "missing_point" in traits:

@@ -141,4 +141,4 @@ class Schedule:
 
 
 def _stamp(day: int) -> int:
-    return int(datetime.combine(day_of(0) + timedelta(days=day), time(11, 30), timezone.utc).timestamp())
+    return int(datetime.combine(day_of(0) + timedelta(days=day), time(0), timezone.utc).timestamp())

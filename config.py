@@ -104,6 +104,8 @@ class Settings:
     scraper_browser: str | None
     scraper_driver: str | None
     scraper_headless: bool
+    #: What the browser calls itself to the site; empty is its own name, without the word Headless.
+    scraper_user_agent: str
     #: A region or band that lists more stocks is split in two.
     split_above: int
     processor_threads: int
@@ -199,6 +201,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         scraper_browser=rest.get("SCRAPER_BROWSER"),
         scraper_driver=rest.get("SCRAPER_DRIVER"),
         scraper_headless=setting_values.boolean(rest, "SCRAPER_HEADLESS", True),
+        scraper_user_agent=setting_values.user_agent(rest.get("SCRAPER_USER_AGENT", "")),
         split_above=setting_values.whole_number(rest, "SPLIT_ABOVE", 500, 1, 100_000),
         processor_threads=setting_values.whole_number(rest, "PROCESSOR_THREADS", 32, 1, 256),
         max_attempts=setting_values.whole_number(rest, "MAX_ATTEMPTS", 5, 1, 100),

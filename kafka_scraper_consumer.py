@@ -126,7 +126,9 @@ def main() -> int:
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
-        browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
+        browser = Browser(
+            settings.scraper_browser, settings.scraper_driver, settings.scraper_headless, user_agent=settings.scraper_user_agent
+        )
 
         def leave_nothing() -> None:
             browser.kill()

@@ -36,6 +36,13 @@ def database_host(text: str) -> str:
     return text.removeprefix("[").removesuffix("]")
 
 
+def user_agent(text: str) -> str:
+    """What the browser calls itself: printable ASCII, as a header takes it; empty is the browser's own name."""
+    if not (text.isascii() and text.isprintable()) or len(text) > 500:
+        raise _bad("SCRAPER_USER_AGENT", text[:60], "printable ASCII in one line, such as Mozilla/5.0 (X11; Linux x86_64) …")
+    return text
+
+
 def _is_host(text: str) -> bool:
     """Whether it may be a host's name or an IPv4 address: what it must not hold are the parts of a URL, white space, empty parts."""
     if re.search(r"[\s/\\:@\[\]?#%\"'<>;=]", text) or not text.isprintable():

@@ -74,7 +74,7 @@ def run(settings: Settings, region: str, sample: int, count_requests: Any) -> Se
 
 def scrape(settings: Settings, region: str) -> list[tuple[str, str]]:
     """Symbol and name of all stocks of the region within the band."""
-    browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless)
+    browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless, user_agent=settings.scraper_user_agent)
     browser.start()
     try:
         screener = Screener(browser, settings.yahoo_base_url)

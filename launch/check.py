@@ -112,7 +112,12 @@ class Check:
         return "all there"
 
     def _start_browser(self) -> str:
-        self.browser = Browser(self.settings.scraper_browser, self.settings.scraper_driver, self.settings.scraper_headless)
+        self.browser = Browser(
+            self.settings.scraper_browser,
+            self.settings.scraper_driver,
+            self.settings.scraper_headless,
+            user_agent=self.settings.scraper_user_agent,
+        )
         self.browser.start()
         capabilities = self.browser.driver.capabilities
         return f"{capabilities.get('browserName')} {capabilities.get('browserVersion')}"

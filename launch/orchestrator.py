@@ -21,7 +21,7 @@ from pipeline.process import discovery
 from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
-from pipeline.screener.browser import find_browser
+from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
 from pipeline.wire import topics
 

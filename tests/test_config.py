@@ -93,6 +93,7 @@ def test_a_demo_counts_ages_from_its_markets_day_not_from_the_users(tmp_path):
         ("SPLIT_ABOVE", "0", "a whole number from 1"),
         ("REQUESTS_PER_SECOND", "nan", "a number from 0"),
         ("SCRAPER_HEADLESS", "maybe", "true or false"),
+        ("SCRAPER_USER_AGENT", "Mözilla/5.0", "printable ASCII"),
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "host:port"),
         ("KAFKA_TASK_PARTITIONS", "-1", "a whole number from 1"),

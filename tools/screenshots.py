@@ -31,7 +31,7 @@ from local.postgres import remove_data
 from local.state import data_dir
 from pipeline.errors import ServiceError
 from pipeline.process.script import run_script
-from pipeline.screener.browser import find_browser
+from pipeline.screener.binaries import find_browser
 
 FOLDER = config.PROJECT / "docs" / "screenshots"
 #: A market that is slow enough to be seen at work, and fails often enough for some dead letters.

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import config
 from pipeline.errors import ServiceError
-from pipeline.screener.browser import Browser, find_browser
+from pipeline.screener.binaries import find_browser
+from pipeline.screener.browser import Browser
 
 _PACKAGES = ["chromium", "chromium-driver"]
 

@@ -8,16 +8,15 @@ BrowserLost, raised after the process group is killed and the profile is gone, s
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,12 @@ from selenium.common.exceptions import (
     InvalidElementStateException,
     JavascriptException,
     MoveTargetOutOfBoundsException,
-    NoSuchDriverException,
     NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
     WebDriverException,
 )
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.driver_finder import DriverFinder
+from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
 from selenium.webdriver.common.proxy import Proxy, ProxyType
 from selenium.webdriver.remote.client_config import ClientConfig
 from selenium.webdriver.remote.remote_connection import RemoteConnection
@@ -45,6 +41,8 @@ from urllib3.exceptions import HTTPError
 
 from pipeline.errors import BrowserLost, ServiceError
 from pipeline.process.guardian import Guardian
+from pipeline.screener.binaries import INSTALL, Binaries, usable_browser
+from pipeline.screener.browser_options import browser_options
 
 #: How often the driver is started where its port is another's.
 START_ATTEMPTS = 3
@@ -59,18 +57,6 @@ COMMAND_TIMEOUT_SECONDS = 60.0
 #: Pages after which `renew_if_due` starts a fresh browser.
 RENEW_AFTER_PAGES = 200
 
-#: What they are called on the PATH, in order of preference.
-_BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_DRIVER_NAMES = ("chromedriver", "chromium.chromedriver")
-_MAC_BROWSERS = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-)
-_INSTALL = (
-    "install Chromium and its driver (Debian: apt install chromium chromium-driver; macOS: Google Chrome is enough),"
-    " or set SCRAPER_BROWSER and SCRAPER_DRIVER to where they are"
-)
-
 #: Errors that are about the page, not about the session: the caller deals with them.
 _PAGE_ERRORS = (
     ElementClickInterceptedException,
@@ -83,60 +69,17 @@ _PAGE_ERRORS = (
     TimeoutException,
 )
 #: The same, where the driver has no class for them: a command met a navigation, or a page could not be loaded.
-_PAGE_MESSAGES = ("net::ERR_", "aborted by navigation", "execution context", "document unloaded", "cannot determine loading status")
+_PAGE_MESSAGES = (
+    "net::ERR_",
+    "aborted by navigation",
+    "execution context",
+    "document unloaded",
+    "cannot determine loading status",
+    "inspector error",
+)
 #: Texts of a lost session that come under a class listed above. Scripts here take milliseconds: one that takes seconds
 #: waits for a page that never lets go.
 _LOST_MESSAGES = ("tab crashed", "target crashed", "disconnected", "not connected to DevTools", "session deleted", "script timeout")
-
-
-@dataclass(frozen=True)
-class Binaries:
-    """Where browser and driver are; None is for Selenium Manager to find, or fetch."""
-
-    browser: str | None
-    driver: str | None
-
-    @property
-    def complete(self) -> bool:
-        return self.browser is not None and self.driver is not None
-
-
-def find_browser(browser_path: str | None = None, driver_path: str | None = None) -> Binaries:
-    """Browser and driver by the two settings, else by their usual names and places.
-
-    Raises ServiceError for a setting that names no executable file.
-    """
-    browser = _setting("SCRAPER_BROWSER", browser_path) or _first_on_path(_BROWSER_NAMES) or _first_file(_MAC_BROWSERS)
-    driver = _setting("SCRAPER_DRIVER", driver_path) or _first_on_path(_DRIVER_NAMES)
-    return Binaries(browser, driver)
-
-
-def _setting(name: str, value: str | None) -> str | None:
-    if not value:
-        return None
-    path = shutil.which(os.path.expanduser(value))
-    if path is not None:
-        return path
-    problem = "is a folder" if os.path.isdir(value) else "cannot be executed" if os.path.exists(value) else "does not exist"
-    raise ServiceError(f"{name} is {value!r}, which {problem}: expected the path of an executable; {_INSTALL}")
-
-
-def _first_on_path(names: tuple[str, ...]) -> str | None:
-    return next((path for path in map(shutil.which, names) if path is not None and not _is_snap(path)), None)
-
-
-def _first_file(paths: tuple[str, ...]) -> str | None:
-    return next((path for path in paths if os.access(path, os.X_OK)), None)
-
-
-def _is_snap(path: str) -> bool:
-    """Ubuntu's `chromium` is a stub for a snap, which cannot use a profile in the temp folder."""
-    real = Path(path).resolve()
-    if real.parts[1:2] == ("snap",) or real.name == "snap":
-        return True
-    with contextlib.suppress(OSError):
-        return real.stat().st_size < 10_000 and b"/snap/bin/" in real.read_bytes()
-    return False
 
 
 class Browser:
@@ -152,6 +95,7 @@ class Browser:
         driver_path: str | None = None,
         headless: bool = True,
         *,
+        user_agent: str = "",
         renew_after_pages: int = RENEW_AFTER_PAGES,
         page_load_timeout_seconds: float = PAGE_LOAD_TIMEOUT_SECONDS,
         script_timeout_seconds: float = SCRIPT_TIMEOUT_SECONDS,
@@ -159,6 +103,7 @@ class Browser:
     ) -> None:
         self._paths = (browser_path, driver_path)
         self._headless = headless
+        self._user_agent = user_agent
         self._page_load_timeout_seconds = page_load_timeout_seconds
         self._script_timeout_seconds = script_timeout_seconds
         self._command_timeout_seconds = command_timeout_seconds
@@ -201,7 +146,7 @@ class Browser:
         """Start driver and browser, where they are not up. Raises ServiceError where that is not possible."""
         if self._driver is not None:
             return
-        binaries = self._binaries()
+        binaries = usable_browser(*self._paths)
         for left in reversed(range(START_ATTEMPTS)):
             try:
                 self._start_driver(binaries)
@@ -213,7 +158,7 @@ class Browser:
                 # The driver takes a free port of IPv6, and then the same of IPv4, which another process may have.
                 if left and "port not available" in log:
                     continue
-                raise ServiceError(f"{binaries.browser} does not start ({_one_line(error)}{log}); {_INSTALL}") from error
+                raise ServiceError(f"{binaries.browser} does not start ({_one_line(error)}{log}); {INSTALL}") from error
             except BaseException:
                 self.kill()
                 raise
@@ -266,6 +211,27 @@ class Browser:
         with self._answer_within(self._script_timeout_seconds + 1), self.guard():
             return driver.execute_script(script, *arguments)
 
+    def execute_async(self, script: str, *arguments: Any) -> Any:
+        """Run a script that calls its last argument when it is done. Raises as `execute` does."""
+        driver = self.driver
+        with self.guard():
+            return driver.execute_async_script(script, *arguments)
+
+    def network_events(self) -> list[dict[str, Any]]:
+        """What the network did since the last call: DevTools events, `{"method": "Network.…", "params": {…}}`."""
+        driver = self.driver
+        with self.guard():
+            entries = driver.execute("getLog", {"type": "performance"})["value"]
+        messages = [json.loads(entry["message"])["message"] for entry in entries]
+        return [message for message in messages if message["method"].startswith("Network.")]
+
+    def devtools(self, command: str, **parameters: Any) -> dict[str, Any]:
+        """One DevTools command, such as Network.getResponseBody. Raises as `execute` does."""
+        driver = self.driver
+        with self.guard():
+            answer: dict[str, Any] = driver.execute("executeCdpCommand", {"cmd": command, "params": parameters})["value"]
+            return answer
+
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
         """Turn the death of browser, driver or tab, and a hang, into BrowserLost; page errors pass through."""
@@ -302,23 +268,6 @@ class Browser:
         self.kill()
         raise BrowserLost(f"the browser is dead or does not answer: {_one_line(error)}") from error
 
-    def _binaries(self) -> Binaries:
-        binaries = find_browser(*self._paths)
-        if binaries.complete:
-            return binaries
-        options = Options()
-        if binaries.browser is not None:
-            options.binary_location = binaries.browser
-        os.environ.setdefault("SE_AVOID_STATS", "true")
-        try:
-            finder = DriverFinder(Service(), options)
-            # A driver that merely lies on the PATH may be of another version than a browser that is fetched now.
-            driver = binaries.driver if self._paths[1] else finder.get_driver_path()
-            return Binaries(binaries.browser or finder.get_browser_path(), driver)
-        except NoSuchDriverException as error:
-            missing = "browser" if binaries.browser is None else "driver"
-            raise ServiceError(f"no {missing} found, and Selenium Manager cannot fetch one; {_INSTALL}") from error
-
     def _start_driver(self, binaries: Binaries) -> None:
         assert binaries.driver is not None
         self._guardian = Guardian()
@@ -349,8 +298,10 @@ class Browser:
             # urllib3 would try a command that timed out again, three times.
             init_args_for_pool_manager={"init_args_for_pool_manager": {"retries": False}},
         )
-        self._connection = RemoteConnection(client_config=config)
-        self._driver = webdriver.Remote(command_executor=self._connection, options=self._options(binaries))
+        self._connection = ChromeRemoteConnection(remote_server_addr=config.remote_server_addr, client_config=config)
+        assert self._folder is not None
+        options = browser_options(binaries, self._folder / "profile", self._headless, self._user_agent)
+        self._driver = webdriver.Remote(command_executor=self._connection, options=options)
         self._driver.set_page_load_timeout(self._page_load_timeout_seconds)
         self._driver.set_script_timeout(self._script_timeout_seconds)
         self.pages_loaded = 0
@@ -366,36 +317,6 @@ class Browser:
                 raise WebDriverException(f"the driver ended with {self._process.returncode}")
             time.sleep(0.02)
         raise WebDriverException(f"the driver named no port within {START_TIMEOUT_SECONDS:g} s")
-
-    def _options(self, binaries: Binaries) -> Options:
-        assert self._folder is not None
-        options = Options()
-        assert binaries.browser is not None
-        options.binary_location = binaries.browser
-        options.page_load_strategy = "eager"
-        options.add_argument(f"--user-data-dir={self._folder / 'profile'}")
-        for argument in (
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-dev-shm-usage",
-            "--disable-sync",
-            "--no-first-run",
-            "--no-default-browser-check",
-            "--mute-audio",
-            # Chromium draws the lists below its address bar as pages of their own, at the start: half of what a start costs.
-            "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
-            "--lang=en-US",
-            "--window-size=1600,1200",
-        ):
-            options.add_argument(argument)
-        # The switch --blink-settings=imagesEnabled=false is without effect (Chromium 156); this is what stops the requests.
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.images": 2})
-        if self._headless:
-            options.add_argument("--headless=new")
-        if sys.platform == "linux" and os.geteuid() == 0:
-            # Chromium's sandbox refuses to run as root; for everybody else it stays on.
-            options.add_argument("--no-sandbox")
-        return options
 
     def _log_path(self) -> Path:
         assert self._folder is not None

@@ -17,7 +17,8 @@ import pytest
 from selenium.common.exceptions import WebDriverException
 
 from pipeline.errors import BrowserLost, ServiceError
-from pipeline.screener.browser import Browser, find_browser
+from pipeline.screener.binaries import find_browser, usable_browser
+from pipeline.screener.browser import Browser
 from tests.screener.conftest import PROJECT, line_within, wait_until
 
 PAGE = "data:text/html,<h1>here</h1>"
@@ -117,7 +118,7 @@ def test_nothing_is_left_of_a_browser_whose_owner_is_killed(owner: str, number: 
 def test_a_driver_whose_port_is_taken_is_started_again(tmp_path: Path) -> None:
     started = tmp_path / "started"
     with Browser() as browser:
-        real = browser._binaries().driver
+        real = usable_browser().driver
     driver = tmp_path / "driver"
     driver.write_text(
         f'#!/bin/sh\n[ -e {started} ] && exec {real} "$@"\ntouch {started}\necho "IPv4 port not available. Exiting..."\nexit 1\n'
@@ -180,6 +181,26 @@ def test_images_are_not_fetched(browser: Browser) -> None:
     assert "/image.png" not in asked
 
 
+def test_no_other_user_can_steer_the_browser_by_a_port(browser: Browser) -> None:
+    assert works(browser)
+    assert browser.process_group is not None
+    for process in alive(browser.process_group):
+        if process.pid != browser.process_group:  # the driver listens on loopback, under a port of its choice
+            assert [found for found in process.net_connections() if found.status == psutil.CONN_LISTEN] == []
+
+
+@pytest.mark.parametrize("setting", ["", "Someone/1.0"])
+def test_the_browser_s_name_is_its_own_without_headless_or_that_of_the_setting(setting: str) -> None:
+    with Browser(user_agent=setting) as browser:
+        browser.load(PAGE)
+        name, major = browser.execute("return navigator.userAgent"), browser.driver.capabilities["browserVersion"].partition(".")[0]
+    if setting:
+        assert name == setting
+    else:
+        assert f" Chrome/{major}.0.0.0 " in name
+        assert "Headless" not in name
+
+
 def test_errors_of_the_page_keep_the_browser(browser: Browser) -> None:
     assert works(browser)
     group = browser.process_group
@@ -228,5 +249,5 @@ def test_the_stub_of_a_snap_is_no_browser(monkeypatch: pytest.MonkeyPatch, tmp_p
     stub.write_text('#!/bin/sh\nexec /snap/bin/chromium "$@"\n')
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("pipeline.screener.browser._MAC_BROWSERS", ())
+    monkeypatch.setattr("pipeline.screener.binaries._MAC_BROWSERS", ())
     assert find_browser().browser is None

@@ -30,7 +30,7 @@ from pipeline.broker import clients, topic_setup
 from pipeline.broker.sender import Message, send_all
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.rows import RatioRow
-from pipeline.screener.browser import find_browser
+from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
 from pipeline.storage.rows import Profile, Write, write
 from pipeline.wire import messages, topics

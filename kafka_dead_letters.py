@@ -23,7 +23,8 @@ if __name__ == "__main__":
     packages.need("dotenv", "kafka")
 
 import config
-from pipeline.broker import clients
+from pipeline.broker.sender import Sender
+from pipeline.errors import NotNow, ServiceError
 from pipeline.process import discovery
 from pipeline.process.arguments import parse_age
 from pipeline.process.script import run_script, set_up_logging
@@ -73,9 +74,13 @@ def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, argu
         for letter in letters:
             print(json.dumps(letter.fields()) if arguments.json else f"would replay {line(letter)}")
     else:
-        producer = clients.producer(settings.kafka)
-        count = dead_letters.replay(producer, letters)
-        producer.close(timeout=5)
+        sender = Sender(settings.kafka)
+        try:
+            count = dead_letters.replay(sender, letters)
+        except NotNow as error:
+            raise ServiceError(f"{error}. What was put back by then is marked as replayed: the same command goes on") from error
+        finally:
+            sender.close()
     if arguments.json:
         print(json.dumps({"replayed": 0 if arguments.dry_run else count, "would_replay": count, "not_a_task": no_tasks}))
     else:

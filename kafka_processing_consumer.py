@@ -42,8 +42,9 @@ from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
 from pipeline.wire.results import Computed, Nothing
 from pipeline.worker.delivery import Delivery, Outcome
+from pipeline.worker.failures import GONE
 from pipeline.worker.untouched import LeftAlone
-from pipeline.worker.worker import GONE, TaskWorker
+from pipeline.worker.worker import TaskWorker
 from pipeline.yahoo import fetch, session, shared_throttle
 from pipeline.yahoo.throttle import Throttle
 

@@ -31,8 +31,7 @@ if __name__ == "__main__":
 
 import config
 from config import Settings
-from pipeline.broker import clients
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message, Sender
 from pipeline.errors import PermanentError, ServiceError
 from pipeline.process import discovery
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
@@ -50,7 +49,8 @@ from pipeline.wire.market_cap import cut_of
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.regions import REGIONS
 from pipeline.wire.results import Listed, Split
-from pipeline.worker.delivery import Delivery, GoesBack, Outcome
+from pipeline.worker.delivery import Delivery, Outcome
+from pipeline.worker.failures import GoesBack
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
 from pipeline.yahoo import shared_throttle
@@ -67,7 +67,7 @@ class Scraper:
         browser: Browser,
         opening: Future[Source],
         writer: Writer,
-        producer: clients.KafkaProducer,
+        sender: Sender,
         settings: Settings,
     ) -> None:
         self.browser = browser
@@ -76,7 +76,7 @@ class Scraper:
         self.today = settings.today
         self.split_above = settings.split_above
         self.writer = writer
-        self.producer = producer
+        self.sender = sender
 
     def __call__(self, delivery: Delivery[ScrapingTask]) -> Outcome:
         task = delivery.task
@@ -115,7 +115,7 @@ class Scraper:
         stocks = [rows.Listing(symbol, name, task.region_code) for symbol, name in names.items()]
         self.writer.write(Write(listings=stocks, quotes=seen))
         tasks = [ProcessingTask(task.run_id, symbol, name, task.region_code, seen.get(symbol, {})) for symbol, name in names.items()]
-        send_all(self.producer, [Message(topics.PROCESSING_TASKS, one.key, messages.pending(one)) for one in tasks])
+        self.sender.send_all([Message(topics.PROCESSING_TASKS, one.key, messages.pending(one)) for one in tasks])
 
 
 def main() -> int:
@@ -137,7 +137,7 @@ def main() -> int:
         end_with_orchestrator(leave_nothing)
         discovery.ensure_topics(settings)
         writer = Writer(settings.database)
-        producer = clients.producer(settings.kafka)
+        sender = Sender(settings.kafka)
         throttle = Throttle(settings.requests_per_second)
         # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
         follower = shared_throttle.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
@@ -147,7 +147,7 @@ def main() -> int:
             settings.kafka,
             topics.SCRAPING,
             messages.scraping_task,
-            Scraper(browser, opening, writer, producer, settings),
+            Scraper(browser, opening, writer, sender, settings),
             threads=1,
             buffered=1,
             max_attempts=settings.max_attempts,

@@ -23,8 +23,8 @@ if __name__ == "__main__":
 import config
 from config import Settings, SettingsError
 from pipeline.broker import clients
-from pipeline.broker.sender import Message, send_all
-from pipeline.errors import ServiceError
+from pipeline.broker.sender import Message, Sender
+from pipeline.errors import ServiceError, TaskError
 from pipeline.process import discovery
 from pipeline.process.arguments import add_region_flags, chosen_tasks
 from pipeline.process.script import run_script
@@ -53,8 +53,8 @@ class ScraperProducer:
         self._sent = 0
         self.run_id = run_id or messages.new_run_id()
         discovery.ensure_topics(settings)
-        self._producer = clients.producer(settings.kafka)
-        self._partitions = len(self._producer.partitions_for(topics.SCRAPING_TASKS))
+        self._producer = Sender(settings.kafka)
+        self._partitions = self._producer.partition_count(topics.SCRAPING_TASKS)
 
     def send_scraping_task(
         self, region: dict[str, str], market_cap_min: str | None = None, market_cap_max: str | None = None
@@ -70,14 +70,14 @@ class ScraperProducer:
         task = ScrapingTask(self.run_id, code, region.get("name") or REGIONS[code], low, high)
         partition = topics.spread(self._sent % self.task_count, self.task_count, self._partitions)
         try:
-            send_all(self._producer, [Message(topics.SCRAPING_TASKS, task.key, messages.pending(task), partition=partition)])
-        except Exception as error:
+            self._producer.send_all([Message(topics.SCRAPING_TASKS, task.key, messages.pending(task), partition=partition)])
+        except TaskError as error:
             raise ServiceError(f"{task} was not acknowledged by Kafka at {self.settings.kafka.bootstrap_servers}: {error}") from error
         self._sent += 1
         return task
 
     def close(self) -> None:
-        self._producer.close(timeout=5)
+        self._producer.close()
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.stand import Stand
 from pipeline.broker import clients
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message
 from pipeline.errors import NoData
 from pipeline.ratios.rows import RatioRow, ratio_rows
 from pipeline.storage import database, schema
@@ -36,7 +36,7 @@ def broker_messages_per_second(stand: Stand, count: int) -> float:
     reader.seek_to_beginning(*partitions)
     began = time.monotonic()
     for start in range(0, count, _CHUNK):
-        send_all(stand.producer, batch[start : start + _CHUNK])
+        stand.producer.send_all(batch[start : start + _CHUNK])
     read = 0
     while read < count:
         read += sum(len(records) for records in reader.poll(200).values())

@@ -23,7 +23,7 @@ from launch.services import Services
 from local.postgres import remove_data
 from local.state import data_dir
 from pipeline.broker import clients
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message, Sender
 from pipeline.process import child as children
 from pipeline.process import discovery
 from pipeline.process.child import Child
@@ -114,7 +114,7 @@ class Stand:
         self._runs = 0
         try:
             discovery.ensure_topics(self.settings)
-            self.producer = clients.producer(self.settings.kafka)
+            self.producer = Sender(self.settings.kafka)
         except BaseException:
             self.close()
             raise
@@ -172,7 +172,7 @@ class Stand:
         watch = Watch(self.settings, topics.PROCESSING)
         cpu, requests = self._cpu_seconds(), self.requests()
         began = time.time()
-        send_all(self.producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
+        self.producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
         try:
             wait_until(lambda: watch.read() and wanted <= watch.final.keys(), PART_SECONDS, f"{len(tasks)} completions")
         finally:

@@ -6,7 +6,8 @@ PipelineError
 └── TaskError              one task went wrong; the process goes on
     ├── MessageError       its bytes are no valid message: dead letter, never tried again
     ├── TransientError     may work later: retry topic, MAX_ATTEMPTS times
-    │   └── RateLimited    the site asks for patience: wait, the attempt does not count
+    │   ├── RateLimited    the site asks for patience: wait, the attempt does not count
+    │   └── NotNow         a broker that is there does not take messages now: the attempt does not count
     ├── PermanentError     will never work: error message and dead letter at once
     │   └── LayoutChanged  the page is not the one this code knows
     └── NoData             the company has nothing to compute: a completion, with the reason
@@ -51,6 +52,10 @@ class RateLimited(TransientError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NotNow(TransientError):
+    """Nothing of the task's own is wrong: what it needs does not work at the moment."""
 
 
 class PermanentError(TaskError):

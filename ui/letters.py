@@ -13,6 +13,7 @@ from kafka import TopicPartition
 
 from config import Kafka
 from pipeline.broker import clients
+from pipeline.broker.sender import Sender
 from pipeline.errors import ServiceError
 from pipeline.wire import topics
 from pipeline.worker import dead_letters
@@ -60,11 +61,11 @@ class Letters(Following):
             raise ServiceError("the dead letters are still being read: try again in a moment")
         settings = self._places.kafka()
         whole = fetch(settings, [letter for letter in chosen if letter.task is not None and not letter.replayed])
-        producer = clients.producer(settings)
+        sender = Sender(settings)
         try:
-            count = dead_letters.replay(producer, whole)
+            count = dead_letters.replay(sender, whole)
         finally:
-            producer.close(timeout=5)
+            sender.close()
         deadline = time.monotonic() + SHOWN_SECONDS
         names = {letter.letter_id for letter in whole}
         while time.monotonic() < deadline and any(letter.letter_id in names and not letter.replayed for letter in self.all()):

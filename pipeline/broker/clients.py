@@ -114,10 +114,17 @@ def admin(settings: Kafka) -> KafkaAdminClient:
 
 
 def producer(settings: Kafka) -> KafkaProducer:
-    """Idempotent, acknowledged by all in-sync replicas. `send` only queues: check the futures before relying on it."""
+    """Acknowledged by all in-sync replicas, one request at a time, so that the order in a partition is kept. Use a `Sender`.
+
+    Not idempotent in Kafka's sense: such a client calls itself dead after any error that can't be tried again, and every
+    message of this pipeline may arrive twice anyway.
+    """
     client: KafkaProducer = _reached(
         KafkaProducer,
         settings,
+        enable_idempotence=False,
+        acks="all",
+        max_in_flight_requests_per_connection=1,
         max_request_size=LARGEST_MESSAGE_BYTES,
         max_block_ms=SEND_BLOCK_MS,
         # So that a request takes several partitions' completions. Who waits for his messages flushes, and that does not linger.

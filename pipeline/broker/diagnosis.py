@@ -123,6 +123,24 @@ def explain(settings: Kafka, raised: BaseException, logged: BaseException | None
     return f"Kafka at {settings.bootstrap_servers} {_what(settings, reason, type(raised).__name__)}"
 
 
+def refusal(settings: Kafka, error: BaseException, topic: str) -> str:
+    """What a broker that is there does not allow, and what would help; empty where that is not what the error says."""
+    if isinstance(error, kafka.errors.TopicAuthorizationFailedError):
+        who = settings.sasl_username or "ANONYMOUS"
+        return (
+            f"Kafka at {settings.bootstrap_servers} does not allow the user {who!r} to write to topic {topic} (TopicAuthorizationFailed):"
+            " grant it WRITE and DESCRIBE there"
+        )
+    if isinstance(error, kafka.errors.AuthorizationError | kafka.errors.SaslAuthenticationFailedError):
+        return explain(settings, error, error)
+    if isinstance(error, kafka.errors.InvalidTimestampError):
+        return (
+            f"Kafka at {settings.bootstrap_servers} refuses the time of messages to topic {topic}: the clock of this machine, or of the"
+            " broker's, is wrong"
+        )
+    return ""
+
+
 def _what(settings: Kafka, reason: BaseException, raised_name: str) -> str:
     protocol, text = settings.security_protocol, str(reason)
     login = "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"

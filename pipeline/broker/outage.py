@@ -15,6 +15,7 @@ import kafka.errors
 
 from config import Kafka
 from pipeline.broker import diagnosis
+from pipeline.broker.repeated import Repeated
 from pipeline.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,6 @@ _CLOSED = "Unhandled Heartbeat loop error: NetworkSelector closed!"
 #: Seconds between two looks, and without any connection after which the broker counts as away: a reconnection is no outage.
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 2.0
-#: Seconds after which the same trouble is told again.
-AGAIN_SECONDS = 30.0
 
 
 class _Noise(logging.Filter):
@@ -88,12 +87,12 @@ class BrokerWatch:
         """client: a KafkaConsumer or KafkaProducer that was connected."""
         self.away = False
         self._client = client
-        self._settings = settings
+        self.settings = settings
         self._failure = diagnosis.attach()
         self._connected_at = self._looked_at = time.monotonic()
         self._refusal = ""
         self._cluster: str | None = None
-        self._told: dict[str, float] = {}
+        self._repeated = Repeated(log)
 
     def look(self) -> None:
         """Call it again and again: says when the broker goes away, and when it is back.
@@ -110,34 +109,31 @@ class BrokerWatch:
             self._cluster = self._cluster or cluster
             if cluster and cluster != self._cluster:
                 raise ServiceError(
-                    f"Kafka at {self._settings.bootstrap_servers} is another one than before, and what was in that one is gone with it:"
+                    f"Kafka at {self.settings.bootstrap_servers} is another one than before, and what was in that one is gone with it:"
                     " start this script again"
                 )
             if self.away:
-                log.info("Kafka at %s is back after %.0f s", self._settings.bootstrap_servers, now - self._connected_at)
+                log.info("Kafka at %s is back after %.0f s", self.settings.bootstrap_servers, now - self._connected_at)
             self.away, self._refusal, self._connected_at = False, "", now
             self._failure.forget()
         elif now - self._connected_at >= AWAY_SECONDS:
             self._say_that_it_is_away()
 
     def trouble(self, what: str, error: BaseException, level: int = logging.WARNING) -> None:
-        """Log what failed and is tried again; not while the broker is away, and the same only every AGAIN_SECONDS."""
+        """Log what failed and is tried again; not while the broker is away, and the same only now and then."""
         if isinstance(error, OUTAGE_ERRORS) and not self._connected():
             self._say_that_it_is_away()
-        now = time.monotonic()
-        text = f"{what}: {_text(error)}"
-        if not self.away and now - self._told.get(text, float("-inf")) >= AGAIN_SECONDS:
-            self._told = {told: at for told, at in self._told.items() if now - at < AGAIN_SECONDS} | {text: now}
-            log.log(level, "%s", text)
+        if not self.away:
+            self._repeated.say(level, f"{what}: {_text(error)}")
 
     def _say_that_it_is_away(self) -> None:
         error = self._failure.error
         if not self.away:
             reason = "" if error is None else f" ({_text(error)})"
-            log.warning("Kafka at %s is away%s: waiting for it", self._settings.bootstrap_servers, reason)
+            log.warning("Kafka at %s is away%s: waiting for it", self.settings.bootstrap_servers, reason)
         self.away = True
         # One that is there and refuses does not come back by waiting.
-        refusal = diagnosis.explain(self._settings, error, error) if error is not None and diagnosis.is_refusal(error) else ""
+        refusal = diagnosis.explain(self.settings, error, error) if error is not None and diagnosis.is_refusal(error) else ""
         if refusal and refusal != self._refusal:
             log.error("%s", refusal)
             self._refusal = refusal

@@ -1,14 +1,33 @@
-"""Messages on their way to the broker."""
+"""Messages on their way to the broker, and what an error on that way means.
+
+An error is one of three things, and each has its own end (`fate`): not now, so the same message is sent again; never this
+message, so its sender must say something else; never this client, so a new one takes its place.
+"""
 
 from __future__ import annotations
 
+import enum
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import kafka.errors
 from kafka import KafkaProducer
 
-from pipeline.errors import TransientError
+from config import Kafka
+from pipeline.broker import clients, diagnosis
+from pipeline.broker.repeated import Repeated
+from pipeline.errors import NotNow, PermanentError, ServiceError
+
+log = logging.getLogger(__name__)
+
+#: Seconds before what was not acknowledged is sent again: doubles with each time in a row, up to the second figure.
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+#: The same for a client that takes the place of one that is of no use any more.
+LONGEST_RENEWAL_SECONDS = 30.0
 
 Headers = dict[str, str]
 
@@ -24,23 +43,163 @@ class Message:
     partition: int | None = None
 
 
-def send(producer: KafkaProducer, message: Message) -> Any:
-    """Queue one message; the future it returns says whether the broker took it."""
-    return producer.send(
-        message.topic,
-        key=message.key.encode("utf-8", "replace"),
-        value=message.value,
-        headers=[(name, value.encode("utf-8", "replace")) for name, value in message.headers.items()],
-        partition=message.partition,
-    )
+class Fate(enum.Enum):
+    AGAIN = "not now"
+    NEVER_THIS_MESSAGE = "never this message"
+    NEVER_THIS_CLIENT = "never this client"
 
 
-def send_all(producer: KafkaProducer, batch: list[Message], timeout_seconds: float = 60.0) -> None:
-    """Send and wait until the broker has acknowledged all of it. Raises TransientError."""
-    try:
-        futures = [send(producer, message) for message in batch]
-        producer.flush(timeout=timeout_seconds)
-        for future in futures:
-            future.get(timeout=timeout_seconds)
-    except kafka.errors.KafkaError as error:
-        raise TransientError(f"the broker took no messages: {type(error).__name__}: {error}") from error
+#: The message is too large, or the broker will not have it for what it holds.
+_SIZE = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
+_REFUSED = (*_SIZE, kafka.errors.InvalidRecordError, kafka.errors.PolicyViolationError, kafka.errors.UnsupportedForMessageFormatError)
+#: A state of the broker, or of this machine's clock, that may change; all that the client itself calls retriable comes on top.
+_NOT_NOW = (
+    kafka.errors.RetriableError,
+    kafka.errors.AuthorizationError,
+    kafka.errors.SaslAuthenticationFailedError,
+    kafka.errors.InvalidTimestampError,
+    kafka.errors.CorruptRecordError,
+    kafka.errors.UnknownError,
+    kafka.errors.BrokerNotAvailableError,
+)
+
+
+def fate(error: BaseException) -> Fate:
+    """What an error of `send` or of its future means. Pure."""
+    if isinstance(error, _REFUSED):
+        return Fate.NEVER_THIS_MESSAGE
+    if isinstance(error, _NOT_NOW):
+        return Fate.AGAIN
+    return Fate.NEVER_THIS_CLIENT
+
+
+def is_certain(error: BaseException) -> bool:
+    """Whether the error is of this very message, and not perhaps of another one in its batch: batches that are too large are
+    split by the client.
+    """
+    return isinstance(error, _SIZE)
+
+
+class Sender:
+    """A producer, and a new one in its place when it is of no use any more. For one thread.
+
+    Acknowledged by all in-sync replicas. Not idempotent in Kafka's sense: with that, the client calls itself dead after any
+    error that can't be tried again, and every message of the pipeline may arrive twice anyway.
+    """
+
+    def __init__(self, settings: Kafka) -> None:
+        """Raises ServiceError where the broker isn't there."""
+        self._settings = settings
+        self._producer: KafkaProducer = clients.producer(settings)
+        self._renewals = 0
+        self._renew_at = 0.0
+        self._useless = False
+        self.repeated = Repeated(log)
+
+    def send(self, message: Message) -> Any:
+        """Queue one message; the future that it returns says whether the broker took it. Raises whatever `fate` can judge."""
+        if self._useless:
+            self._renew()
+        partition = message.partition
+        return self._producer.send(
+            message.topic,
+            key=message.key.encode("utf-8", "replace"),
+            value=message.value,
+            headers=[(name, value.encode("utf-8", "replace")) for name, value in message.headers.items()],
+            partition=partition,
+        )
+
+    def failed(self, error: BaseException) -> Fate:
+        """Tell the sender of an error of `send` or of its future; what it means."""
+        found = fate(error)
+        self._useless = self._useless or found is Fate.NEVER_THIS_CLIENT
+        return found
+
+    def acknowledged(self) -> None:
+        """Tell the sender that a message arrived: the client works."""
+        self._renewals = 0
+
+    def _renew(self) -> None:
+        """Raises an error that means `AGAIN` while it is too early, or no broker answers."""
+        if time.monotonic() < self._renew_at:
+            raise kafka.errors.KafkaTimeoutError("waiting before the next client")
+        self._renewals += 1
+        self._renew_at = time.monotonic() + pause_seconds(self._renewals, LONGEST_RENEWAL_SECONDS)
+        try:
+            fresh = clients.producer(self._settings)
+        except ServiceError as error:
+            raise kafka.errors.KafkaConnectionError(str(error)) from error
+        self._close(0)
+        self._producer, self._useless = fresh, False
+        self.repeated.say(logging.WARNING, "the client that sends was of no use any more: a new one takes its place")
+
+    def send_all(self, batch: list[Message], timeout_seconds: float = 60.0, stop: Callable[[], bool] = lambda: False) -> None:
+        """Send and wait until the broker has acknowledged all of it; what fails is sent again until time is up.
+
+        Raises NotNow when it is, or `stop` says so; PermanentError where the broker refuses one of the messages for good.
+        """
+        deadline, tries, alone = time.monotonic() + timeout_seconds, 0, False
+        left = list(batch)
+        while left:
+            failed: list[tuple[Message, BaseException]] = []
+            for part in [[message] for message in left] if alone else [left]:
+                failed += self._try(part, max(1.0, min(timeout_seconds, deadline - time.monotonic())))
+            if not failed:
+                return
+            message, error = failed[0]
+            fates = [self.failed(one) for _, one in failed]
+            never = [one for one, found in zip(failed, fates, strict=True) if found is Fate.NEVER_THIS_MESSAGE]
+            if never and (alone or len(left) == 1 or is_certain(never[0][1])):
+                raise PermanentError(f"the broker refuses a message to {never[0][0].topic} for good: {_text(never[0][1])}")
+            alone = bool(never)
+            left = [one for one, _ in failed]
+            why = diagnosis.refusal(self._settings, error, message.topic) or f"the broker took no messages: {_text(error)}"
+            if stop() or time.monotonic() >= deadline:
+                raise NotNow(why)
+            self.repeated.say(logging.WARNING, f"{why}; trying again")
+            time.sleep(min(pause_seconds(tries), max(0.0, deadline - time.monotonic())))
+            tries += 1
+
+    def _try(self, batch: list[Message], timeout_seconds: float) -> list[tuple[Message, BaseException]]:
+        """Send it and wait; what was not acknowledged, and why."""
+        futures: list[tuple[Message, Any]] = []
+        failed: list[tuple[Message, BaseException]] = []
+        for message in batch:
+            try:
+                futures.append((message, self.send(message)))
+            except Exception as error:  # the client raises more than its own errors once it is closed or broken
+                failed.append((message, error))
+        try:
+            self._producer.flush(timeout=timeout_seconds)
+        except Exception as error:
+            log.debug("flush: %s", error)
+        for message, future in futures:
+            if not future.is_done:
+                failed.append((message, kafka.errors.KafkaTimeoutError(f"no answer within {timeout_seconds:.0f} s")))
+            elif future.failed():
+                failed.append((message, future.exception))
+            else:
+                self.acknowledged()
+        return failed
+
+    def partition_count(self, topic: str) -> int:
+        return len(self._producer.partitions_for(topic))
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Never raises: what is not acknowledged by now is sent again by whoever asked for it."""
+        self._close(timeout_seconds)
+
+    def _close(self, timeout_seconds: float) -> None:
+        try:
+            self._producer.close(timeout=timeout_seconds)
+        except (kafka.errors.KafkaError, AssertionError, OSError, RuntimeError) as error:
+            log.debug("close: %s", error)
+
+
+def pause_seconds(tries: int, longest: float = LONGEST_PAUSE_SECONDS) -> float:
+    """How long to wait after so many failed tries in a row before this one. Pure."""
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 20), longest)
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if not isinstance(error, kafka.errors.KafkaError) else str(error)

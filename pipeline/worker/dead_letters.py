@@ -6,20 +6,21 @@ replayed once. The mark comes after the task was put back: a crash between the t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kafka import KafkaProducer
-
 from config import Kafka
 from pipeline.broker import clients
-from pipeline.broker.sender import Headers, Message, send_all
-from pipeline.errors import MessageError, ServiceError
+from pipeline.broker.sender import Headers, Message, Sender
+from pipeline.errors import MessageError, PermanentError, ServiceError
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask, Task
 from pipeline.wire.topics import StageTopics
+
+log = logging.getLogger(__name__)
 
 #: Header of the mark, and of the task that was put back: which letter it is of.
 REPLAY_OF = "replay-of"
@@ -151,18 +152,23 @@ def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: flo
     return sorted(filter(wanted, letters.found.values()), key=lambda letter: (letter.timestamp_ms, letter.letter_id))
 
 
-def replay(producer: KafkaProducer, letters: Iterable[Letter]) -> int:
-    """Put the tasks back, each with a fresh attempt count; how many. Letters that are no task stay where they are.
+def replay(sender: Sender, letters: Iterable[Letter]) -> int:
+    """Put the tasks back, each with a fresh attempt count; how many. Letters that are no task stay where they are, and so does
+    one that the broker refuses for good.
 
-    Raises TransientError where the broker does not acknowledge.
+    Raises NotNow if the broker does not acknowledge.
     """
     count = 0
     for letter in letters:
         if letter.task is None or letter.replayed:
             continue
         headers = {REPLAY_OF: letter.letter_id}
-        send_all(producer, [Message(letter.stage.tasks, letter.task.key, letter.value, headers)])
-        send_all(producer, [Message(letter.stage.dead_letters, letter.key, None, headers, partition=letter.partition)])
+        try:
+            sender.send_all([Message(letter.stage.tasks, letter.task.key, letter.value, headers)])
+        except PermanentError as error:
+            log.warning("%s stays where it is: %s", letter.letter_id, error)
+            continue
+        sender.send_all([Message(letter.stage.dead_letters, letter.key, None, headers, partition=letter.partition)])
         count += 1
     return count
 

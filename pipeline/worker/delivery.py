@@ -42,7 +42,3 @@ class Outcome:
 
 
 Handler = Callable[[Delivery[T]], Outcome]
-
-
-class GoesBack(Exception):
-    """The process ends before it could begin with the task: it stays uncommitted and is delivered again, and no attempt is counted."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import config
-from pipeline.broker import clients
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message, Sender
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
@@ -56,9 +55,9 @@ def poison(run: Run, settings: config.Kafka) -> None:
     """Send it all into the midst of a run; return when each message is a dead letter, and each attack a task without data."""
     other_run = messages.new_run_id()
     attacks = [ProcessingTask(other_run, symbol, name, "us") for symbol, name in ATTACKS]
-    producer = clients.producer(settings)
-    send_all(producer, [Message(topic, "poison", raw) for topic in TOPICS for raw in NO_TASKS])
-    send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in attacks])
+    producer = Sender(settings)
+    producer.send_all([Message(topic, "poison", raw) for topic in TOPICS for raw in NO_TASKS])
+    producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in attacks])
     producer.close()
     run.hit(len(TOPICS) * len(NO_TASKS) + len(ATTACKS))
 

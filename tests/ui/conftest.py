@@ -27,7 +27,7 @@ from selenium.webdriver.common.by import By
 from config import Database, Kafka
 from local.tansu import Broker
 from pipeline.broker import clients, topic_setup
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message, Sender
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.rows import RatioRow
 from pipeline.screener.binaries import find_browser
@@ -270,7 +270,7 @@ class Producer:
 
     def __init__(self, kafka: Kafka, run_id: str) -> None:
         self.run_id = run_id
-        self._producer = clients.producer(kafka)
+        self._producer = Sender(kafka)
 
     def __enter__(self) -> Producer:
         return self
@@ -285,7 +285,7 @@ class Producer:
 
     def processing(self, symbols: list[str], region: str) -> list[ProcessingTask]:
         tasks = [ProcessingTask(self.run_id, symbol, f"Made-up {symbol}", region) for symbol in symbols]
-        send_all(self._producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
+        self._producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
         return tasks
 
     def scraped(self, task: ScrapingTask, count: int) -> None:
@@ -293,7 +293,7 @@ class Producer:
 
     def processed(self, tasks: list[ProcessingTask]) -> None:
         done = [Message(topics.PROCESSING_COMPLETION, task.task_id, completion(task, Computed(5))) for task in tasks]
-        send_all(self._producer, done)
+        self._producer.send_all(done)
 
     def failed(self, task: ProcessingTask, error: str, error_type: str = "PermanentError") -> None:
         """A final error, and the dead letter that goes with it."""
@@ -302,7 +302,7 @@ class Producer:
         self.send(topics.PROCESSING_DEAD_LETTERS, task.key, messages.pending(task), headers)
 
     def send(self, topic: str, key: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-        send_all(self._producer, [Message(topic, key, value, headers or {})])
+        self._producer.send_all([Message(topic, key, value, headers or {})])
 
 
 __all__ = ["Answer", "Producer", "RunningPage", "Window", "until"]

@@ -10,14 +10,15 @@ import pytest
 from kafka import TopicPartition
 
 from pipeline.broker import clients, topic_setup
-from pipeline.broker.sender import Message, send_all
+from pipeline.broker.sender import Message, Sender
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.results import Computed
 from pipeline.worker import dead_letters
-from pipeline.worker.delivery import Delivery, GoesBack, Outcome
+from pipeline.worker.delivery import Delivery, Outcome
+from pipeline.worker.failures import GoesBack
 from pipeline.worker.worker import TaskWorker
 from tests.conftest import reset_group, until
 
@@ -79,9 +80,9 @@ class Running:
 
 
 def send_tasks(kafka, run_id, symbols, headers=None):
-    producer = clients.producer(kafka)
+    producer = Sender(kafka)
     tasks = [ProcessingTask(run_id, symbol, "", "us") for symbol in symbols]
-    send_all(producer, [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task), headers or {}) for task in tasks])
+    producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task), headers or {}) for task in tasks])
     producer.close()
     return tasks
 
@@ -132,9 +133,7 @@ def test_one_slow_task_holds_nothing_else_up_and_is_not_committed_past(kafka, ru
     send_tasks(kafka, run_id, [f"S{number}" for number in range(200)])
     with Running(kafka, handler) as running:
         follow(kafka, run_id, lambda account: account.processing["completed"] == 200)
-        partition = next(iter(running.worker._ledgers)) and next(
-            partition for partition, ledger in running.worker._ledgers.items() if ledger.open
-        )
+        partition = next(partition for partition, ledger in running.worker._positions._ledgers.items() if ledger.open)
         assert (committed(kafka)[partition]) == 0
         release.set()
         follow(kafka, run_id, lambda account: account.processing["completed"] == 201)
@@ -272,7 +271,7 @@ def test_a_dead_letter_is_replayed_once_with_a_fresh_attempt_count(kafka, run_id
     with Running(kafka, handler):
         follow(kafka, run_id, lambda account: account.processing["failed"] == 2)
         broken.clear()
-        producer = clients.producer(kafka)
+        producer = Sender(kafka)
         wanted = dead_letters.Wanted(symbol="A")
         assert dead_letters.replay(producer, dead_letters.read(kafka, wanted)) == 1
         assert dead_letters.replay(producer, dead_letters.read(kafka, wanted)) == 0
@@ -289,8 +288,8 @@ def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replaye
         raise PermanentError("broken")
 
     send_tasks(kafka, run_id, ["A", "A"])  # as after a redelivery of the scraping task
-    producer = clients.producer(kafka)
-    send_all(producer, [Message(topics.PROCESSING_TASKS, "poison", b"no task", partition=0)])
+    producer = Sender(kafka)
+    producer.send_all([Message(topics.PROCESSING_TASKS, "poison", b"no task", partition=0)])
 
     def letters(**wanted):
         return [letter.value for letter in dead_letters.read(kafka, dead_letters.Wanted(**wanted))]

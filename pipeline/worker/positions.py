@@ -1,0 +1,116 @@
+"""A worker's partitions: which are its own, what was taken from each, and up to where that is committed.
+
+For the polling thread, which owns the consumer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+
+from pipeline.broker import clients
+from pipeline.broker.outage import BrokerWatch
+from pipeline.worker.ledger import OffsetLedger
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two commits.
+COMMIT_SECONDS = 0.5
+
+
+class _Rebalances(ConsumerRebalanceListener):
+    """Only notes what happened: a commit in a listener is refused, so the polling thread acts on it after its poll."""
+
+    def __init__(self) -> None:
+        self.assigned = False
+        self.lost = False
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        log.info("partitions revoked: %d", len(revoked))
+        self.assigned = True
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        log.info("partitions assigned: %d", len(assigned))
+        self.assigned = True
+
+    def on_partitions_lost(self, lost: Any) -> None:
+        log.warning("left the group without a word: %d partitions lost, their tasks are done by others", len(lost))
+        self.lost = True
+
+
+class Positions:
+    """Subscribes to the task and the retry topic, and keeps a ledger of each partition."""
+
+    def __init__(self, consumer: KafkaConsumer, watch: BrokerWatch, topics: tuple[str, str]) -> None:
+        self._consumer = consumer
+        self._watch = watch
+        self._retries = topics[1]
+        self._ledgers: dict[TopicPartition, OffsetLedger] = {}
+        self._rebalances = _Rebalances()
+        self._last_commit = 0.0
+        #: After a poll that has changed whose partitions are whose: those that were this worker's without a break. Else None.
+        self.kept: set[TopicPartition] | None = None
+        consumer.subscribe(list(topics), listener=self._rebalances)
+
+    def pause(self, everything: bool, retries: bool) -> None:
+        """Hold back all partitions, or those of retries. A paused consumer goes on polling: that keeps it in its group."""
+        assigned = self._consumer.assignment()
+        held_back = [tp for tp in assigned if everything or (retries and tp.topic == self._retries)]
+        self._consumer.pause(*held_back)
+        self._consumer.resume(*(self._consumer.paused() - set(held_back)))
+
+    def poll(self, timeout_ms: int, most: int) -> list[Any]:
+        """New records, noted as taken."""
+        self.kept = None
+        try:
+            found = self._consumer.poll(timeout_ms, max_records=most)
+        except kafka.errors.KafkaError as error:
+            self._watch.trouble("poll failed, trying again", error)
+            time.sleep(0.2)
+            return []
+        self._after_rebalance()
+        return [record for partition, batch in found.items() for record in batch if self._ledger(partition).take(record.offset)]
+
+    def finish(self, partition: TopicPartition, offset: int) -> None:
+        """All outputs of the record are safe. Of a partition that is another's now, nothing is noted."""
+        if partition in self._ledgers:
+            self._ledgers[partition].finish(offset)
+
+    def commit_if_due(self) -> None:
+        if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit of each partition the position below which everything is finished."""
+        self._last_commit = time.monotonic()
+        mine = self._consumer.assignment()
+        positions = {tp: ledger.to_commit() for tp, ledger in self._ledgers.items() if tp in mine}
+        offsets = {tp: clients.position(position) for tp, position in positions.items() if position is not None}
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets, timeout_ms=5_000)
+        except (kafka.errors.CommitFailedError, kafka.errors.BrokerResponseError, kafka.errors.RetriableError) as error:
+            # A rebalance or a broker that is away: committed with the next round, or done again by the new owner.
+            self._watch.trouble("commit put off", error, logging.INFO)
+            return
+        for tp, position in offsets.items():
+            self._ledgers[tp].committed(position.offset)
+
+    def forget(self) -> None:
+        self._ledgers.clear()
+
+    def _ledger(self, partition: TopicPartition) -> OffsetLedger:
+        return self._ledgers.setdefault(partition, OffsetLedger())
+
+    def _after_rebalance(self) -> None:
+        """Forget partitions that are another's now: nothing of them is committed here, and doing them twice is doing them once."""
+        if self._rebalances.lost or self._rebalances.assigned:
+            self.kept = set() if self._rebalances.lost else set(self._consumer.assignment())
+            self._ledgers = {partition: ledger for partition, ledger in self._ledgers.items() if partition in self.kept}
+        self._rebalances.lost = self._rebalances.assigned = False

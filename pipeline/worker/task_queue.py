@@ -1,0 +1,60 @@
+"""Which task runs next: in order per key, retries when they are due. No thread, no clock, no Kafka of its own."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Generic
+
+from pipeline.worker.delivery import Delivery, T
+
+
+class TaskQueue(Generic[T]):
+    """Tasks between their poll and their result. The first task of each key is with a thread, those behind it wait for it."""
+
+    def __init__(self) -> None:
+        #: Tasks with a thread, or behind one of their key.
+        self.in_work = 0
+        self._by_key: dict[str, deque[Delivery[T]]] = {}
+        self._later: list[tuple[float, int, Delivery[T]]] = []  # heap: (due, number, task)
+        self._numbers = itertools.count()
+
+    @property
+    def waiting(self) -> int:
+        """Retries that are not due yet."""
+        return len(self._later)
+
+    def add(self, delivery: Delivery[T]) -> Delivery[T] | None:
+        """The task to hand to a thread now: this one, or None where an earlier one of its key comes first."""
+        self.in_work += 1
+        tasks = self._by_key.setdefault(delivery.task.key, deque())
+        tasks.append(delivery)
+        return delivery if len(tasks) == 1 else None
+
+    def add_later(self, delivery: Delivery[T], due: float) -> None:
+        heapq.heappush(self._later, (due, next(self._numbers), delivery))
+
+    def take_due(self, now: float) -> Delivery[T] | None:
+        """A retry whose time has come, to be added; None where there is none."""
+        return heapq.heappop(self._later)[2] if self._later and self._later[0][0] <= now else None
+
+    def finish(self, delivery: Delivery[T]) -> Delivery[T] | None:
+        """The first task of its key has a result. The next one of that key, to hand to a thread."""
+        self.in_work -= 1
+        tasks = self._by_key[delivery.task.key]
+        tasks.popleft()
+        if tasks:
+            return tasks[0]
+        del self._by_key[delivery.task.key]
+        return None
+
+    def drop_waiting(self, unwanted: Callable[[Delivery[T]], bool] = lambda delivery: True) -> None:
+        """Forget tasks that no thread has yet."""
+        self._later = [entry for entry in self._later if not unwanted(entry[2])]
+        heapq.heapify(self._later)
+        for tasks in self._by_key.values():
+            for delivery in [one for one in itertools.islice(tasks, 1, None) if unwanted(one)]:
+                tasks.remove(delivery)
+                self.in_work -= 1

@@ -15,8 +15,8 @@ import kafka.errors
 
 from config import Kafka
 from pipeline.broker import diagnosis
-from pipeline.broker.repeated import Repeated
 from pipeline.errors import ServiceError
+from pipeline.repeated import Repeated
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from kafka import KafkaProducer
 
 from config import Kafka
 from pipeline.broker import clients, diagnosis
-from pipeline.broker.repeated import Repeated
 from pipeline.errors import NotNow, PermanentError, ServiceError
+from pipeline.repeated import Repeated
 
 log = logging.getLogger(__name__)
 

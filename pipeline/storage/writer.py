@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -11,13 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg2
-import psycopg2.errors
 
 from config import Database
-from pipeline.errors import PermanentError, ServiceError, TransientError
+from pipeline.errors import NotNow, PermanentError, ServiceError, TransientError
+from pipeline.repeated import Repeated
 from pipeline.storage.database import connect
+from pipeline.storage.judgement import Fault, is_statement_limit, judge, reason
 from pipeline.storage.rows import Write, write
 from pipeline.storage.schema import create_tables
+from pipeline.wire.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -25,30 +28,49 @@ log = logging.getLogger(__name__)
 BATCH = 200
 #: Seconds from one transaction's begin to the next one's: under load what comes in between is one batch.
 BATCH_SECONDS = 0.05
+#: Seconds between two looks whether the database works again, while nothing is there to be written.
+PROBE_SECONDS = 2.0
+#: Touches no row, and fails as a write would: read-only, missing rights, missing tables.
+_PROBE = "".join(
+    f"INSERT INTO {table} SELECT * FROM {table} WHERE false; UPDATE {table} SET {column} = {column} WHERE false;"  # noqa: S608 (own names)
+    for table, column in (("country", "country_name"), ("stock", "name"), ("financial_ratios", "run_id"), ("pipeline_run", "status"))
+)
+
+Done = Callable[[Exception | None], None]
+
+
+class _TooSlow(Exception):
+    """The database's limit on statement time struck."""
+
+
+class _Ended(Exception):
+    """The process is told to end."""
 
 
 class Writer:
     """The one thread and connection of a process that writes. Batches what comes in while a transaction runs.
 
-    While the database is away, `away` is set, what was submitted waits, and the thread tries again: it is nobody's
-    fault. Rows that the database refuses for what they hold are a PermanentError of their own task, and only of it.
+    While the database is away, or refuses all rows alike, `away` is set, what was submitted waits, and the thread tries again: it
+    is nobody's fault. It probes by itself, with nothing to write too, so `away` ends when the database works, not when a task
+    does. Rows that the database refuses for what they hold are a PermanentError of their own task, and only of it.
     """
 
     def __init__(self, settings: Database) -> None:
         """Raises ServiceError where the database can't be used at the start."""
         self.settings = settings
         self.away = threading.Event()
-        self._queue: queue.SimpleQueue[tuple[Write, Callable[[Exception | None], None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Write, Done] | None] = queue.SimpleQueue()
         self._connection: Any = connect(settings)
         create_tables(self._connection)
         self._closed = threading.Event()
+        self._repeated = Repeated(log)
         # Rows of runs and countries that are written. Each task brings its own, and a row is locked by whoever writes it,
         # so that all processes would wait for each other's commits.
         self._known: set[Any] = set()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
 
-    def submit(self, rows: Write, done: Callable[[Exception | None], None]) -> None:
+    def submit(self, rows: Write, done: Done) -> None:
         """Write soon; `done` is called in the writer's thread, with None once the rows are committed, or with the error."""
         self._queue.put((rows, done))
 
@@ -68,7 +90,11 @@ class Writer:
     def _loop(self) -> None:
         began = 0.0
         while True:
-            batch = [self._queue.get()]
+            try:
+                batch = [self._queue.get(timeout=PROBE_SECONDS if self.away.is_set() else None)]
+            except queue.Empty:
+                self._probe()
+                continue
             self._closed.wait(max(0.0, began + BATCH_SECONDS - time.monotonic()))
             began = time.monotonic()
             while len(batch) < BATCH:
@@ -84,20 +110,28 @@ class Writer:
                     self._connection.close()
                 return
 
-    def _write_batch(self, batch: list[tuple[Write, Callable[[Exception | None], None]]]) -> None:
+    def _write_batch(self, batch: list[tuple[Write, Done]]) -> None:
         try:
             self._write_what_is_new([rows for rows, _ in batch])
-        except (psycopg2.DataError, psycopg2.IntegrityError, ValueError, UnicodeError) as error:
-            if len(batch) == 1:
-                batch[0][1](PermanentError(f"the database refuses the rows: {' '.join(str(error).split())}"))
-                return
-            for one in batch:
-                self._write_batch([one])
+        except _TooSlow:
+            half = (len(batch) + 1) // 2
+            self._write_batch(batch[:half])
+            self._write_batch(batch[half:])
             return
-        except Exception as error:  # a table dropped or altered under us: every task of the batch hears of it
-            log.exception("the database refuses a batch of %d", len(batch))
+        except _Ended as error:
             for _, done in batch:
-                done(TransientError(f"the database refuses to write: {' '.join(str(error).split())}"))
+                done(NotNow(str(error)))
+            return
+        except Exception as error:
+            if len(batch) > 1:  # which of them it is, shows when they are written one by one
+                for one in batch:
+                    self._write_batch([one])
+                return
+            if judge(error) is Fault.ROW:
+                batch[0][1](PermanentError(f"the database refuses the rows: {one_line(' '.join(str(error).split()))}"))
+                return
+            log.exception("unexpected error while rows are written, please report it")
+            batch[0][1](TransientError(f"the rows could not be written: {type(error).__name__}"))
             self._drop_connection()
             return
         for _, done in batch:
@@ -124,26 +158,55 @@ class Writer:
             self._known |= {*rows.countries.items(), *rows.runs}
 
     def _until_committed(self, batch: list[Write]) -> None:
-        """Write in one transaction, again and again while the database is away or asks for it."""
-        for attempt in range(10**9):
+        """Write in one transaction, again and again while the database is away or takes no rows.
+
+        Raises the error that is a row's, or this program's; _TooSlow if fewer rows at once may go through; _Ended at the end.
+        """
+        for attempt in itertools.count():
             try:
-                if self._connection is None or self._connection.closed:
-                    self._connection = connect(self.settings, reach_seconds=3)
-                    create_tables(self._connection)
+                self._connected()
                 write(self._connection, batch)
-                if self.away.is_set():
-                    log.warning("the database is back")
-                    self.away.clear()
-                return
-            except (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure) as error:
-                log.info("%s, trying again", type(error).__name__)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.AdminShutdown, ServiceError) as error:
-                if not self.away.is_set():
-                    log.warning("the database is away, waiting for it: %s", " ".join(str(error).split()))
-                    self.away.set()
+            except (psycopg2.Error, ServiceError, ValueError, UnicodeError) as error:
+                fault = judge(error)
+                if fault is Fault.ROW:
+                    self._works_again()  # whatever became of the statement: the database has looked at its rows
+                    raise
+                if fault is Fault.MOMENT:
+                    log.info("%s, trying again", type(error).__name__)
+                    continue
+                self.away.set()
+                self._repeated.say(logging.WARNING, reason(error))
                 self._drop_connection()
                 if self._closed.wait(min(0.2 * 2 ** min(attempt, 5), 2.0)):
-                    raise PermanentError("the process ended while the database was away") from error
+                    raise _Ended("the process ended while the database took no rows") from error
+                if is_statement_limit(error) and len(batch) > 1:
+                    raise _TooSlow from error
+            else:
+                self._works_again()
+                return
+
+    def _probe(self) -> None:
+        """Find out without any task whether rows can be written again: a brake must not wait for the work that it holds."""
+        try:
+            self._connected()
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(_PROBE)
+        except (psycopg2.Error, ServiceError) as error:
+            self._repeated.say(logging.WARNING, reason(error))
+            self._drop_connection()
+        else:
+            self._works_again()
+
+    def _connected(self) -> None:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self.settings, reach_seconds=3)
+            create_tables(self._connection)
+
+    def _works_again(self) -> None:
+        if self.away.is_set():
+            log.warning("the database is back")
+            self.away.clear()
+            self._repeated.forget()
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

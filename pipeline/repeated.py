@@ -28,3 +28,7 @@ class Repeated:
         if len(self._said) < _KEPT:
             self._said[name] = now
             self._log.log(level, "%s", text)
+
+    def forget(self) -> None:
+        """What comes next is news, though it was said before."""
+        self._said.clear()

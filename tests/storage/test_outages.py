@@ -1,0 +1,176 @@
+"""A database that takes no rows for a while, in each of the ways that operators meet: waited for, named, never charged to a task."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from dataclasses import replace
+
+import psycopg2
+import pytest
+
+from pipeline.errors import PermanentError
+from pipeline.storage import database
+from pipeline.storage.rows import Listing, Write
+from pipeline.storage.writer import Writer
+from tests.conftest import until
+from tests.storage.test_writer import task
+
+ROLE = "pipeline_of_this_test"
+
+
+@pytest.fixture
+def admin(tables):
+    """Runs a statement as the server's superuser."""
+    connection = database.connect(tables)
+    connection.autocommit = True
+
+    def run(sql):
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+    yield run
+    connection.close()
+
+
+@pytest.fixture
+def role(admin, tables):
+    """Settings of a user who may do with the tables what the program needs, and no more."""
+    admin(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'x'")
+    admin(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}")
+    yield replace(tables, user=ROLE, password="x")
+    admin(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+class Writing:
+    """A writer, and what became of what it was given."""
+
+    def __init__(self, settings):
+        self.writer = Writer(settings)
+        self.answers = queue.SimpleQueue()
+
+    def submit(self, rows):
+        self.writer.submit(rows, self.answers.put)
+
+    def answer(self, seconds=20):
+        return self.answers.get(timeout=seconds)
+
+    def waits(self):
+        until(self.writer.away.is_set, 20, "the writer's waiting")
+        assert self.answers.empty()
+
+    def goes_on(self):
+        assert self.answer() is None
+        assert not self.writer.away.is_set()
+
+
+@pytest.fixture
+def writing(role, caplog):
+    caplog.set_level(logging.INFO, logger="pipeline")
+    running = Writing(role)
+    yield running
+    running.writer.close()
+
+
+def stocks(admin):
+    return [symbol for (symbol,) in admin("SELECT symbol FROM stock ORDER BY 1")]
+
+
+def test_a_server_that_turns_read_only_under_open_connections_is_waited_for(writing, admin, caplog):
+    admin("ALTER SYSTEM SET default_transaction_read_only = on")
+    try:
+        admin("SELECT pg_reload_conf()")
+        until(lambda: admin("SHOW default_transaction_read_only") == [("on",)], 10, "the setting")
+        writing.submit(task("A"))
+        writing.waits()
+    finally:
+        admin("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        admin("ALTER SYSTEM RESET default_transaction_read_only")
+        admin("SELECT pg_reload_conf()")
+    writing.goes_on()
+    assert stocks(admin) == ["A"]
+    assert caplog.text.count("read-only transaction (SQLSTATE 25006)") == 1
+    assert "the database is back" in caplog.text
+
+
+def test_a_right_that_is_withdrawn_in_mid_run_is_waited_for_and_named(writing, admin, caplog):
+    writing.submit(task("A"))
+    writing.goes_on()
+    admin(f"REVOKE INSERT ON stock FROM {ROLE}")
+    writing.submit(task("B"))
+    writing.submit(task("C"))
+    writing.waits()
+    assert "permission denied for table stock (SQLSTATE 42501)" in caplog.text
+    admin(f"GRANT INSERT ON stock TO {ROLE}")
+    writing.goes_on()
+    writing.goes_on()
+    assert stocks(admin) == ["A", "B", "C"]
+
+
+def test_a_table_that_is_gone_is_waited_for(writing, admin, caplog):
+    admin("ALTER TABLE financial_ratios RENAME TO moved_away")
+    try:
+        writing.submit(task("A"))
+        writing.waits()
+        until(lambda: "financial_ratios" in caplog.text or "may not" in caplog.text, 10, "its name")
+    finally:
+        admin("DROP TABLE IF EXISTS financial_ratios")
+        admin("ALTER TABLE moved_away RENAME TO financial_ratios")
+    writing.goes_on()
+
+
+def test_the_brake_is_released_without_any_task_that_succeeds(writing, admin):
+    """The work in hand fails for what it holds: the database has answered, so it is not away."""
+    admin(f"REVOKE INSERT ON stock FROM {ROLE}")
+    writing.submit(Write(listings=[Listing("A", "A Company", "xx")]))
+    writing.waits()
+    admin(f"GRANT INSERT ON stock TO {ROLE}")
+    assert isinstance(writing.answer(), PermanentError)
+    assert not writing.writer.away.is_set()
+
+
+def test_the_brake_is_released_with_nothing_to_write(writing, admin):
+    writing.writer.away.set()
+    admin(f"REVOKE UPDATE ON pipeline_run FROM {ROLE}")
+    writing.submit(task("A"))
+    writing.waits()
+    admin(f"GRANT UPDATE ON pipeline_run TO {ROLE}")
+    writing.goes_on()
+    writing.writer.away.set()
+    writing.submit(Write())  # wakes the thread, and holds nothing
+    until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
+
+
+def test_the_present_cause_is_said_and_not_the_first_one_only(writing, admin, caplog):
+    admin(f"ALTER ROLE {ROLE} NOLOGIN")
+    admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
+    writing.submit(task("A"))
+    until(lambda: "is not permitted to log in" in caplog.text, 20, "the first cause")
+    admin(f"ALTER ROLE {ROLE} LOGIN CONNECTION LIMIT 0")
+    until(lambda: "too many connections for role" in caplog.text, 20, "the second cause")
+    admin(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1 PASSWORD 'y'")
+    until(lambda: "password authentication failed" in caplog.text, 20, "the third cause")
+    admin(f"ALTER ROLE {ROLE} PASSWORD 'x'")
+    writing.goes_on()
+    waiting = [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()]
+    assert len(waiting) <= 4, waiting
+
+
+def test_a_limit_on_statement_time_is_called_that(role, tables, admin, caplog):
+    admin(f"ALTER ROLE {ROLE} SET statement_timeout = '300ms'")
+    running = Writing(role)
+    holding = psycopg2.connect(dbname=tables.name, user=tables.user, password=tables.password, host=tables.host, port=tables.port)
+    try:
+        with holding.cursor() as cursor:
+            cursor.execute("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE")
+        running.submit(task("A"))
+        running.submit(task("B"))
+        until(lambda: "longer than the database allows" in caplog.text, 20, "the limit's name")
+        assert "is away" not in caplog.text
+        holding.rollback()
+        running.goes_on()
+        assert running.answer() is None
+    finally:
+        holding.close()
+        running.writer.close()

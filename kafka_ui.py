@@ -34,6 +34,8 @@ from pipeline.process.script import end_with_orchestrator, on_stop, run_script, 
 
 HOST = "127.0.0.1"
 PORT = 8080
+#: Connections that may wait to be accepted.
+BACKLOG = 512
 #: Ports that are tried one after the other where others take them at the same moment.
 ATTEMPTS = 10
 #: Seconds after which a busy thread lets another one go on. A view needs a hundred short turns, and must not wait Python's
@@ -48,6 +50,7 @@ def main() -> int:
         import uvicorn
 
         from ui.app import create_app, settings_finder
+        from ui.connections import WatchedProtocol
     except ImportError as error:
         raise ServiceError(f"the page needs {error.name}: pip install -r requirements-local.txt") from error
     config.load(demo=arguments.demo)  # a bad setting ends it here, with exit code 2
@@ -55,7 +58,15 @@ def main() -> int:
     listening = listen(arguments.port)
     app = create_app(settings_finder(arguments.demo), arguments.demo)
     options = uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, ws="none"
+        app,
+        http=WatchedProtocol,
+        ws="none",
+        log_config=None,
+        log_level="error",  # each request that is no HTTP would be a line
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        backlog=BACKLOG,
     )
 
     class Server(uvicorn.Server):
@@ -86,7 +97,7 @@ def listen(port: int) -> socket.socket:
         try:
             port = free_port(port)
             listening.bind((HOST, port))
-            listening.listen(100)
+            listening.listen(BACKLOG)
         except OSError:
             listening.close()
             port += 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ from pipeline.stocks import query
 from pipeline.stocks.catalog import CATALOG, PERCENT
 from pipeline.stocks.conditions import ConditionError
 from pipeline.stocks.query import Range, Screen
+from pipeline.wire.regions import REGIONS
 from ui import show
 
 #: Ratios that the table shows unless others are asked for.
@@ -111,21 +112,37 @@ def read(pairs: Iterable[tuple[str, str]]) -> View:
             given.setdefault(name, []).append(value.strip())
     problems: dict[str, str] = {}
     screen = Screen(
-        text=_one(given, "q")[:LONGEST_TEXT],
+        text=_text(given, "q", problems),
         regions=tuple(dict.fromkeys(given.get("region", ()))),
         sectors=tuple(dict.fromkeys(given.get("sector", ()))),
         ranges=_ranges(given, problems),
         where=_one(given, "where"),
         period=_choice(given, "period", query.PERIODS, problems),
-        sort=_choice(given, "sort", ("symbol", *query.FIELDS), problems).removeprefix("-"),
+        sort=_sort(given, problems),
         descending=_one(given, "sort").startswith("-"),
     )
     try:
         screen.condition()
     except ConditionError as error:
         problems["where"] = error.shown(screen.where)
-    columns = tuple(name for name in dict.fromkeys(given.get("column", ())) if name in CATALOG)
-    return View(screen, _page(given, problems), columns or DEFAULT_COLUMNS, problems)
+    columns = tuple(dict.fromkeys(given.get("column", ())))
+    for name in columns:
+        if name not in CATALOG:
+            problems["column"] = f"{name[:40]!r} is no ratio"
+    shown = tuple(name for name in columns if name in CATALOG)
+    return View(screen, _page(given, problems), shown or DEFAULT_COLUMNS, problems)
+
+
+def with_known(view: View, regions: Container[str], sectors: Container[str]) -> View:
+    """The view, with a problem for each region and sector that is chosen and is not there."""
+    problems = dict(view.problems)
+    for region in view.screen.regions:
+        if region not in REGIONS and region not in regions:
+            problems["region"] = f"{region[:40]!r} is no region: expected two small letters, such as fr"
+    for sector in view.screen.sectors:
+        if sector not in sectors:
+            problems["sector"] = f"no stock is of the sector {sector[:40]!r}"
+    return replace(view, problems=problems)
 
 
 def from_form(pairs: list[tuple[str, str]]) -> str | None:
@@ -157,13 +174,31 @@ def _one(given: Mapping[str, list[str]], name: str) -> str:
     return given[name][-1] if name in given else ""
 
 
+def _text(given: Mapping[str, list[str]], name: str, problems: dict[str, str]) -> str:
+    text = _one(given, name)
+    if len(text) > LONGEST_TEXT:
+        problems[name] = f"{name}: expected at most {LONGEST_TEXT} characters"
+    return text[:LONGEST_TEXT]
+
+
 def _choice(given: Mapping[str, list[str]], name: str, choices: tuple[str, ...], problems: dict[str, str]) -> str:
     text = _one(given, name)
-    if text.removeprefix("-") in choices:
+    if text in choices:
         return text
     if text:
-        problems[name] = f"{text[:40]!r} is none of its values"
+        problems[name] = f"{name} {text[:40]!r}: expected one of {', '.join(choices)}"
     return choices[0]
+
+
+def _sort(given: Mapping[str, list[str]], problems: dict[str, str]) -> str:
+    """The column to sort by; a minus before it turns the order round."""
+    text = _one(given, "sort")
+    name = text.removeprefix("-")
+    if name in query.FIELDS:
+        return name
+    if text:
+        problems["sort"] = f"sort {text[:40]!r}: expected a column such as symbol or -price_to_earnings"
+    return "symbol"
 
 
 def _page(given: Mapping[str, list[str]], problems: dict[str, str]) -> int:
@@ -176,6 +211,8 @@ def _page(given: Mapping[str, list[str]], problems: dict[str, str]) -> int:
 
 def _ranges(given: Mapping[str, list[str]], problems: dict[str, str]) -> tuple[Range, ...]:
     found = []
+    if len(given.get("range", ())) > MOST_RANGES:
+        problems["range"] = f"range: expected at most {MOST_RANGES} of them"
     for text in given.get("range", ())[:MOST_RANGES]:
         ratio, _, bounds = text.partition(":")
         least, _, most = bounds.partition(":")

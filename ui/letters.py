@@ -21,13 +21,17 @@ from pipeline.worker.dead_letters import Letter, is_mark
 from pipeline.worker.dead_letters import letter_of as letter_of
 from ui.following import Following
 from ui.places import Places
-from ui.topics_view import records
+from ui.topics_view import Budget, records
 
 #: Letters that are kept, the newest; of each the first bytes of its value.
 LETTERS_KEPT = 10_000
 VALUE_BYTES = 500
+HEADER_CHARACTERS = 1_000
 #: Seconds in which what was put back shows as put back.
 SHOWN_SECONDS = 5.0
+#: What reading the letters that are put back may take.
+FETCH_SECONDS = 30.0
+FETCH_BYTES = 500_000_000
 _STAGES = {stage.dead_letters: stage for stage in topics.STAGES}
 
 
@@ -88,7 +92,7 @@ class Letters(Following):
             with self._lock:
                 for record in found:
                     letter = letter_of(_STAGES[where.topic], record)
-                    self._letters.note(replace(letter, value=letter.value[:VALUE_BYTES]), is_mark(record))
+                    self._letters.note(_cut(letter), is_mark(record))
         if not self._ready.is_set() and all(self._consumer.position(where) >= mark for where, mark in self._todo.items()):
             self._ready.set()
 
@@ -104,6 +108,12 @@ class Letters(Following):
         self.problem = problem
 
 
+def _cut(letter: Letter) -> Letter:
+    """The letter with as much of it as the list shows."""
+    headers = {name[:HEADER_CHARACTERS]: text[:HEADER_CHARACTERS] for name, text in list(letter.headers.items())[:20]}
+    return replace(letter, value=letter.value[:VALUE_BYTES], headers=headers)
+
+
 def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
     """The letters as they lie in the topics, with all their bytes. Raises ServiceError."""
     found: list[Letter] = []
@@ -115,12 +125,17 @@ def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
         if not offsets:
             continue
         window = {number: (min(wanted), max(wanted) + 1) for number, wanted in offsets.items()}
+        budget = Budget(FETCH_SECONDS, FETCH_BYTES)
         consumer = clients.reader(settings)
         try:
             with clients.reaching(settings):
-                for record in records(consumer, stage.dead_letters, window):
+                for record in records(consumer, stage.dead_letters, window, budget):
                     if record.offset in offsets[record.partition]:
                         found.append(letter_of(stage, record))
         finally:
             consumer.close()
+        if budget.spent:
+            raise ServiceError(
+                f"reading {stage.dead_letters} stopped {budget.spent}: put back fewer letters at a time, or by kafka_dead_letters.py"
+            )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,12 +14,11 @@ from pipeline.broker import clients
 from pipeline.errors import ServiceError
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.account_reader import Tally
-from pipeline.runs.group_watch import Seen
-from pipeline.runs.lag import GroupLag
 from pipeline.runs.terminal import Rate
 from pipeline.wire.messages import run_started_at
 from ui.following import Following
 from ui.places import Places
+from ui.run_view import RegionView, Snapshot, StageView
 
 #: Seconds between two snapshots, and where nothing has come in.
 SNAPSHOT_SECONDS = 0.5
@@ -29,90 +28,30 @@ ACCOUNTS_KEPT = 3
 #: Runs that can be chosen.
 RUNS_KEPT = 50
 ERRORS_SHOWN = 20
-#: The states that are always named, in order; others that a run may have stand between these.
-FIRST_STATES = ("completed", "split", "no_data", "failed")
-LAST_STATES = ("retrying", "pending")
-#: Followers of older runs: how many at most, and seconds without a reader after which one ends.
+#: Most characters of each field of an error that are kept for the view.
+ERROR_FIELD = 400
+#: Runs that are known by name: a topic may hold records with any run_id.
+RUNS_KNOWN = 10_000
+#: Followers of older runs: how many at most; seconds without a reader after which one ends, and after which one gives its
+#: place to another run.
 FOLLOWERS = 4
 IDLE_SECONDS = 60.0
+GIVES_WAY_SECONDS = 10.0
+
+
+class TooManyRuns(Exception):
+    """As many older runs are being looked at as the page follows at once."""
 
 
 @dataclass(frozen=True)
-class StageView:
-    """One bar: a stage, or a region's part of it."""
+class Unfollowed:
+    """What there is to see of a run that nobody follows: it stands in no topic, or they are still being read."""
 
-    name: str
-    counts: dict[str, int] = field(default_factory=dict)
-    sent: int = 0
-    finished: int = 0
-    rate: float = 0.0
-
-    @property
-    def percent(self) -> int:
-        """Rounded down: 100 means that nothing is pending."""
-        return 100 * self.finished // self.sent if self.sent else 0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the present rate, of the tasks known so far; None where nothing moves or nothing is left."""
-        left = self.sent - self.finished
-        return left / self.rate if left and self.rate > 0 else None
+    snapshot: Snapshot
+    version: int = 1
 
 
-@dataclass(frozen=True)
-class RegionView:
-    code: str
-    name: str
-    scraping: StageView
-    processing: StageView
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the pipeline view shows. `state`: reading, waiting (no run yet), following, away (`problem` says why)."""
-
-    state: str = "reading"
-    problem: str = ""
-    run_id: str = ""
-    started_at: datetime | None = None
-    elapsed_seconds: float = 0.0
-    scraping: StageView = field(default_factory=lambda: StageView("scraping"))
-    processing: StageView = field(default_factory=lambda: StageView("processing"))
-    regions: tuple[RegionView, ...] = ()
-    errors: tuple[dict[str, Any], ...] = ()
-    ratio_rows: int = 0
-    #: What the database says of the run: running, completed, failed, stalled, or "" where it does not say.
-    status: str = ""
-    runs: tuple[str, ...] = ()
-
-    @property
-    def states(self) -> list[str]:
-        """The columns of the counts: the states that tasks of either stage are in, pending last."""
-        found = {state: None for stage in (self.scraping, self.processing) for state in stage.counts}
-        middle = [state for state in found if state not in FIRST_STATES and state not in LAST_STATES]
-        return [*FIRST_STATES, *middle, *LAST_STATES]
-
-    @property
-    def nothing_pending(self) -> bool:
-        known = self.scraping.sent + self.processing.sent
-        return bool(known) and known == self.scraping.finished + self.processing.finished
-
-
-@dataclass(frozen=True)
-class Consumers:
-    """The consumer groups beside the bars. `problem`: why they can't be read; neither groups nor problem: not looked yet."""
-
-    groups: tuple[GroupLag, ...] = ()
-    throttle: str = ""
-    problem: str = ""
-
-    @classmethod
-    def of(cls, seen: Seen) -> Consumers:
-        # What was seen before the broker went away must not stand there as if it were now.
-        return cls(problem=seen.problem) if seen.lost else cls(seen.groups, seen.throttle, seen.problem)
-
-
-class Follower(Following):
+class RunFollower(Following):
     """Follows the newest run, or one run. Call `start()`; `snapshot` is what there is to see."""
 
     def __init__(self, places: Places, run_id: str | None = None) -> None:
@@ -171,8 +110,14 @@ class Follower(Following):
 
     def _forget_old(self, tally: Tally) -> None:
         self._runs.update(tally.accounts)
+        if len(self._runs) > RUNS_KNOWN:
+            self._runs = set(sorted(self._runs)[-RUNS_KNOWN:])
         for run_id in sorted(tally.accounts)[:-ACCOUNTS_KEPT]:
             del tally.accounts[run_id]
+
+    def knows(self, run_id: str) -> bool:
+        """Whether something of the run stands in the topics, as far as they have been read."""
+        return run_id in self._runs
 
     def _known_runs(self) -> tuple[str, ...]:
         return tuple(sorted(self._runs, reverse=True)[:RUNS_KEPT])
@@ -191,7 +136,7 @@ class Follower(Following):
             scraping=stages[0],
             processing=stages[1],
             regions=_regions(account),
-            errors=tuple(reversed(list(account.errors)[-ERRORS_SHOWN:])),
+            errors=tuple(_error(error) for error in reversed(list(account.errors)[-ERRORS_SHOWN:])),
             ratio_rows=account.ratio_rows,
             status=self._status[1] if self._status[0] == account.run_id else "",
             runs=self._known_runs(),
@@ -205,6 +150,12 @@ class Follower(Following):
         if snapshot != self.snapshot or not self.version:
             self.snapshot = snapshot
             self.version += 1
+
+
+def _error(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an error that are shown, each cut."""
+    names = ("status", "task_id", "attempt", "timestamp", "error_type", "error")
+    return {name: value[:ERROR_FIELD] if isinstance(value := fields.get(name), str) else value for name in names}
 
 
 def _elapsed(account: Account, started: datetime) -> float:
@@ -237,23 +188,31 @@ class Followers:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._lock = threading.Lock()
-        self._newest = Follower(places)
+        self._newest = RunFollower(places)
         self._newest.start()
-        self._others: dict[str, Follower] = {}
+        self._others: dict[str, RunFollower] = {}
 
-    def of(self, run_id: str | None) -> Follower:
-        """Raises MessageError for what is no run_id."""
-        if run_id is None or run_id == self._newest.snapshot.run_id:
+    def of(self, run_id: str | None) -> RunFollower | Unfollowed:
+        """Who follows the run. A run that stands in no topic has no follower: anybody may ask for any run_id.
+
+        Raises MessageError for what is no run_id, TooManyRuns if other runs have all the places.
+        """
+        newest = self._newest.snapshot
+        if run_id is None or run_id == newest.run_id:
             return self._newest
         run_started_at(run_id)
         with self._lock:
-            self._end_idle()
+            self._end_idle(IDLE_SECONDS)
             follower = self._others.get(run_id)
             if follower is None or follower.stopped:
+                if not self._newest.knows(run_id):
+                    state = "waiting" if newest.state == "following" else newest.state
+                    return Unfollowed(Snapshot(state=state, problem=newest.problem, run_id=run_id, runs=newest.runs))
                 if len(self._others) >= FOLLOWERS:
-                    oldest = min(self._others.values(), key=lambda one: one.last_read)
-                    self._end(oldest)
-                follower = self._others[run_id] = Follower(self._places, run_id)
+                    self._end_idle(GIVES_WAY_SECONDS, most=1)
+                if len(self._others) >= FOLLOWERS:
+                    raise TooManyRuns(f"{FOLLOWERS} older runs are being looked at, and no more are followed at once: close one of them")
+                follower = self._others[run_id] = RunFollower(self._places, run_id)
                 follower.start()
             follower.last_read = time.monotonic()
             return follower
@@ -262,11 +221,10 @@ class Followers:
         for follower in (self._newest, *self._others.values()):
             follower.stop()
 
-    def _end_idle(self) -> None:
+    def _end_idle(self, seconds: float, most: int = FOLLOWERS) -> None:
+        """End the followers, at most so many, that nobody has read for so long."""
         now = time.monotonic()
-        for follower in [one for one in self._others.values() if now - one.last_read > IDLE_SECONDS]:
-            self._end(follower)
-
-    def _end(self, follower: Follower) -> None:
-        follower.stop()
-        self._others.pop(str(follower.run_id), None)
+        idle = sorted((one for one in self._others.values() if now - one.last_read > seconds), key=lambda one: one.last_read)
+        for follower in idle[:most]:
+            follower.stop()
+            self._others.pop(str(follower.run_id), None)

@@ -18,6 +18,9 @@ from pipeline.storage import database
 
 #: Connections that are kept for the next query.
 CONNECTIONS_KEPT = 4
+#: Connections at once, beside those of downloads; seconds that a query waits for one.
+CONNECTIONS = 5
+WAIT_SECONDS = 10.0
 #: Longest query in ms: a page that takes longer is of no use.
 QUERY_MS = 15_000
 #: Seconds in which the database must accept a connection, and a broker a socket.
@@ -33,6 +36,7 @@ class Places:
         self._find = find
         self._idle: list[tuple[Database, Any]] = []
         self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     def kafka(self) -> Kafka:
         """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
@@ -55,7 +59,16 @@ class Places:
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
         """A cursor for reading. Raises ServiceError where the database is away or has no tables yet."""
-        wanted = self.database()
+        if not self._free.acquire(timeout=WAIT_SECONDS):
+            raise ServiceError(f"all {CONNECTIONS} connections of the page to the database are in use: try again in a moment")
+        try:
+            with self._used(self.database()) as cursor:
+                yield cursor
+        finally:
+            self._free.release()
+
+    @contextlib.contextmanager
+    def _used(self, wanted: Database) -> Iterator[Any]:
         connection = self._take(wanted)
         try:
             with connection.cursor() as cursor:

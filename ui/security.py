@@ -1,6 +1,7 @@
 """What keeps other sites' pages away from this one: it listens on loopback, but so does everything in the user's browser.
 
 - Host must be this server's own name: else a site could have its name point here (DNS rebinding) and read everything.
+- What another site's page loads as an image, a frame or a script is refused, or it could keep this server busy.
 - What changes something must come from this page itself: else any site could post a form here.
 - The policy lets the browser load nothing from elsewhere, and run no script but this program's files.
 """
@@ -59,9 +60,13 @@ def refused(method: str, headers: Headers, port: int | None) -> str | None:
     own = [f"{host}:{port}" for host in HOSTS] + ([*HOSTS] if port == 80 else [])
     if len(hosts) != 1 or hosts[0].lower() not in own:
         return f"this page answers at http://localhost:{port} only"
-    if method in _SAFE_METHODS:
-        return None
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if method in _SAFE_METHODS:
+        # A link from anywhere may lead here; an image, a frame or a script of another site's page has no business here.
+        link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in (None, "document")
+        if site in ("cross-site", "same-site") and not link:
+            return "this page is not for other sites' pages: only a link may lead here"
+        return None
     if origin is None and site is None:
         return "a request that changes something must come from this page: its Origin is missing"
     if origin is not None and (urlsplit(origin).scheme != "http" or origin.lower() != f"http://{hosts[0].lower()}"):

@@ -95,15 +95,19 @@ def moment(epoch_ms: int | None) -> str:
         return str(epoch_ms)
 
 
-def value_text(raw: bytes | None, most: int) -> str:
-    """A message's value: JSON laid out, else the text with what is no UTF-8 escaped; cut to `most` characters."""
+def value_text(raw: bytes | None, most: int, size: int | None = None) -> str:
+    """A message's value: JSON laid out, else the text with what is no UTF-8 escaped; cut to `most` characters.
+
+    `raw` may be the beginning of a value of `size` bytes.
+    """
     if raw is None:
         return "(no value)"
-    text = raw.decode("utf-8", "backslashreplace")
-    if len(raw) <= most:
+    size = len(raw) if size is None else size
+    text = raw[: 4 * most].decode("utf-8", "backslashreplace")
+    if size <= most:
         with contextlib.suppress(ValueError, RecursionError):  # else it is shown as it is
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    return text if len(text) <= most else f"{text[:most]}\n… ({len(raw):,} bytes)"
+    return text if len(text) <= most and size <= 4 * most else f"{text[:most]}\n… ({size:,} bytes)"
 
 
 def stock_path(symbol: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import chain
 from typing import Any
 
+import anyio
 import psycopg2
+import psycopg2.errors
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
@@ -19,12 +23,20 @@ from pipeline.stocks import export, query
 from pipeline.stocks.catalog import CATALOG
 from pipeline.storage import database
 from pipeline.wire.messages import clean_text
-from ui import forms
+from ui import addresses, forms
 from ui.forms import View
-from ui.places import CONNECT_SECONDS, Places
+from ui.lanes import Lane, busy
+from ui.places import CONNECT_SECONDS, NO_TABLES, QUERY_MS, Places
+
+log = logging.getLogger(__name__)
 
 #: Most points of a scatter: a drawing of more is slow, and shows no more.
 MOST_POINTS = 3_000
+#: Downloads at once, the longest one in seconds, and ms for which a client may take nothing of it.
+DOWNLOADS = 2
+DOWNLOAD_SECONDS = 600
+IDLE_MS = 30_000
+CSV = "text/csv; charset=utf-8"
 #: Statement lines that are drawn over the years.
 DRAWN_LINES = ("TotalRevenue", "NetIncome", "FreeCashFlow")
 
@@ -108,32 +120,72 @@ class Stocks:
             for kind, end, currency, reasons, inputs, run_id, computed_at, *figures in rows
         ]
 
-    def csv(self, view: View) -> Iterator[str]:
+    def csv(self, view: View) -> Generator[str, None, None]:
         """The rows as pieces of CSV, from a connection of their own. The first piece is there already: what fails, fails now."""
         connection = database.connect(self.places.database(), CONNECT_SECONDS)
-        connection.set_session(readonly=True)
-        texts = export.csv_texts(export.rows(connection, view.screen))
         try:
+            connection.set_session(readonly=True)
+            with connection.cursor() as cursor:
+                # A client that takes nothing for so long has no right to a transaction, whatever else fails to end it.
+                cursor.execute(
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false), set_config('statement_timeout', %s, false)",
+                    (str(IDLE_MS), str(QUERY_MS)),
+                )
+            texts = export.csv_texts(export.rows(connection, view.screen))
             first = next(texts)
+        except psycopg2.errors.UndefinedTable:
+            connection.close()
+            raise ServiceError(NO_TABLES) from None
         except psycopg2.Error as error:
             connection.close()
             raise ServiceError(f"the database can't be read: {' '.join(str(error).split())}") from error
+        except BaseException:
+            connection.close()
+            raise
 
-        def pieces() -> Iterator[str]:
-            try:
-                yield from chain([first], texts)
-            finally:
-                connection.close()
-
-        return pieces()
+        pieces = _and_close(connection, chain([first], texts))
+        next(pieces)  # from now on `close` closes the connection too
+        return pieces
 
 
-class Views:
-    """The pages. `render` makes HTML of a template."""
+def _and_close(connection: Any, texts: Iterable[str]) -> Generator[str, None, None]:
+    """An empty text, then the texts; the connection is closed at the end, also where it comes early."""
+    try:
+        yield ""
+        yield from texts
+    finally:
+        connection.close()
 
-    def __init__(self, found: Stocks, render: Render) -> None:
+
+class Download(StreamingResponse):
+    """CSV, handed out as the client takes it. However it ends, the connection is given back and `ended` is called."""
+
+    def __init__(self, pieces: Generator[str, None, None], headers: dict[str, str], ended: Callable[[], None]) -> None:
+        super().__init__(pieces, media_type=CSV, headers=headers)
+        self._pieces = pieces
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with anyio.fail_after(DOWNLOAD_SECONDS):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            # What has left must not look like all there is: the connection is cut, not ended.
+            log.warning("a download was given up after %d s", DOWNLOAD_SECONDS)
+            raise
+        finally:
+            self._pieces.close()
+            self._ended()
+
+
+class StockViews:
+    """The pages. `render` makes HTML of a template; downloads begin in `lane`."""
+
+    def __init__(self, found: Stocks, render: Render, lane: Lane) -> None:
         self._stocks = found
         self._render = render
+        self._lane = lane
+        self._downloads = 0
 
     def table(self, request: Request) -> Response:
         pairs = request.query_params.multi_items()
@@ -144,6 +196,7 @@ class Views:
         table, choices, problem = None, NO_CHOICES, ""
         try:
             choices = self._stocks.choices()
+            view = _checked(view, choices)
             table = None if view.problems else self._stocks.table(view)
         except ServiceError as error:
             problem = str(error)
@@ -152,20 +205,39 @@ class Views:
             request, "stocks.html", status, view=view, table=table, choices=choices, problem=problem, command=query.command(view.screen)
         )
 
-    def csv(self, request: Request) -> Response:
-        view = forms.read(request.query_params.multi_items())
-        if view.problems:
-            raise HTTPException(400, "; ".join(view.problems.values()))
+    async def csv(self, request: Request) -> Response:
+        """The rows as a download. Few at once: each holds a connection to the database until the last row has left."""
+        if self._downloads >= DOWNLOADS:
+            raise busy(f"{DOWNLOADS} downloads are running, and no more at once: try again when one has ended")
+        self._downloads += 1
+        answer: Response | None = None
         try:
-            pieces = self._stocks.csv(view)
+            answer = await self._lane.run(self._download, request)
+        finally:
+            if not isinstance(answer, Download):
+                self._downloads -= 1
+        return answer
+
+    def _download(self, request: Request) -> Response:
+        view = forms.read(request.query_params.multi_items())
+        try:
+            view = _checked(view, self._stocks.choices())
+            if view.problems:
+                raise HTTPException(400, "; ".join(view.problems.values()))
+            name = f"stocks-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"
+            headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+            if request.method == "HEAD":
+                return Response(media_type=CSV, headers=headers)
+            return Download(self._stocks.csv(view), headers, self._one_ended)
         except ServiceError as error:
             raise HTTPException(503, str(error)) from None
-        name = f"stocks-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-        return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
+
+    def _one_ended(self) -> None:
+        self._downloads -= 1
 
     def detail(self, request: Request) -> Response:
         symbol = request.path_params["symbol"]
+        ratio = _ratio(request.query_params.get("ratio"), "return_on_equity")
         stock, periods, problem = None, [], ""
         try:
             stock = self._stocks.stock(symbol)
@@ -174,7 +246,6 @@ class Views:
             problem = str(error)
         if stock is None and not problem:
             raise HTTPException(404, f"there is no stock {symbol[:60]!r} in the database")
-        ratio = request.query_params.get("ratio", "return_on_equity")
         return self._render(
             request,
             "stock.html",
@@ -183,7 +254,7 @@ class Views:
             stock=stock,
             periods=periods,
             problem=problem,
-            ratio=ratio if ratio in CATALOG else "return_on_equity",
+            ratio=ratio,
             drawing=_drawing(periods),
         )
 
@@ -195,6 +266,7 @@ class Views:
         choices, problem = NO_CHOICES, ""
         try:
             choices = self._stocks.choices()
+            view = _checked(view, choices)
             points = [] if view.problems else self._stocks.places.query(*query.points(view.screen, x, y, MOST_POINTS))
         except ServiceError as error:
             problem = str(error)
@@ -216,13 +288,12 @@ class Views:
         asked = request.query_params
         view = forms.read(asked.multi_items())
         ratio = _ratio(asked.get("ratio"), "price_to_earnings")
-        by = asked.get("by", "region")
-        if by not in ("region", "sector"):
-            raise HTTPException(400, f"by {by[:40]!r}: expected region or sector")
+        by = addresses.choice(asked.get("by"), "by", ("region", "sector"), "region")
         groups: list[tuple[Any, ...]] = []
         choices, problem = NO_CHOICES, ""
         try:
             choices = self._stocks.choices()
+            view = _checked(view, choices)
             groups = [] if view.problems else self._stocks.places.query(*query.quantiles(view.screen, ratio, by))
         except ServiceError as error:
             problem = str(error)
@@ -238,6 +309,12 @@ class Views:
             choices=choices,
             problem=problem,
         )
+
+
+def _checked(view: View, choices: Choices) -> View:
+    """The view, with what it asks for compared with what there is."""
+    known = [{value for value, *_ in choices[name]} for name in ("region", "sector")]
+    return forms.with_known(view, *known)
 
 
 def _ratio(text: str | None, default: str) -> str:

@@ -13,18 +13,24 @@ from kafka.partitioner.default import murmur2
 from config import Kafka
 from pipeline.broker import clients
 from pipeline.broker.consumer_groups import GroupReader, GroupState
-from pipeline.errors import ServiceError
 from pipeline.wire import topics
 
 #: Messages on one page; how many of each partition, and of the one that a key should be in, are read at a time in a search.
 PAGE = 50
 SEARCH_STEP = 500
 HOME_STEP = 10_000
+#: Records that are taken from the client at a time.
+POLL_RECORDS = 500
 #: Seconds for which a search goes on before it shows what it has found.
 SEARCH_SECONDS = 2.0
 READ_SECONDS = 10.0
-#: Most bytes of a value and of a header that are shown.
-SHOWN_BYTES = 20_000
+#: Most bytes that one view reads of a topic: of many large messages it shows the newest, and says so.
+BYTES_READ = 24_000_000
+#: Most bytes of a value, of a key and of a header that are kept, and most headers.
+VALUE_BYTES = 20_000
+KEY_BYTES = 1_000
+HEADER_BYTES = 1_000
+HEADERS = 20
 
 
 @dataclass(frozen=True)
@@ -46,25 +52,28 @@ class TopicView:
 
 @dataclass(frozen=True)
 class MessageView:
+    """One message, its parts cut; `size` is the whole value's in bytes."""
+
     partition: int
     offset: int
     timestamp_ms: int
     key: str
     value: bytes | None
+    size: int
     headers: tuple[tuple[str, str], ...]
-
-    @property
-    def size(self) -> int:
-        return len(self.value or b"")
 
 
 @dataclass(frozen=True)
-class Page:
-    """Messages, and where the next older ones are: partition → the offset that they lie below. `searched`: messages read."""
+class MessagePage:
+    """Messages, and where the next older ones are: partition → the offset that they lie below. `searched`: messages read.
+
+    `cut`: why there may be newer ones of some partitions that are not here; empty if all were read.
+    """
 
     messages: list[MessageView]
     older: dict[int, int]
     searched: int
+    cut: str = ""
 
 
 class KafkaView:
@@ -85,7 +94,9 @@ class KafkaView:
         finally:
             reader.close()
 
-    def messages(self, name: str, before: dict[int, int] | None, partition: int | None = None, key: str = "") -> tuple[TopicView, Page]:
+    def messages(
+        self, name: str, before: dict[int, int] | None, partition: int | None = None, key: str = ""
+    ) -> tuple[TopicView, MessagePage]:
         """The topic, and a page of its messages, newest first: those below `before`, or the newest of all."""
         settings = self._find()
         topic = read_topics(settings, (name,))[0]
@@ -125,28 +136,54 @@ def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
     ]
 
 
-def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key: str) -> Page:
+def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key: str) -> MessagePage:
     """The newest messages below these offsets. With a key, older ones are searched until a page is full or time is up."""
     consumer = clients.reader(settings)
     deadline = time.monotonic() + SEARCH_SECONDS
     found: list[MessageView] = []
     edges = dict(below)
+    budget = Budget(READ_SECONDS, BYTES_READ)
     searched = 0
     try:
         with clients.reaching(settings):
             while window := _window(topic, edges, key):
-                for record in records(consumer, topic.name, window):
+                read = set()
+                for record in records(consumer, topic.name, window, budget):
                     searched += 1
+                    read.add(record.partition)
                     if not key or (record.key or b"").decode("utf-8", "replace") == key:
                         found.append(_view(record))
-                edges |= {number: low for number, (low, _) in window.items()}
+                # Of partitions that were not come to the next page shows what this one could not.
+                edges |= {number: low for number, (low, _) in window.items() if not budget.spent or number in read}
                 home_is_done = bool(found) and not _window(topic, {number: edges[number] for number in window}, key)
-                if not key or len(found) >= PAGE or home_is_done or time.monotonic() > deadline:
+                if not key or len(found) >= PAGE or home_is_done or time.monotonic() > deadline or budget.spent:
                     break
     finally:
         consumer.close()
     found.sort(key=lambda message: (message.timestamp_ms, message.offset), reverse=True)
-    return Page(found[:PAGE], _older(topic, edges, found), searched)
+    return MessagePage(found[:PAGE], _older(topic, edges, found), searched, budget.spent)
+
+
+@dataclass
+class Budget:
+    """What reading may take. `spent` says what has run out, and is empty until then."""
+
+    seconds: float
+    bytes_left: int
+    spent: str = ""
+
+    def __post_init__(self) -> None:
+        self._deadline = time.monotonic() + self.seconds
+        self._bytes = self.bytes_left
+
+    def take(self, size: int) -> bool:
+        """Note that so many bytes were read; whether more may be."""
+        self.bytes_left -= size
+        if self.bytes_left <= 0:
+            self.spent = f"after {self._bytes // 1_000_000} MB"
+        elif time.monotonic() > self._deadline:
+            self.spent = f"after {self.seconds:.0f} s"
+        return not self.spent
 
 
 def _window(topic: TopicView, edges: dict[int, int], key: str) -> dict[int, tuple[int, int]]:
@@ -172,21 +209,20 @@ def _older(topic: TopicView, edges: dict[int, int], found: list[MessageView]) ->
     return older if more else {}
 
 
-def records(consumer: Any, topic: str, window: dict[int, tuple[int, int]]) -> Iterator[Any]:
-    """The records of each partition from its low offset up to its high one."""
+def records(consumer: Any, topic: str, window: dict[int, tuple[int, int]], budget: Budget) -> Iterator[Any]:
+    """The records of each partition from its low offset up to its high one, until the budget is spent."""
     ends = {TopicPartition(topic, number): high for number, (_, high) in window.items()}
     consumer.assign(list(ends))
     for where in ends:
         consumer.seek(where, window[where.partition][0])
-    deadline = time.monotonic() + READ_SECONDS
     open_ = set(ends)
-    while open_:
-        if time.monotonic() > deadline:
-            raise ServiceError(f"topic {topic} could not be read within {READ_SECONDS:.0f} s")
-        for where, records in consumer.poll(100).items():
-            for record in records:
+    while open_ and budget.take(0):
+        for where, found in consumer.poll(100, max_records=POLL_RECORDS).items():
+            for record in found:
                 if record.offset < ends[where]:
                     yield record
+                if not budget.take(len(record.value or b"") + len(record.key or b"")):
+                    return
         done = {where for where in open_ if consumer.position(where) >= ends[where]}
         if done:
             open_ -= done
@@ -194,6 +230,9 @@ def records(consumer: Any, topic: str, window: dict[int, tuple[int, int]]) -> It
 
 
 def _view(record: Any) -> MessageView:
-    headers = tuple((name, (value or b"")[:SHOWN_BYTES].decode("utf-8", "replace")) for name, value in record.headers or ())
-    key = (record.key or b"").decode("utf-8", "replace")
-    return MessageView(record.partition, record.offset, record.timestamp, key, record.value, headers)
+    headers = tuple(
+        (name[:KEY_BYTES], (value or b"")[:HEADER_BYTES].decode("utf-8", "replace")) for name, value in (record.headers or ())[:HEADERS]
+    )
+    key = (record.key or b"")[:KEY_BYTES].decode("utf-8", "replace")
+    value = None if record.value is None else record.value[:VALUE_BYTES]
+    return MessageView(record.partition, record.offset, record.timestamp, key, value, len(record.value or b""), headers)

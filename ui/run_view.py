@@ -1,0 +1,89 @@
+"""What the pipeline view shows of a run and of the consumers: plain values, each replaced as a whole. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pipeline.runs.group_watch import Seen
+from pipeline.runs.lag import GroupLag
+
+#: The states that are always named, in order; others that a run may have stand between these.
+FIRST_STATES = ("completed", "split", "no_data", "failed")
+LAST_STATES = ("retrying", "pending")
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One bar: a stage, or a region's part of it."""
+
+    name: str
+    counts: dict[str, int] = field(default_factory=dict)
+    sent: int = 0
+    finished: int = 0
+    rate: float = 0.0
+
+    @property
+    def percent(self) -> int:
+        """Rounded down: 100 means that nothing is pending."""
+        return 100 * self.finished // self.sent if self.sent else 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate, of the tasks known so far; None where nothing moves or nothing is left."""
+        left = self.sent - self.finished
+        return left / self.rate if left and self.rate > 0 else None
+
+
+@dataclass(frozen=True)
+class RegionView:
+    code: str
+    name: str
+    scraping: StageView
+    processing: StageView
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the pipeline view shows. `state`: reading, waiting (no run yet), following, away (`problem` says why)."""
+
+    state: str = "reading"
+    problem: str = ""
+    run_id: str = ""
+    started_at: datetime | None = None
+    elapsed_seconds: float = 0.0
+    scraping: StageView = field(default_factory=lambda: StageView("scraping"))
+    processing: StageView = field(default_factory=lambda: StageView("processing"))
+    regions: tuple[RegionView, ...] = ()
+    errors: tuple[dict[str, Any], ...] = ()
+    ratio_rows: int = 0
+    #: What the database says of the run: running, completed, failed, stalled, or "" where it does not say.
+    status: str = ""
+    runs: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> list[str]:
+        """The columns of the counts: the states that tasks of either stage are in, pending last."""
+        found = {state: None for stage in (self.scraping, self.processing) for state in stage.counts}
+        middle = [state for state in found if state not in FIRST_STATES and state not in LAST_STATES]
+        return [*FIRST_STATES, *middle, *LAST_STATES]
+
+    @property
+    def nothing_pending(self) -> bool:
+        known = self.scraping.sent + self.processing.sent
+        return bool(known) and known == self.scraping.finished + self.processing.finished
+
+
+@dataclass(frozen=True)
+class Consumers:
+    """The consumer groups beside the bars. `problem`: why they can't be read; neither groups nor problem: not looked yet."""
+
+    groups: tuple[GroupLag, ...] = ()
+    throttle: str = ""
+    problem: str = ""
+
+    @classmethod
+    def of(cls, seen: Seen) -> Consumers:
+        # What was seen before the broker went away must not stand there as if it were now.
+        return cls(problem=seen.problem) if seen.lost else cls(seen.groups, seen.throttle, seen.problem)

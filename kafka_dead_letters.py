@@ -28,7 +28,7 @@ from pipeline.errors import NotNow, ServiceError
 from pipeline.process import discovery
 from pipeline.process.arguments import parse_age
 from pipeline.process.script import run_script, set_up_logging
-from pipeline.runs.terminal import safe
+from pipeline.runs.text import safe
 from pipeline.worker import dead_letters
 from pipeline.worker.dead_letters import Letter, Wanted
 

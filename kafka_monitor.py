@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 import time
-from datetime import datetime
 
 from pipeline.process import packages
 
@@ -41,7 +40,9 @@ from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.runs.group_watch import GroupWatch
-from pipeline.runs.terminal import Display, Rates, View
+from pipeline.runs.terminal import Display
+from pipeline.runs.text import account_line, error_lines
+from pipeline.runs.view import Rates, View
 from pipeline.wire.messages import run_started_at
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,9 @@ def main() -> int:
     if os.environ.get(PARENT_PIPE):
         # The orchestrator prints the summary of a run that is done; of one that was interrupted this line is what remains.
         if display.draws and account is not None and account.pending:
-            print(Display.line(account, elapsed(account)), flush=True)
+            print(account_line(account, account.elapsed_seconds(time.time())), flush=True)
     elif not arguments.json:
-        print(text(account, elapsed(account)) if account else "no run was seen", flush=True)
+        print(text(account, account.elapsed_seconds(time.time())) if account else "no run was seen", flush=True)
     return config.EXIT_DONE
 
 
@@ -114,9 +115,9 @@ def once(tally: Tally, as_json: bool) -> int:
             raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} does not give out all that stands in the topics; try again")
     account = tally.newest() or Account(tally.run_id or "")
     if as_json:
-        print(json.dumps(account.summary(elapsed(account))))
+        print(json.dumps(account.summary(account.elapsed_seconds(time.time()))))
     else:
-        print(text(account, elapsed(account)))
+        print(text(account, account.elapsed_seconds(time.time())))
     return config.EXIT_DONE
 
 
@@ -203,7 +204,7 @@ class Monitor:
         rates = (0.0, 0.0) if self.reading else self.rates(account)
         return View(
             account=account,
-            elapsed_seconds=elapsed(account) if account else 0.0,
+            elapsed_seconds=account.elapsed_seconds(time.time()) if account else 0.0,
             reading=self.reading,
             ending=self.ending,
             lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
@@ -220,17 +221,7 @@ def text(account: Account, elapsed_seconds: float) -> str:
     """The account and its tables as plain text."""
     if not account.run_id:
         return "no run yet"
-    return "\n".join([Display.line(account, elapsed_seconds), "", *summary.tables(account), *Display.errors(account)])
-
-
-def elapsed(account: Account) -> float:
-    """Seconds from the run's start, which its run_id holds, to now or, with nothing pending, to its last result."""
-    if not account.run_id:
-        return 0.0
-    end = time.time()
-    if not account.pending and account.last_result_at:
-        end = datetime.fromisoformat(account.last_result_at).timestamp()
-    return max(0.0, end - run_started_at(account.run_id).timestamp())
+    return "\n".join([account_line(account, elapsed_seconds), "", *summary.tables(account), *error_lines(account)])
 
 
 def _find(demo: bool) -> Kafka:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from config import Kafka
@@ -14,7 +13,7 @@ from pipeline.broker import clients
 from pipeline.errors import ServiceError
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.account_reader import Tally
-from pipeline.runs.terminal import Rate
+from pipeline.runs.view import Rate
 from pipeline.wire.messages import run_started_at
 from ui.following import Following
 from ui.places import Places
@@ -126,13 +125,13 @@ class RunFollower(Following):
         if account is None or not self._caught_up:
             state = "waiting" if self._caught_up else "reading"
             return Snapshot(state=state, run_id=self.run_id or "", runs=self._known_runs())
-        started = run_started_at(account.run_id)
         stages = [self._stage(stage) for stage in (account.scraping, account.processing)]
         return Snapshot(
             state="following",
             run_id=account.run_id,
-            started_at=started,
-            elapsed_seconds=_elapsed(account, started),
+            started_at=run_started_at(account.run_id),
+            # Whole ones: a snapshot that differs is sent to every reader.
+            elapsed_seconds=float(int(account.elapsed_seconds(time.time()))),
             scraping=stages[0],
             processing=stages[1],
             regions=_regions(account),
@@ -156,14 +155,6 @@ def _error(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of an error that are shown, each cut."""
     names = ("status", "task_id", "attempt", "timestamp", "error_type", "error")
     return {name: value[:ERROR_FIELD] if isinstance(value := fields.get(name), str) else value for name in names}
-
-
-def _elapsed(account: Account, started: datetime) -> float:
-    """Seconds to now or, with nothing pending, to the last result."""
-    end = datetime.now(timezone.utc)
-    if not account.pending and account.last_result_at:
-        end = datetime.fromisoformat(account.last_result_at)
-    return float(max(0, int((end - started).total_seconds())))
 
 
 def _regions(account: Account) -> tuple[RegionView, ...]:

@@ -8,10 +8,7 @@ from typing import Any
 
 from pipeline.runs.group_watch import Seen
 from pipeline.runs.lag import GroupLag
-
-#: The states that are always named, in order; others that a run may have stand between these.
-FIRST_STATES = ("completed", "split", "no_data", "failed")
-LAST_STATES = ("retrying", "pending")
+from pipeline.wire.states import NAMES, RARE
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ class Snapshot:
     def states(self) -> list[str]:
         """The columns of the counts: the states that tasks of either stage are in, pending last."""
         found = {state: None for stage in (self.scraping, self.processing) for state in stage.counts}
-        middle = [state for state in found if state not in FIRST_STATES and state not in LAST_STATES]
-        return [*FIRST_STATES, *middle, *LAST_STATES]
+        named = [state for state in NAMES if state not in RARE or state in found]
+        return [*named[:-1], "retrying", named[-1]]
 
     @property
     def nothing_pending(self) -> bool:

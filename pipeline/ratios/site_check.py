@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.ratios.fundamentals import MINOR_UNITS
+
 #: Our ratio → the site's own, as `financial_ratios.inputs` keeps it under `site_ratios` (fractions, both).
 COMPARED = {
     "price_to_earnings": "trailingPE",
@@ -25,7 +27,6 @@ COMPARED = {
 TOLERANCE = 0.05
 ROUNDING = 0.001
 _PRICE_RATIOS = ("price_to_earnings", "price_to_book")
-_PENCE = {"GBp": "GBP", "ZAc": "ZAR", "ILA": "ILS"}
 
 
 @dataclass
@@ -71,12 +72,12 @@ def _reason(ratio: str, ours: float, theirs: float, currency: str, inputs: Mappi
     market = inputs.get("market") or {}
     quote = str(market.get("quote_currency") or "")
     if ratio in _PRICE_RATIOS:
-        if quote in _PENCE and theirs and 50 <= abs(theirs / ours if ours else 0.0) <= 200:
+        if quote in MINOR_UNITS and theirs and 50 <= abs(theirs / ours if ours else 0.0) <= 200:
             return "pence: the site's ratio is 100 times off"
-        if quote and _PENCE.get(quote, quote) != currency:
+        if quote and MINOR_UNITS.get(quote, quote) != currency:
             return "currency: the site mixes the quote's and the statement's"
         price, shares, quoted = market.get("price"), market.get("shares_outstanding"), market.get("quoted_market_cap")
-        unit = 0.01 if quote in _PENCE else 1.0
+        unit = 0.01 if quote in MINOR_UNITS else 1.0
         if price and shares and quoted and not 0.95 <= price * unit * shares / quoted <= 1.05:
             return "share classes: the site divides by one class's shares"
         if ratio == "price_to_earnings":

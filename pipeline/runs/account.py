@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-#: States from the lowest rank to the highest; all but `pending` are final. `fresh` was skipped because its ratios are
-#: young, `abandoned` because its run was given up for a newer one.
-RANKS = ("pending", "abandoned", "failed", "no_data", "fresh", "completed", "split")
-_RANK = {state: rank for rank, state in enumerate(RANKS)}
+from pipeline.wire.messages import run_started_at
+from pipeline.wire.states import COMPLETIONS, RANKS, STATES
+
 #: How many of the newest errors are kept.
 ERRORS_KEPT = 50
 
@@ -48,7 +48,7 @@ class Stage:
     def result(self, task_id: str, region: str, state: str, count: int = 0, reason: str = "") -> bool:
         """Note a final state. True if the task's state changed."""
         task = self.sent(task_id, region)
-        if _RANK[state] < _RANK[task.state]:
+        if RANKS[state] < RANKS[task.state]:
             return False
         changed = state != task.state
         self._counts[task.state] -= 1
@@ -68,9 +68,8 @@ class Stage:
         return sum(task.retrying for task in self.tasks.values())
 
     def states(self) -> tuple[str, ...]:
-        """The states of this stage that a summary names; `fresh` and `abandoned` only where there are any."""
-        usual = ("completed", "split", "failed", "pending") if self.name == "scraping" else ("completed", "no_data", "failed", "pending")
-        return (*usual[:-1], *(state for state in ("fresh", "abandoned") if self[state]), "pending")
+        """The states of this stage that a summary names, in order: the rare ones only if a task is in them."""
+        return tuple(state.name for state in STATES if (state.always and self.name in state.stages) or self[state.name])
 
     def summary(self) -> dict[str, int]:
         return {"sent": len(self.tasks), **{state: self[state] for state in self.states()}}
@@ -95,7 +94,7 @@ class Account:
     def completion(self, stage: str, fields: dict[str, Any]) -> bool:
         """A message of a completion topic. True if it changed the state of a task."""
         status = fields["status"]
-        if status not in ("completed", "split", "no_data", "fresh", "abandoned"):
+        if status not in COMPLETIONS:
             return False
         region = self._region(fields)
         for child in _texts(fields.get("children")):
@@ -128,6 +127,13 @@ class Account:
     @property
     def ratio_rows(self) -> int:
         return sum(task.count for task in self.processing.tasks.values() if task.state == "completed")
+
+    def elapsed_seconds(self, now: float) -> float:
+        """Seconds from the run's start, which its run_id holds, to `now` (epoch) or, with nothing pending, to its last result."""
+        if not self.run_id:
+            return 0.0
+        end = datetime.fromisoformat(self.last_result_at).timestamp() if self.last_result_at and not self.pending else now
+        return max(0.0, end - run_started_at(self.run_id).timestamp())
 
     def summary(self, elapsed_seconds: float) -> dict[str, Any]:
         """The summary of `--json`."""

@@ -12,13 +12,16 @@ from rich.text import Text
 
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
-from pipeline.runs.terminal import View, percent, safe
+from pipeline.runs.text import percent, safe
+from pipeline.runs.view import View
+from pipeline.wire.states import NAMES, RARE, STATES
 
 #: Errors that get their lines before the regions do, and blank lines between the parts: all of it gives way in a low window.
 ERRORS_FIRST = 3
-#: Columns of the counts, in order; those of `_WHERE_ANY` only where there are any.
-_COLUMNS = ("sent", "completed", "split", "no_data", "failed", "fresh", "abandoned", "retrying", "pending")
-_WHERE_ANY = ("fresh", "abandoned")
+#: Columns of the counts, in order; the rare ones only if there are any.
+_COLUMNS = ("sent", *(state for state in NAMES if state != "pending"), "retrying", "pending")
+#: Columns that a narrow window does without if they have no counts, in this order.
+_LEFT_OUT = (*(state.name for state in STATES if len(state.stages) == 1), "retrying", "completed")
 _VERDICTS = {FINE: "green", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold red", REWOUND: "yellow", None: "dim"}
 _STATES = {"failed": "bold red", "retrying": "yellow", "completed": "green"}
 
@@ -122,12 +125,12 @@ def _counts(stages: Sequence[Stage], width: int) -> list[Text]:
         return {"sent": len(stage.tasks), "retrying": stage.retrying}.get(column, stage[column])
 
     values = {column: [value(stage, column) for stage in stages] for column in _COLUMNS}
-    columns = [column for column in _COLUMNS if column not in _WHERE_ANY or any(values[column])]
+    columns = [column for column in _COLUMNS if column not in RARE or any(values[column])]
 
     def widths(gap: int) -> list[int]:
         return [gap + max(len(column), *(len(f"{number}") for number in values[column])) for column in columns]
 
-    for column in ("split", "no_data", "retrying", "completed"):
+    for column in _LEFT_OUT:
         if 10 + sum(widths(1)) > width and column in columns and not any(values[column]):
             columns.remove(column)
     gap = 2 if 10 + sum(widths(2)) <= width else 1

@@ -11,11 +11,9 @@ from typing import Any
 
 from config import PROJECT, Settings
 from pipeline.runs.account import Account
-from pipeline.runs.terminal import safe
+from pipeline.runs.text import safe
+from pipeline.wire.states import NAMES, RARE, STATES
 
-#: The states in the order of the tables' columns; of the last three only those that there are.
-_STATES = ("completed", "split", "no_data", "failed", "fresh", "abandoned", "pending")
-_WHERE_ANY = ("fresh", "abandoned", "pending")
 #: Widest line in columns, but for the SQL.
 WIDTH = 99
 #: Reasons and regions that are named, the most frequent ones; the others are summed up.
@@ -51,7 +49,7 @@ def tables(account: Account) -> list[str]:
 
 def _stages(account: Account) -> list[str]:
     stages = (account.scraping, account.processing)
-    columns = [state for state in _STATES if state not in ("fresh", "abandoned") or any(stage[state] for stage in stages)]
+    columns = [state for state in NAMES if state not in RARE or any(stage[state] for stage in stages)]
     rows = []
     for stage in stages:
         known = stage.states()
@@ -65,7 +63,8 @@ def _by_region(account: Account) -> list[str]:
     counts: dict[str, Counter[str]] = {code: Counter() for code in account.regions}
     for task in account.processing.tasks.values():
         counts.setdefault(task.region, Counter())[task.state] += 1
-    columns = [state for state in _STATES if state != "split" and (state not in _WHERE_ANY or any(row[state] for row in counts.values()))]
+    usual = [state.name for state in STATES if state.always and state.name != "pending" and "processing" in state.stages]
+    columns = [state for state in NAMES if state in usual or any(row[state] for row in counts.values())]
     named = [(f"{code} {account.regions.get(code, '')}".strip() or "?", states) for code, states in counts.items()]
     if len(named) > REGIONS_SHOWN:
         rest = sum((states for _, states in named[REGIONS_SHOWN:]), Counter())
@@ -76,11 +75,12 @@ def _by_region(account: Account) -> list[str]:
 
 def _reasons(account: Account) -> list[str]:
     """Why tasks failed or had no data, the most frequent first, with one task each."""
+    with_reason = {state.name for state in STATES if state.has_reason}
     found: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
     for stage in (account.scraping, account.processing):
         for task_id, task in stage.tasks.items():
-            if task.state in ("failed", "no_data"):
+            if task.state in with_reason:
                 key = (task.state, task.reason or "no reason given")
                 found[key] += 1
                 example.setdefault(key, task_id)

@@ -1,4 +1,4 @@
-"""What the monitor shows: bars on a terminal (with `rich`), plain lines elsewhere. Texts of others can't drive the terminal."""
+"""Shows the monitor's view on the terminal: drawn if `rich` is there and the terminal can, else line by line."""
 
 from __future__ import annotations
 
@@ -6,95 +6,15 @@ import contextlib
 import json
 import os
 import sys
-import time
-from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
-from pipeline.runs.account import Account, Stage
-from pipeline.runs.lag import FINE, GroupLag
-from pipeline.wire.text import printable
+from pipeline.runs.text import view_line
+from pipeline.runs.view import View
 
-#: Seconds over which the rate is measured.
-RATE_WINDOW_SECONDS = 30.0
-#: How many of the newest errors plain text shows.
-ERRORS_SHOWN = 5
 #: A line that is wider than the terminal is cut there, not wrapped: one name whose width terminals disagree on would move all.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 #: Ends the drawing without a word to `rich`: the other screen, the cursor, the wrapping.
 _LEAVE = f"{_WRAP}\x1b[?25h\x1b[?1049l"
-
-
-def safe(text: str, width: int = 200) -> str:
-    """`text` on one line, cut to `width`, every character that could drive a terminal replaced."""
-    shown = printable(text)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
-
-
-def percent(stage: Stage) -> float:
-    """Share of the stage's tasks that have a final state, in percent; 0 before the first task."""
-    return 100.0 * stage.finished / len(stage.tasks) if stage.tasks else 0.0
-
-
-class Rate:
-    """Final states a second over the last RATE_WINDOW_SECONDS."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def __call__(self, count: int) -> float:
-        now = time.monotonic()
-        if self._seen and count < self._seen[-1][1]:
-            self._seen.clear()  # another run
-        self._seen.append((now, count))
-        while now - self._seen[0][0] > RATE_WINDOW_SECONDS:
-            self._seen.popleft()
-        seconds = now - self._seen[0][0]
-        return (count - self._seen[0][1]) / seconds if seconds > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class View:
-    """All that the monitor knows at one moment.
-
-    account: None where no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
-    being stopped; lost_seconds: since when the broker does not answer, None while it does; problem: why not, or why there are no
-    groups; throttle, page: one line each, "" for none; rates: final states a second.
-    """
-
-    account: Account | None
-    elapsed_seconds: float = 0.0
-    reading: bool = False
-    ending: bool = False
-    lost_seconds: float | None = None
-    problem: str = ""
-    groups: tuple[GroupLag, ...] = ()
-    throttle: str = ""
-    page: str = ""
-    scraping_rate: float = 0.0
-    processing_rate: float = 0.0
-
-    @property
-    def lost(self) -> str:
-        """What to say of a broker that is away; "" while it is there."""
-        return "" if self.lost_seconds is None else f"broker not reachable since {self.lost_seconds:.0f} s; trying again"
-
-
-class Rates:
-    """The rates of both stages of one run."""
-
-    def __init__(self) -> None:
-        self._run_id = ""
-        self._rates: dict[str, Rate] = {}
-
-    def __call__(self, account: Account | None) -> tuple[float, float]:
-        """Final states a second: scraping, processing."""
-        if account is None:
-            return 0.0, 0.0
-        if account.run_id != self._run_id:
-            self._run_id = account.run_id
-            self._rates = {"scraping": Rate(), "processing": Rate()}
-        return self._rates["scraping"](account.scraping.finished), self._rates["processing"](account.processing.finished)
 
 
 class Display:
@@ -142,7 +62,7 @@ class Display:
             elif view.account is not None:
                 self._print(json.dumps(view.account.summary(view.elapsed_seconds)))
         else:
-            self._print(self.view_line(view))
+            self._print(view_line(view))
 
     def _print(self, line: str) -> None:
         if line != self._last_line:
@@ -153,40 +73,6 @@ class Display:
         assert self._live is not None
         self._live.console.file.write(codes)
         self._live.console.file.flush()
-
-    @staticmethod
-    def view_line(view: View) -> str:
-        """The view on one line."""
-        if view.account is None:
-            return view.lost or "waiting for a run"
-        if view.lost:
-            return f"{view.account.run_id} {view.elapsed_seconds:5.0f} s  {view.lost}"
-        bad = [f"{group.name} {group.verdict} ({group.lag} behind)" for group in view.groups if group.verdict not in (None, FINE)]
-        return "  ".join([Display.line(view.account, view.elapsed_seconds), *bad])
-
-    @staticmethod
-    def line(account: Account, elapsed_seconds: float) -> str:
-        """The account on one line."""
-        parts = []
-        for stage in (account.scraping, account.processing):
-            counts = ", ".join(
-                f"{stage[state]} {state.replace('_', ' ')}" for state in stage.states() if stage[state] or state == "pending"
-            )
-            retrying = f", {stage.retrying} retrying" if stage.retrying else ""
-            parts.append(f"{stage.name} {stage.finished}/{len(stage.tasks)} ({percent(stage):.0f} %: {counts}{retrying})")
-        return f"{account.run_id} {elapsed_seconds:5.0f} s  " + "  ".join(parts)
-
-    @staticmethod
-    def errors(account: Account) -> list[str]:
-        """The newest errors, with a heading; nothing where there are none."""
-        lines = [Display.error(error) for error in list(account.errors)[-ERRORS_SHOWN:]]
-        return ["", "newest errors:", *lines] if lines else []
-
-    @staticmethod
-    def error(error: dict[str, Any], width: int = 200) -> str:
-        """One error on one line: what, which task, which attempt."""
-        what = f"{error.get('error_type')}: {error.get('error')}"
-        return safe(f"{error.get('status')} {error.get('task_id')} (attempt {error.get('attempt')}) {what}", width)
 
 
 def _live() -> Any:

@@ -15,7 +15,7 @@ from rich.screen import Screen
 from pipeline.runs.account import Account
 from pipeline.runs.drawing import draw, seconds_text
 from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
-from pipeline.runs.terminal import View
+from pipeline.runs.view import View
 
 RUN = "20261124T090029Z-08af"
 REGIONS = {"us": "United States", "fr": "France", "gb": "United Kingdom", "de": "Germany", "jp": "Japan"}

@@ -20,7 +20,6 @@ import argparse
 import logging
 import shutil
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from pipeline.process import discovery
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
+from pipeline.screener.opening import Opening
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
 from pipeline.storage import rows
@@ -65,7 +65,7 @@ class Scraper:
     def __init__(
         self,
         browser: Browser,
-        opening: Future[Source],
+        opening: Opening,
         writer: Writer,
         sender: Sender,
         settings: Settings,
@@ -103,7 +103,7 @@ class Scraper:
 
     def _source(self) -> Source:
         try:
-            return self.opening.result()
+            return self.opening.get()
         except Exception as error:  # whatever it is, it ends this process, and main says it
             raise GoesBack from error
 
@@ -141,8 +141,7 @@ def main() -> int:
         throttle = Throttle(settings.requests_per_second)
         # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
         follower = shared_throttle.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
-        # While the consumer joins its group: each takes some seconds.
-        opening = ThreadPoolExecutor(1).submit(open_source, settings, browser, throttle, Path(cache))
+        opening = Opening(lambda: open_source(settings, browser, throttle, Path(cache)))
         worker = TaskWorker(
             settings.kafka,
             topics.SCRAPING,
@@ -155,11 +154,11 @@ def main() -> int:
             untouched=LeftAlone(abandoned_runs(settings.database)),
         )
         on_stop(worker.stop)
-        opening.add_done_callback(lambda opened: worker.stop() if opened.exception() else None)
+        opening.start(on_failure=worker.stop)
         try:
             worker.run()
-            if opening.done():
-                opening.result()  # raises where there is neither browser nor endpoint
+            if opening.failed is not None:
+                raise opening.failed  # there is neither browser nor endpoint
         finally:
             browser.close()
             writer.close()

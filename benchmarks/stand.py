@@ -20,7 +20,7 @@ import config
 from config import Settings
 from kafka_scraper_producer import ScraperProducer
 from launch.services import Services
-from local.postgres import remove_data
+from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.broker import clients
 from pipeline.broker.sender import Message, Sender

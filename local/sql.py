@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import config
-from local.postgres import Postgres, has_data, psql_path
+from local.postgres import Postgres
+from local.postgres_place import has_data, psql_path
 from local.state import State, data_dir
 from pipeline.errors import ServiceError
 from pipeline.process.script import run_script

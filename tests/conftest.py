@@ -16,7 +16,8 @@ import pytest
 from config import Database, Kafka
 from local.apache_kafka import ApacheKafka
 from local.apache_kafka import version as apache_kafka_version
-from local.postgres import Postgres, remove_data
+from local.postgres import Postgres
+from local.postgres_place import remove_data
 from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.process.ports import free_port

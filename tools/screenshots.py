@@ -27,7 +27,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 import config
-from local.postgres import remove_data
+from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.errors import ServiceError
 from pipeline.process.script import run_script

@@ -20,7 +20,7 @@ import pytest
 
 import config
 from local.market.companies import Market, build_market
-from local.postgres import remove_data
+from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.storage import database
 from tests.conftest import PROJECT, until

@@ -14,7 +14,8 @@ import pytest
 
 import config
 from launch.services import Market
-from local.postgres import Postgres, remove_data
+from local.postgres import Postgres
+from local.postgres_place import remove_data
 from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.storage import database

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.postgres import remove_data
+from local.postgres_place import remove_data
 
 
 @pytest.fixture

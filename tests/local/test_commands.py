@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import config
-from local.postgres import has_data
+from local.postgres_place import has_data
 from local.state import State
 from tests.local.helpers import OWNER, python, said, sql
 from tools import setup_browser

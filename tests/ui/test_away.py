@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from config import Database, Kafka
-from local.postgres import Postgres, remove_data
+from local.postgres import Postgres
+from local.postgres_place import remove_data
 from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.process.ports import free_port

@@ -110,7 +110,7 @@ def create_app(find: Callable[[], Settings], demo: bool = False) -> Starlette:
 
 def _views(page: Page) -> list[Route]:
     # What each lane keeps scarce: connections to PostgreSQL (Places has as many), clients of Kafka, the interpreter.
-    tables = Lane("the stocks", at_once=4, waiting=40)
+    tables = Lane("the stocks", at_once=3, waiting=40)
     topics = Lane("the topics", at_once=2, waiting=10)
     memory = Lane("the run", at_once=4, waiting=200)
     pipeline = PipelineView(page.followers, page.watch, page.html, page.templates.get_template("_pipeline.html").render, page.stopping)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from pipeline.errors import MessageError, PipelineError
@@ -66,10 +66,13 @@ class LettersView:
     async def replay(self, request: Request) -> Response:
         """Put one letter back, or all that the filter leaves; then to the list."""
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > FORM_BYTES:
-                raise HTTPException(413, "the form is too large")
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > FORM_BYTES:
+                    raise HTTPException(413, "the form is too large")
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
         form = dict(parse_qsl(body.decode("utf-8", "replace")))
         wanted = _wanted(form, form.get("letter") or None)
         return await self._lane.run(self._put_back, request, wanted)

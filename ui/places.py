@@ -19,7 +19,7 @@ from pipeline.storage import database
 #: Connections that are kept for the next query.
 CONNECTIONS_KEPT = 4
 #: Connections at once, beside those of downloads; seconds that a query waits for one.
-CONNECTIONS = 5
+CONNECTIONS = 4
 WAIT_SECONDS = 10.0
 #: Longest query in ms: a page that takes longer is of no use.
 QUERY_MS = 15_000

@@ -90,6 +90,27 @@ def fill(settings: Database) -> None:
     connection.close()
 
 
+@pytest.fixture
+def many(tables: Database) -> Database:
+    """20,000 stocks with random figures, made by the database itself."""
+    connection = database.connect(tables)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+        cursor.execute("INSERT INTO country VALUES ('fr', 'France'), ('us', 'United States')")
+        cursor.execute(
+            "INSERT INTO stock (symbol, name, country_code, sector) SELECT 'S' || n, 'Made-up ' || n, "
+            "(ARRAY['fr', 'us'])[1 + n % 2], (ARRAY['Energy', 'Utilities', 'Technology'])[1 + n % 3] FROM generate_series(1, 20000) n"
+        )
+        cursor.execute(
+            f"INSERT INTO financial_ratios (symbol, period_type, period_end, run_id, currency, {', '.join(RATIOS)}, inputs) "
+            f"SELECT 'S' || n, CASE p WHEN 0 THEN 'ttm' ELSE 'annual' END, date '2026-03-31' - p * 365, 'r', 'EUR', "
+            f"{', '.join(['random()'] * len(RATIOS))}, jsonb_build_object('lines', jsonb_build_object('TotalRevenue', '{{}}'::jsonb), "
+            "'filler', repeat('x', 1000)) FROM generate_series(1, 20000) n, generate_series(0, 4) p"
+        )
+    connection.close()
+    return tables
+
+
 @dataclass
 class Answer:
     status: int
@@ -137,12 +158,12 @@ def environment(kafka: Kafka, settings: Database) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def page_process(folder: Path, environ: dict[str, str], *arguments: str) -> Iterator[RunningPage]:
+def page_process(folder: Path, environ: dict[str, str], *arguments: str, program: str = "kafka_ui.py") -> Iterator[RunningPage]:
     """Start the page and wait until it says where it is."""
     errors = folder / f"page-{time.monotonic_ns()}.err"
     with open(errors, "w") as log:
         process = subprocess.Popen(
-            [sys.executable, "kafka_ui.py", *(arguments or ("--port", "0"))],
+            [sys.executable, program, *(arguments or ("--port", "0"))],
             cwd=PROJECT,
             env={**os.environ, "PIPELINE_HOME": str(folder), **environ},
             stdin=subprocess.DEVNULL,

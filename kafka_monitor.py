@@ -22,13 +22,12 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 from pipeline.process import packages
 
 if __name__ == "__main__":
     packages.need("dotenv", "kafka")
-
-import kafka.errors
 
 import config
 from config import Kafka, SettingsError
@@ -39,24 +38,16 @@ from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop,
 from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
-from pipeline.runs.group_watch import GroupWatch
+from pipeline.runs.follower import RunFollower
 from pipeline.runs.terminal import Display
 from pipeline.runs.text import account_line, error_lines
-from pipeline.runs.view import Rates, View
 from pipeline.wire.messages import run_started_at
-
-log = logging.getLogger(__name__)
 
 #: Seconds between two looks on a terminal, and between two lines elsewhere.
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
 #: Share of the time that drawing may take; an account of many tasks takes long to draw.
 DRAWING_SHARE = 0.2
-#: Seconds without any answer from the broker after which it counts as lost; it is asked every two. The first where it refused.
-REFUSED_SECONDS, LOST_SECONDS = 3.0, 8.0
-#: Records in one poll from which on there is more where they came from, and polls with less that end a backlog.
-BACKLOG_RECORDS = 200
-QUIET_POLLS = 3
 
 
 def main() -> int:
@@ -77,7 +68,7 @@ def main() -> int:
         logging.disable()  # on the same terminal it would be written over the drawing
     with display:
         monitor.follow(display, stopping)
-    account = monitor.tally.newest()
+    account = monitor.follower.account
     if os.environ.get(PARENT_PIPE):
         # The orchestrator prints the summary of a run that is done; of one that was interrupted this line is what remains.
         if display.draws and account is not None and account.pending:
@@ -122,16 +113,11 @@ def once(tally: Tally, as_json: bool) -> int:
 
 
 class Monitor:
-    """Follows a run with a reader of its own; a thread watches the broker and the groups."""
+    """Shows a run as it goes on, until it is told to stop."""
 
     def __init__(self, arguments: argparse.Namespace, tally: Tally) -> None:
-        self.tally = tally
+        self.follower = RunFollower(tally, lambda: _find(arguments.demo))
         self.page: str = arguments.page
-        self.watch = GroupWatch(lambda: _find(arguments.demo), tally.settings)
-        self.rates = Rates()
-        self.quiet_polls = 0
-        self.cluster = ""
-        self.heard_at = time.monotonic()
         self.ending = False
 
     def note_the_end(self, number: int, frame: object) -> None:
@@ -140,81 +126,27 @@ class Monitor:
 
     def follow(self, display: Display, stopping: list[bool]) -> None:
         """Show the run until `stopping` holds something."""
-        self.watch.start()
+        self.follower.start()
         due = 0.0
         while not stopping:
-            self.read(clients.IDLE_POLL_MS)
-            self.start_anew_on_another_broker()
+            self.follower.read(clients.IDLE_POLL_MS)
             now = time.monotonic()
             if now >= due:
                 self.show(display)
                 took = time.monotonic() - now
                 due = now + (max(REFRESH_SECONDS, took / DRAWING_SHARE) if display.draws else LINE_SECONDS)
-        self.watch.stop()
-        self.read(0)
+        self.follower.stop()
         self.show(display)
 
     def show(self, display: Display) -> None:
         """Show the run; as the orchestrator's child also if nobody reads it or the disk is full: the run goes on then."""
         try:
-            display.show(self.view())
+            display.show(replace(self.follower.view(), page=self.page, ending=self.ending))
         except OSError as error:
             if not os.environ.get(PARENT_PIPE):
                 raise
             if isinstance(error, BrokenPipeError):
                 write_to_nowhere()
-
-    def read(self, timeout_ms: int) -> None:
-        """Read what has come in."""
-        try:
-            count = self.tally.poll(timeout_ms)
-        except kafka.errors.KafkaError as error:
-            log.debug("poll: %s", error)  # that the broker is away is said by who watches it
-            time.sleep(timeout_ms / 1000)
-            return
-        if count:
-            self.heard_at = time.monotonic()
-        if self.reading:
-            self.quiet_polls = self.quiet_polls + 1 if count < BACKLOG_RECORDS else 0
-
-    @property
-    def reading(self) -> bool:
-        """Whether what stood in the topics at the start is still being read. Its rate would not be the run's."""
-        return self.quiet_polls < QUIET_POLLS
-
-    def start_anew_on_another_broker(self) -> None:
-        """Where the broker is another one than before, positions in its topics mean nothing any more."""
-        seen = self.watch.seen
-        if seen.lost or not seen.cluster or seen.cluster == self.cluster:
-            return
-        if self.cluster:
-            try:
-                tally = Tally(seen.settings, self.tally.run_id)
-            except (ServiceError, kafka.errors.KafkaError) as error:
-                log.info("the new broker is not ready: %s", error)
-                return
-            self.tally.close()
-            self.tally = tally
-            self.quiet_polls = 0
-        self.cluster = seen.cluster
-
-    def view(self) -> View:
-        account, seen, now = self.tally.newest(), self.watch.seen, time.monotonic()
-        silent = now - max(seen.answered_at, self.heard_at)
-        rates = (0.0, 0.0) if self.reading else self.rates(account)
-        return View(
-            account=account,
-            elapsed_seconds=account.elapsed_seconds(time.time()) if account else 0.0,
-            reading=self.reading,
-            ending=self.ending,
-            lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
-            problem=seen.problem,
-            groups=seen.groups,
-            throttle=seen.throttle,
-            page=self.page,
-            scraping_rate=rates[0],
-            processing_rate=rates[1],
-        )
 
 
 def text(account: Account, elapsed_seconds: float) -> str:

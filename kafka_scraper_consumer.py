@@ -112,7 +112,7 @@ class Scraper:
         seen_at = quotes.seen_at(self.today())
         seen = {listing.symbol: quotes.cleaned(listing.quote, seen_at) for listing in listings if listing.quote}
         names = {listing.symbol: messages.clean_text(listing.name) or listing.symbol for listing in listings}
-        stocks = [rows.Listing(symbol, name, task.region_code) for symbol, name in names.items()]
+        stocks = [rows.ListedStock(symbol, name, task.region_code) for symbol, name in names.items()]
         self.writer.write(Write(listings=stocks, quotes=seen))
         tasks = [ProcessingTask(task.run_id, symbol, name, task.region_code, seen.get(symbol, {})) for symbol, name in names.items()]
         self.sender.send_all([Message(topics.PROCESSING_TASKS, one.key, messages.pending(one)) for one in tasks])

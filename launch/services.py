@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
 
 import config
 from config import Settings
 from launch.compose import compose_command, start_compose
+from launch.market_process import MarketProcess
 from launch.revival import Revival
 from local.apache_kafka import ApacheKafka
 from local.postgres import Postgres
@@ -25,14 +21,11 @@ from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.errors import ServiceError
 from pipeline.process.discovery import DEFAULT_SERVERS, is_embedded
-from pipeline.process.guardian import Guardian
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
 
 #: Seconds in which the site must answer.
 SITE_SECONDS = 8.0
-#: Seconds until the local market must answer.
-MARKET_SECONDS = 60.0
 
 Say = Callable[[str], None]
 
@@ -48,7 +41,7 @@ class Services:
     broker: Broker | ApacheKafka | None = None
     revival: Revival | None = None
     postgres: Postgres | None = None
-    market: Market | None = None
+    market: MarketProcess | None = None
     published: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -124,7 +117,7 @@ class Services:
 
     def _local_market(self, say: Say) -> None:
         self._take_state()
-        self.market = Market.start(self.log_dir / "market.log", self.market_options)
+        self.market = MarketProcess.start(self.log_dir / "market.log", self.market_options)
         self.published |= {"YAHOO_BASE_URL": self.market.base_url, "PIPELINE_TODAY": self.market.day.isoformat()}
         self.settings = replace(self.settings, yahoo_base_url=self.market.base_url, fixed_day=self.market.day)
         say(f"site: local market with made-up companies at {self.market.base_url}")
@@ -211,48 +204,6 @@ class Services:
     def _publish(self) -> None:
         if self.state is not None:
             self.state.publish(self.published)
-
-
-class Market:
-    """The local market as a child of this process: it ends with `stop()`, and also when this process is killed."""
-
-    def __init__(self, process: subprocess.Popen[bytes], base_url: str, day: date, guardian: Guardian, duty: int) -> None:
-        self.base_url = base_url
-        #: The market's own day, which ages count from in a demo.
-        self.day = day
-        self._process = process
-        self._guardian = guardian
-        self._duty = duty
-
-    @classmethod
-    def start(cls, log_file: Path, options: list[str]) -> Market:
-        """Start it on a free port with `options` of `python -m local.market`. Raises ServiceError."""
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        guardian = Guardian()
-        with open(log_file, "wb") as log:
-            process, duty = guardian.start(
-                [sys.executable, "-m", "local.market", "--port", "0", *options], stdout=log, stderr=log, cwd=config.PROJECT
-            )
-        deadline = time.monotonic() + MARKET_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines():
-                if ready := re.fullmatch(r"local market: (http://\S+) \(.* day (\d{4}-\d\d-\d\d)\)", line):
-                    return cls(process, ready[1], date.fromisoformat(ready[2]), guardian, duty)
-            time.sleep(0.05)
-        code = process.poll()
-        guardian.finish()
-        process.wait()
-        tail = "\n".join(log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-        if code == config.EXIT_SETTINGS:
-            raise config.SettingsError(tail or "the local market refuses its options")
-        raise ServiceError(f"the local market does not start; {log_file} ends with:\n{tail}")
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def stop(self) -> None:
-        self._guardian.finish()
-        self._process.wait()
 
 
 def reach_site(base_url: str) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
 from pipeline.runs.text import percent, safe
-from pipeline.runs.view import View
+from pipeline.runs.view import MonitorView
 from pipeline.wire.states import NAMES, RARE, STATES
 
 #: Errors that get their lines before the regions do, and blank lines between the parts: all of it gives way in a low window.
@@ -26,7 +26,7 @@ _VERDICTS = {FINE: "green", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold 
 _STATES = {"failed": "bold red", "retrying": "yellow", "completed": "green"}
 
 
-def draw(view: View, width: int, height: int, ascii_only: bool = False) -> Group:
+def draw(view: MonitorView, width: int, height: int, ascii_only: bool = False) -> Group:
     """The view in at most `height` lines of at most `width` cells. ascii_only: for terminals that know no other characters."""
     lines = _lines(view, width, height, ascii_only)[:height]
     for line in lines:
@@ -42,7 +42,7 @@ def seconds_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _lines(view: View, width: int, height: int, ascii_only: bool) -> list[Text]:
+def _lines(view: MonitorView, width: int, height: int, ascii_only: bool) -> list[Text]:
     account = view.account
     if account is None:
         return [_lost(view) if view.lost else Text("Waiting for a run…", style="dim"), *_groups(view)]
@@ -73,14 +73,14 @@ def _lines(view: View, width: int, height: int, ascii_only: bool) -> list[Text]:
     return lines
 
 
-def _title(account: Account, view: View, width: int) -> Text:
+def _title(account: Account, view: MonitorView, width: int) -> Text:
     line = Text.assemble(("run ", "dim"), (account.run_id, "bold"), "  ", seconds_text(view.elapsed_seconds), "  ")
     codes = ", ".join(account.regions)
     line.append(safe(codes if cell_len(codes) <= width - line.cell_len else f"{len(account.regions)} regions"), style="cyan")
     return line
 
 
-def _status(account: Account, view: View) -> Text:
+def _status(account: Account, view: MonitorView) -> Text:
     if view.ending:
         return Text("stopping: the workers finish what they have (Ctrl+C once more stops at once)", style="bold yellow")
     if view.lost:
@@ -95,7 +95,7 @@ def _status(account: Account, view: View) -> Text:
     return line.append(f"   page: {safe(view.page)}", style="dim") if view.page else line
 
 
-def _lost(view: View) -> Text:
+def _lost(view: MonitorView) -> Text:
     return Text.assemble((view.lost, "bold red"), (f"   {safe(view.problem)}" if view.problem else "", "dim"))
 
 
@@ -192,7 +192,7 @@ def _cells(text: str, width: int) -> str:
     return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width)
 
 
-def _groups(view: View) -> list[Text]:
+def _groups(view: MonitorView) -> list[Text]:
     lines = [_group(group) for group in view.groups]
     if view.problem and not view.groups and not view.lost:
         lines.append(Text(safe(f"groups: {view.problem}"), style="yellow"))

@@ -17,7 +17,7 @@ from config import Kafka, SettingsError
 from pipeline.broker import clients as kafka_clients
 from pipeline.broker.consumer_groups import GroupReader, GroupState
 from pipeline.errors import ServiceError
-from pipeline.runs.lag import GroupLag, LagWindow, Position, Sample
+from pipeline.runs.lag import GroupLag, LagWindow, Sample
 from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
 
@@ -111,9 +111,8 @@ class GroupWatch:
 
     def _view(self, state: GroupState) -> GroupLag:
         window = self._windows.setdefault(state.group, LagWindow())
-        positions = {partition: Position(one.committed, one.end, one.begin) for partition, one in state.partitions.items()}
         members = len(state.members)
-        window.feed(Sample(time.monotonic(), positions, members))
+        window.feed(Sample(time.monotonic(), state.partitions, members))
         return GroupLag(state.group, state.lag, members, window.verdict())
 
     def _note(self, problem: str) -> None:

@@ -26,6 +26,10 @@ import itertools
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.broker.consumer_groups import PartitionLag
 
 FINE = "fine"
 SLOW = "slow"
@@ -72,25 +76,11 @@ class GroupLag:
 
 
 @dataclass(frozen=True)
-class Position:
-    """One partition: what the group has committed (None: nothing yet), the log's end and its beginning, as offsets."""
-
-    committed: int | None
-    watermark: int
-    begin: int = 0
-
-    @property
-    def lag(self) -> int:
-        """Records that are there and not done. What retention has removed is no longer behind."""
-        return max(0, self.watermark - max(self.committed or 0, self.begin))
-
-
-@dataclass(frozen=True)
 class Sample:
     """A group at one moment. `time` in seconds; `members` None where they are not known."""
 
     time: float
-    positions: Mapping[Hashable, Position]
+    positions: Mapping[Hashable, PartitionLag]
     members: int | None = None
 
     @property
@@ -106,9 +96,7 @@ class Sample:
 
     def is_another_log_than(self, before: Sample) -> bool:
         """Whether a log has become shorter: the topic was made anew."""
-        return any(
-            key in before.positions and position.watermark < before.positions[key].watermark for key, position in self.positions.items()
-        )
+        return any(key in before.positions and position.end < before.positions[key].end for key, position in self.positions.items())
 
 
 def _committed(sample: Sample, key: Hashable) -> int | None:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from pipeline.runs.text import view_line
-from pipeline.runs.view import View
+from pipeline.runs.view import MonitorView
 
 #: A line that is wider than the terminal is cut there, not wrapped: one name whose width terminals disagree on would move all.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
@@ -47,7 +47,7 @@ class Display:
             with contextlib.suppress(OSError, ValueError):
                 os.write(sys.stdout.fileno(), _LEAVE.encode())
 
-    def show(self, view: View) -> None:
+    def show(self, view: MonitorView) -> None:
         """Show what there is now."""
         if self._live is not None:
             from pipeline.runs.drawing import draw

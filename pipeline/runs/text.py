@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.lag import FINE
-from pipeline.runs.view import View
+from pipeline.runs.view import MonitorView
 from pipeline.wire.text import printable
 
 #: How many of the newest errors are shown.
@@ -24,7 +24,7 @@ def percent(stage: Stage) -> float:
     return 100.0 * stage.finished / len(stage.tasks) if stage.tasks else 0.0
 
 
-def view_line(view: View) -> str:
+def view_line(view: MonitorView) -> str:
     """The view on one line."""
     if view.account is None:
         return view.lost or "waiting for a run"

@@ -31,7 +31,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class View:
+class MonitorView:
     """All that the monitor knows at one moment.
 
     account: None where no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
@@ -57,7 +57,7 @@ class View:
         return "" if self.lost_seconds is None else f"broker not reachable since {self.lost_seconds:.0f} s; trying again"
 
 
-class Rates:
+class StageRates:
     """The rates of both stages of one run."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ WHERE old.symbol = new.symbol AND old.period_type = 'ttm' AND old.period_end IS 
 
 
 @dataclass(frozen=True)
-class Listing:
+class ListedStock:
     """A stock as the screener lists it."""
 
     symbol: str
@@ -74,7 +74,7 @@ class Write:
     """Rows that belong to one task: written together or not at all."""
 
     countries: dict[str, str] = field(default_factory=dict)
-    listings: Sequence[Listing] = ()
+    listings: Sequence[ListedStock] = ()
     profiles: Sequence[Profile] = ()
     #: run_id and rows; `trailing_of` names the symbols whose trailing row is replaced (or goes, if there is no new one).
     ratios: Sequence[tuple[str, RatioRow]] = ()
@@ -87,7 +87,7 @@ class Write:
 def write(connection: Any, batch: Iterable[Write]) -> None:
     """Write all rows of `batch` in one transaction, each table sorted by its key; later rows of one key win."""
     countries: dict[str, str] = {}
-    listings: dict[str, Listing] = {}
+    listings: dict[str, ListedStock] = {}
     profiles: dict[str, Profile] = {}
     ratios: dict[tuple[str, str, Any], tuple[str, RatioRow]] = {}
     trailing: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 _BOTH = ("scraping", "processing")
 
 
-class State(NamedTuple):
+class StateInfo(NamedTuple):
     """`rank`: of several states of one task the highest counts. `stages`: by name, those whose tasks can be in it."""
 
     name: str
@@ -25,13 +25,13 @@ class State(NamedTuple):
 #: In the order in which they are shown. `fresh` was skipped because its ratios are young, `abandoned` because its run was
 #: given up for a newer one; a task that failed and was replayed with success is completed.
 STATES = (
-    State("completed", 5),
-    State("split", 6, stages=("scraping",)),
-    State("no_data", 3, stages=("processing",), has_reason=True),
-    State("failed", 2, has_reason=True),
-    State("fresh", 4, always=False),
-    State("abandoned", 1, always=False),
-    State("pending", 0),
+    StateInfo("completed", 5),
+    StateInfo("split", 6, stages=("scraping",)),
+    StateInfo("no_data", 3, stages=("processing",), has_reason=True),
+    StateInfo("failed", 2, has_reason=True),
+    StateInfo("fresh", 4, always=False),
+    StateInfo("abandoned", 1, always=False),
+    StateInfo("pending", 0),
 )
 NAMES = tuple(state.name for state in STATES)
 RANKS = {state.name: state.rank for state in STATES}

@@ -15,7 +15,7 @@ from rich.screen import Screen
 from pipeline.runs.account import Account
 from pipeline.runs.drawing import draw, seconds_text
 from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
-from pipeline.runs.view import View
+from pipeline.runs.view import MonitorView
 
 RUN = "20261124T090029Z-08af"
 REGIONS = {"us": "United States", "fr": "France", "gb": "United Kingdom", "de": "Germany", "jp": "Japan"}
@@ -61,7 +61,7 @@ GROUPS = (GroupLag("stock-scrapers", 0, 2, FINE), GroupLag("stock-processors", 1
 
 def view_of(account, **more):
     full = {"elapsed_seconds": 83.0, "groups": GROUPS, "throttle": "1 process slowed down to 4.0/s: the site answered 429"}
-    return View(account=account, scraping_rate=0.5, processing_rate=12.5, **{**full, **more})
+    return MonitorView(account=account, scraping_rate=0.5, processing_rate=12.5, **{**full, **more})
 
 
 def picture(view, width=80, height=24, **options):
@@ -122,7 +122,7 @@ def test_texts_of_others_are_shown_as_text_and_change_nothing_else(size, kind):
     if kind == "markup":
         assert any("[bold red]gone[/]" in line for line in lines)
     picture(view_of(account, lost_seconds=12.0, problem=text), *size)
-    picture(View(None, groups=(GroupLag(text, 5, 1, None),), lost_seconds=12.0, problem=text), *size)
+    picture(MonitorView(None, groups=(GroupLag(text, 5, 1, None),), lost_seconds=12.0, problem=text), *size)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 14), (40, 10), (20, 5), (1, 1)])
@@ -194,7 +194,7 @@ def test_a_run_that_is_done_says_so_and_what_failed():
 
 
 def test_what_is_known_is_shown_before_there_is_a_run_and_while_it_is_read():
-    assert picture(View(None, groups=GROUPS))[:2] == ["Waiting for a run…", "stock-scrapers    lag 0       2 members   fine"]
+    assert picture(MonitorView(None, groups=GROUPS))[:2] == ["Waiting for a run…", "stock-scrapers    lag 0       2 members   fine"]
     assert picture(view_of(account_of(), reading=True))[1] == "reading what stands in the topics…"
     empty = picture(dataclasses.replace(view_of(Account(RUN)), scraping_rate=0.0, processing_rate=0.0))
     assert re.fullmatch(r"scraping     0 % ─+ +0/0    0.0/s", empty[3])

@@ -3,14 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, VERDICTS, LagWindow, Position, Sample
+from pipeline.broker.consumer_groups import PartitionLag
+from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, VERDICTS, LagWindow, Sample
+
+
+def position(committed, end, begin=0):
+    return PartitionLag(begin, end, committed)
 
 
 def judged(*samples, members=2, window_seconds=120.0):
     """The verdict after samples of one partition: (time, committed, watermark)."""
     window = LagWindow(window_seconds)
     for time, committed, watermark in samples:
-        window.feed(Sample(time, {"p0": Position(committed, watermark)}, members))
+        window.feed(Sample(time, {"p0": position(committed, watermark)}, members))
     return window.verdict()
 
 
@@ -83,21 +88,21 @@ def test_tasks_that_take_long_widen_the_window():
     # A commit every 100 s, so a window of 200 s: 190 s after the last commit it is no standstill yet.
     window = LagWindow()
     for time in every(10, 30):  # 0 … 290 s, commits at 100 and 200 s, and new work with each
-        window.feed(Sample(time, {"p0": Position(time // 100, 10 + time // 100)}, 2))
+        window.feed(Sample(time, {"p0": position(time // 100, 10 + time // 100)}, 2))
     assert window.seconds == 200
     for time in every(10, 10, 300):
-        window.feed(Sample(time, {"p0": Position(2, 12)}, 2))
+        window.feed(Sample(time, {"p0": position(2, 12)}, 2))
     assert window.verdict() == SLOW  # 390 s: the commit of second 200 is in it, and the lag is 10 all along
     for time in every(10, 2, 400):
-        window.feed(Sample(time, {"p0": Position(2, 12)}, 2))
+        window.feed(Sample(time, {"p0": position(2, 12)}, 2))
     assert window.verdict() == STALLED  # 410 s
 
 
 def test_one_long_standstill_does_not_hide_the_next():
     window = LagWindow()
     for time in every(10, 361):
-        window.feed(Sample(time, {"p0": Position(0, 5)}, 2))
-    window.feed(Sample(3610, {"p0": Position(1, 5)}, 2))
+        window.feed(Sample(time, {"p0": position(0, 5)}, 2))
+    window.feed(Sample(3610, {"p0": position(1, 5)}, 2))
     assert window.seconds == 600  # not twice the 3,610 s
 
 
@@ -109,11 +114,11 @@ def test_records_that_nobody_is_there_to_take_are_stopped_after_twenty_seconds()
 
 def test_a_group_that_all_have_left_is_stopped_though_it_was_done_a_minute_ago():
     window = LagWindow()
-    window.feed(Sample(0, {"p0": Position(5, 5)}, 2))
+    window.feed(Sample(0, {"p0": position(5, 5)}, 2))
     for time in every(2, 11, 2):
-        window.feed(Sample(time, {"p0": Position(5, 9)}, 0))
+        window.feed(Sample(time, {"p0": position(5, 9)}, 0))
     assert window.verdict() == STOPPED
-    window.feed(Sample(24, {"p0": Position(5, 9)}, 1))
+    window.feed(Sample(24, {"p0": position(5, 9)}, 1))
     assert window.verdict() == FINE
 
 
@@ -133,8 +138,8 @@ def test_a_group_that_was_done_and_is_set_back_is_rewound():
 
 def test_a_partition_that_went_back_shows_among_others_that_went_on():
     window = LagWindow()
-    window.feed(Sample(0, {"p0": Position(50, 60), "p1": Position(10, 100)}, 2))
-    window.feed(Sample(2, {"p0": Position(5, 60), "p1": Position(99, 100)}, 2))
+    window.feed(Sample(0, {"p0": position(50, 60), "p1": position(10, 100)}, 2))
+    window.feed(Sample(2, {"p0": position(5, 60), "p1": position(99, 100)}, 2))
     assert window.verdict() == REWOUND
 
 
@@ -142,24 +147,24 @@ def test_partitions_that_wait_for_their_turn_are_no_standstill():
     # Two partitions, one worker: p1 waits for 130 s while p0 is worked on.
     window = LagWindow()
     for time in every(10, 14):
-        window.feed(Sample(time, {"p0": Position(time // 10, 100), "p1": Position(0, 5)}, 1))
+        window.feed(Sample(time, {"p0": position(time // 10, 100), "p1": position(0, 5)}, 1))
     assert window.verdict() == FINE
 
 
 def test_a_partition_that_is_never_served_shows_when_the_others_are_done():
     window = LagWindow()
     for time in every(10, 13):
-        window.feed(Sample(time, {"p0": Position(100, 100), "p1": Position(0, 5)}, 1))
+        window.feed(Sample(time, {"p0": position(100, 100), "p1": position(0, 5)}, 1))
     assert window.verdict() == STALLED
 
 
 def test_what_retention_removes_is_neither_lag_nor_work():
-    assert Position(3, 100, begin=100).lag == 0
-    assert Position(None, 100, begin=40).lag == 60
+    assert position(3, 100, begin=100).lag == 0
+    assert position(None, 100, begin=40).lag == 60
     # 5 records fewer every 10 s, because they expire: nobody commits.
     window = LagWindow()
     for time in every(10, 13):
-        window.feed(Sample(time, {"p0": Position(0, 100, begin=time // 2)}, 1))
+        window.feed(Sample(time, {"p0": position(0, 100, begin=time // 2)}, 1))
     assert window.verdict() == STALLED
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import PermanentError
 from pipeline.storage import database
-from pipeline.storage.rows import Listing, Write
+from pipeline.storage.rows import ListedStock, Write
 from pipeline.storage.writer import Writer
 from tests.conftest import until
 from tests.storage.test_writer import task
@@ -123,7 +123,7 @@ def test_a_table_that_is_gone_is_waited_for(writing, admin, caplog):
 def test_the_brake_is_released_without_any_task_that_succeeds(writing, admin):
     """The work in hand fails for what it holds: the database has answered, so it is not away."""
     admin(f"REVOKE INSERT ON stock FROM {ROLE}")
-    writing.submit(Write(listings=[Listing("A", "A Company", "xx")]))
+    writing.submit(Write(listings=[ListedStock("A", "A Company", "xx")]))
     writing.waits()
     admin(f"GRANT INSERT ON stock TO {ROLE}")
     assert isinstance(writing.answer(), PermanentError)

@@ -11,7 +11,7 @@ from pipeline.errors import PermanentError
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.rows import RatioRow
 from pipeline.storage import database, schema
-from pipeline.storage.rows import Listing, Profile, Write
+from pipeline.storage.rows import ListedStock, Profile, Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
 
@@ -93,7 +93,7 @@ def test_tables_that_somebody_emptied_are_filled_again(writer, query):
 
 def test_a_listing_of_an_unknown_country_is_refused_and_the_next_one_is_not(writer, query):
     with pytest.raises(PermanentError, match="the database refuses the rows"):
-        writer.write(Write(listings=[Listing("A", "A Company", "xx")]))
+        writer.write(Write(listings=[ListedStock("A", "A Company", "xx")]))
     writer.write(task("B"))
     assert query("SELECT symbol FROM stock") == [("B",)]
 

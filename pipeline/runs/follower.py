@@ -1,0 +1,104 @@
+"""Follows a run with a reader of its own, while a thread watches the broker and the groups."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import kafka.errors
+
+from config import Kafka
+from pipeline.errors import ServiceError
+from pipeline.runs.account import Account
+from pipeline.runs.account_reader import Tally
+from pipeline.runs.group_watch import GroupWatch
+from pipeline.runs.view import MonitorView, StageRates
+
+log = logging.getLogger(__name__)
+
+#: Seconds without any answer from the broker after which it counts as lost; it is asked every two. The first where it refused.
+REFUSED_SECONDS, LOST_SECONDS = 3.0, 8.0
+#: Records in one poll from which on there is more where they came from, and polls with less that end a backlog.
+BACKLOG_RECORDS = 200
+QUIET_POLLS = 3
+
+
+class RunFollower:
+    """`read` again and again, and ask for the `view` whenever one is shown."""
+
+    def __init__(self, tally: Tally, find: Callable[[], Kafka]) -> None:
+        """tally: of the run, or of the newest one. find: where the broker is, asked again after it was lost."""
+        self._tally = tally
+        self._watch = GroupWatch(find, tally.settings)
+        self._rates = StageRates()
+        self._quiet_polls = 0
+        self._cluster = ""
+        self._heard_at = time.monotonic()
+
+    @property
+    def account(self) -> Account | None:
+        return self._tally.newest()
+
+    def start(self) -> None:
+        """Begin to watch the broker and the groups."""
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Watch no longer, and read what has come in until now."""
+        self._watch.stop()
+        self._poll(0)
+
+    def read(self, timeout_ms: int) -> None:
+        """Read what has come in, for so long at most."""
+        self._poll(timeout_ms)
+        self._start_anew_on_another_broker()
+
+    def view(self) -> MonitorView:
+        account, seen, now = self.account, self._watch.seen, time.monotonic()
+        silent = now - max(seen.answered_at, self._heard_at)
+        rates = (0.0, 0.0) if self._reading else self._rates(account)
+        return MonitorView(
+            account=account,
+            elapsed_seconds=account.elapsed_seconds(time.time()) if account else 0.0,
+            reading=self._reading,
+            lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
+            problem=seen.problem,
+            groups=seen.groups,
+            throttle=seen.throttle,
+            scraping_rate=rates[0],
+            processing_rate=rates[1],
+        )
+
+    @property
+    def _reading(self) -> bool:
+        """Whether what stood in the topics at the start is still being read. Its rate would not be the run's."""
+        return self._quiet_polls < QUIET_POLLS
+
+    def _poll(self, timeout_ms: int) -> None:
+        try:
+            count = self._tally.poll(timeout_ms)
+        except kafka.errors.KafkaError as error:
+            log.debug("poll: %s", error)  # that the broker is away is said by who watches it
+            time.sleep(timeout_ms / 1000)
+            return
+        if count:
+            self._heard_at = time.monotonic()
+        if self._reading:
+            self._quiet_polls = self._quiet_polls + 1 if count < BACKLOG_RECORDS else 0
+
+    def _start_anew_on_another_broker(self) -> None:
+        """If the broker is another one than before, positions in its topics mean nothing any more."""
+        seen = self._watch.seen
+        if seen.lost or not seen.cluster or seen.cluster == self._cluster:
+            return
+        if self._cluster:
+            try:
+                tally = Tally(seen.settings, self._tally.run_id)
+            except (ServiceError, kafka.errors.KafkaError) as error:
+                log.info("the new broker is not ready: %s", error)
+                return
+            self._tally.close()
+            self._tally = tally
+            self._quiet_polls = 0
+        self._cluster = seen.cluster

@@ -48,7 +48,7 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Kafka:
-    """How to reach the brokers. `bootstrap_servers` is empty where nothing was set."""
+    """How to reach the brokers. `bootstrap_servers` is empty if nothing was set."""
 
     bootstrap_servers: str = ""
     security_protocol: str = "PLAINTEXT"
@@ -75,7 +75,7 @@ class Kafka:
 
 @dataclass(frozen=True)
 class Database:
-    """How to reach PostgreSQL. `name` is empty where nothing was set."""
+    """How to reach PostgreSQL. `name` is empty if nothing was set."""
 
     name: str = ""
     user: str = ""
@@ -94,7 +94,7 @@ class Settings:
     demo: bool
     kafka: Kafka
     database: Database
-    #: An unpacked Apache Kafka, started in place of the embedded broker; None where that is not wanted, as in the demo.
+    #: An unpacked Apache Kafka, started in place of the embedded broker; None if that is not wanted, as in the demo.
     kafka_home: Path | None
     market_cap_min: str
     market_cap_max: str
@@ -116,7 +116,7 @@ class Settings:
     fundamentals_source: str
     #: A server that stands in for Yahoo Finance; empty is the live site.
     yahoo_base_url: str
-    #: PIPELINE_TODAY: the day that `today` is fixed to; None where it is the UTC date.
+    #: PIPELINE_TODAY: the day that `today` is fixed to; None if it is the UTC date.
     fixed_day: date | None
     #: Folder of the embedded services' state: `.pipeline/demo` or `.pipeline/live`.
     state_dir: Path
@@ -160,7 +160,7 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def embedded_services(folder: Path) -> dict[str, str]:
-    """Settings of the embedded services that are up under `folder`; empty where none are."""
+    """Settings of the embedded services that are up under `folder`; empty if none are."""
     path = folder / "services.env"
     if not path.exists() or lock_holder(folder) is None:
         return {}

@@ -100,7 +100,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def once(tally: Tally, as_json: bool) -> int:
-    """Print the tallies as they are now. Raises ServiceError where they can't be read to their end."""
+    """Print the tallies as they are now. Raises ServiceError if they can't be read to their end."""
     with clients.reaching(tally.settings):
         if not tally.read_to_now():
             raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} does not give out all that stands in the topics; try again")

@@ -30,7 +30,7 @@ class _Skipped(Exception):
 
 
 def check(settings: Settings, market_options: list[str]) -> int:
-    """Print one line a step; 0 where all work, else 3."""
+    """Print one line per step; 0 if all work, else 3."""
     said: list[str] = []
     checked = Check(settings, market_options, said.append)
     failures = 0

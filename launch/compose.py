@@ -1,4 +1,4 @@
-"""Kafka by docker-compose.yml, where a Docker engine answers: started, waited for, and what goes wrong in the engine's own words."""
+"""Kafka by docker-compose.yml, if a Docker engine answers: started, waited for; what goes wrong is told in the engine's own words."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NEEDED = ("zookeeper", "kafka")
 
 Say = Callable[[str], None]
 
-#: One line a container: service, state, health (nothing where it has no check).
+#: One line per container: service, state, health (nothing if it has no check).
 _FORMAT = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}'
 
 
 def compose_command(say: Say) -> list[str] | None:
-    """`docker compose` or `docker-compose` where a Docker engine answers; else None, and where Docker is there, `say` why not."""
+    """`docker compose` or `docker-compose` if a Docker engine answers; else None, and if Docker is there, `say` why not."""
     docker = shutil.which("docker")
     if docker is None:
         return None
@@ -50,7 +50,7 @@ def compose_command(say: Say) -> list[str] | None:
 def start_compose(command: list[str], say: Say) -> None:
     """Start the compose file's services and wait until those that are needed are healthy.
 
-    Raises ServiceError with the engine's own words where it can't start them, and with the end of a service's log where
+    Raises ServiceError with the engine's own words if it can't start them, and with the end of a service's log if
     one does not become healthy.
     """
     say("starting Kafka by docker-compose.yml; the first time its images are fetched…")

@@ -26,7 +26,7 @@ class Revival:
         """Look after it; returns at once while it lives, or its next start is not due.
 
         Else it waits for the broker to answer: until then no worker can do anything, and one that is started meanwhile
-        would only die of it.  Raises ServiceError, with the end of the log, where it can't be kept up.
+        would only die of it. Raises ServiceError, with the end of the log, if it can't be kept up.
         """
         if self._broker.is_alive():
             return

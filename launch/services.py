@@ -72,10 +72,10 @@ class Services:
         ]
 
     def revive(self, say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Start what died again where its data outlives it, the embedded PostgreSQL and KAFKA_HOME's broker: all that was
+        """Start what died again if its data outlives it, the embedded PostgreSQL and KAFKA_HOME's broker: all that was
         committed or acknowledged is there, and the workers wait for it.
 
-        Raises ServiceError where one does not come up where the workers know it. `stopping`, if true, ends a wait for it.
+        Raises ServiceError for one that does not come up at the address that the workers know. `stopping`, if true, ends a wait for it.
         """
         if self.revival is not None:
             self.revival.attend(say, stopping)
@@ -207,7 +207,7 @@ class Services:
 
 
 def reach_site(base_url: str) -> None:
-    """Raises ServiceError where the site does not answer at all; any answer is good enough here."""
+    """Raises ServiceError if the site does not answer at all; any answer is good enough here."""
     address = base_url or LIVE_SITE
     try:
         urllib.request.urlopen(address, timeout=SITE_SECONDS).close()  # noqa: S310 (http or https, checked by config)

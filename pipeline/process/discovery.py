@@ -52,7 +52,7 @@ def find_broker_and_database(settings: Settings) -> Settings:
 def is_embedded(kafka: Kafka) -> bool:
     """Whether it is a broker that some run_pipeline.py has embedded: tasks of others have no business there.
 
-    Raises ServiceError where nothing answers.
+    Raises ServiceError if nothing answers.
     """
     admin = clients.admin(kafka)
     try:
@@ -63,7 +63,7 @@ def is_embedded(kafka: Kafka) -> bool:
 
 
 def ensure_topics(settings: Settings) -> None:
-    """Create the topics before any client names them. Raises ServiceError where the broker isn't there."""
+    """Create the topics before any client names them. Raises ServiceError if the broker isn't there."""
     admin = clients.admin(settings.kafka)
     try:
         with clients.reaching(settings.kafka):

@@ -120,7 +120,7 @@ def _only_zombies(pgid: int) -> bool:
 
 
 def _state_and_group(pid: int) -> tuple[str, int]:
-    """A process's state, such as "S" or "Z" (zombie), and its process group; ("", 0) where there is no such thing."""
+    """A process's state, such as "S" or "Z" (zombie), and its process group; ("", 0) if there is no such thing."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name, in parentheses, may hold anything.

@@ -37,7 +37,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """The signals that ask this process to stop. Not SIGHUP where it is ignored: what nohup has started outlives its terminal."""
+    """The signals that ask this process to stop. Not SIGHUP if it is ignored: what nohup has started outlives its terminal."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -35,7 +35,7 @@ class Tally:
     """
 
     def __init__(self, settings: Kafka, run_id: str | None = None) -> None:
-        """Raises ServiceError where the broker or a topic isn't there."""
+        """Raises ServiceError if the broker or a topic isn't there."""
         self.settings = settings
         self.run_id = run_id
         self.accounts: dict[str, Account] = {}
@@ -71,7 +71,7 @@ class Tally:
         return count
 
     def newest(self) -> Account | None:
-        """The account of the run asked for, or of the newest one; None where nothing is known of it yet."""
+        """The account of the run asked for, or of the newest one; None if nothing is known of it yet."""
         if self.run_id is not None:
             return self.accounts.get(self.run_id)
         return self.accounts[max(self.accounts)] if self.accounts else None
@@ -79,7 +79,7 @@ class Tally:
     def read_to(
         self, watermarks: dict[TopicPartition, int], timeout_seconds: float = 60.0, stop: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Read on until every partition is read up to its watermark. False where time ran out or `stop` said so."""
+        """Read on until every partition is read up to its watermark. False if time ran out or `stop` said so."""
         deadline = time.monotonic() + timeout_seconds
         while any(self._consumer.position(partition) < mark for partition, mark in watermarks.items()):
             if time.monotonic() > deadline or stop():

@@ -133,7 +133,7 @@ def throttle_text(states: Sequence[dict[str, Any]]) -> str:
 
 
 def _check_that_somebody_listens(settings: Kafka) -> None:
-    """The client waits for eight seconds where nobody does, and asks again and again. Raises ServiceError."""
+    """The client waits for eight seconds if nobody does, and asks again and again. Raises ServiceError."""
     for server in settings.bootstrap_servers.split(","):
         host, _, port = server.strip().rpartition(":")
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ What differs from Burrow, and why:
   commits nothing. Whether members are there tells the two apart.
 - The lag is measured against the present end of the log, so it does not freeze when the commits stop (Burrow #446).
 - A topic with rare records is not "stopped" by a long silence (Burrow #38): silence counts from when records began to wait, and
-  where commits are far apart as a rule, the window grows to twice the longest time between two of them.
+  if commits are far apart as a rule, the window grows to twice the longest time between two of them.
 - It is the group that is judged, over all its partitions: a worker that takes one task after the other leaves most partitions
   waiting, and that is no fault. A partition that is never served shows when the others are done.
 """
@@ -60,7 +60,7 @@ GAPS_KEPT = 10
 
 @dataclass(frozen=True)
 class GroupLag:
-    """What is shown of a group. `members` None where they are not known, `verdict` None where it is too early for one."""
+    """What is shown of a group. `members` None if they are not known, `verdict` None if it is too early for one."""
 
     name: str
     lag: int
@@ -77,7 +77,7 @@ class GroupLag:
 
 @dataclass(frozen=True)
 class Sample:
-    """A group at one moment. `time` in seconds; `members` None where they are not known."""
+    """A group at one moment. `time` in seconds; `members` None if they are not known."""
 
     time: float
     positions: Mapping[Hashable, PartitionLag]
@@ -117,7 +117,7 @@ class LagWindow:
 
     @property
     def seconds(self) -> float:
-        """The window as it is now: longer where commits are far apart as a rule."""
+        """The window as it is now: longer if commits are far apart as a rule."""
         return max(self._window_seconds, min(2 * max(self._gaps, default=0.0), LARGEST_WINDOW_SECONDS))
 
     def feed(self, sample: Sample) -> None:

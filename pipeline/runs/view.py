@@ -34,7 +34,7 @@ class Rate:
 class MonitorView:
     """All that the monitor knows at one moment.
 
-    account: None where no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
+    account: None if no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
     being stopped; lost_seconds: since when the broker does not answer, None while it does; problem: why not, or why there are no
     groups; throttle, page: one line each, "" for none; rates: final states a second.
     """

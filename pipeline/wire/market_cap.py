@@ -57,7 +57,7 @@ def parse_band(low: str | int | float, high: str | int | float) -> tuple[int, in
 
 
 def cut_of(low: int, high: int) -> int | None:
-    """Where a band that is too wide is cut: the geometric mean, rounded; None where it cannot be cut.
+    """Where a band that is too wide is cut: the geometric mean, rounded; None if it cannot be cut.
 
     A function of the bounds alone, so that a task that is delivered again splits the same way.
     """

@@ -61,7 +61,9 @@ def main() -> int:
     connection.set_session(readonly=True)
     try:
         found = export.rows(connection, screen, more="r.null_reasons" if arguments.format == "jsonl" else "")
-        texts = (export.csv_texts if arguments.format == "csv" else export.json_texts)(found)
+        texts = (export.csv_texts if arguments.format == "csv" else export.json_texts)(
+            found, for_terminal=arguments.output == "-" and sys.stdout.isatty()
+        )
         # The first piece is asked for before the file is touched: what can't be read leaves an older file as it is.
         first = next(texts, "")
         with _output(arguments.output) as output:

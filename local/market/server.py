@@ -95,7 +95,8 @@ class Server:
         else:
             endpoint = request.match_info.route.name or "other"
         if request.path.startswith("/market/"):
-            return await handler(request)
+            refusal = foreign(request)
+            return web.Response(status=403, text=f"{refusal}\n") if refusal else await handler(request)
         status = 0
         try:
             if self._allowance.admits(time.monotonic()):
@@ -202,6 +203,23 @@ class Server:
 def _refusal(endpoint: str) -> web.Response:
     """As the site refuses: without a Retry-After, a page in its own words."""
     return web.Response(status=429, text=_TOO_MANY if endpoint in _JSON_ENDPOINTS else "Edge: Too Many Requests")
+
+
+def foreign(request: web.Request) -> str:
+    """Why a request that steers the market is refused, or "".
+
+    It listens on loopback, but so does everything in the user's browser: another site's page could send the POST, or have
+    its own name lead here. Browsers say where a POST comes from; who sends neither Origin nor Sec-Fetch-Site is none.
+    """
+    transport = request.transport
+    port = transport.get_extra_info("sockname")[1] if transport is not None else 0
+    own = [f"{name}:{port}" for name in ("localhost", HOST)] + (["localhost", HOST] if port == 80 else [])
+    if request.headers.get("Host", "").lower() not in own:
+        return f"the market is steered at http://{HOST}:{port} only"
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if (origin is not None and origin.lower() not in {f"http://{host}" for host in own}) or site not in (None, "same-origin", "none"):
+        return "the market is not steered by other sites' pages"
+    return ""
 
 
 def _is_data(response: web.Response) -> bool:

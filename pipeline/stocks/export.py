@@ -5,19 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from pipeline.stocks import query
 from pipeline.stocks.query import Screen
+from pipeline.wire.text import printable
 
 #: The columns of an export, in order.
 COLUMNS = ("symbol", "name", "region", "exchange", "sector", "industry", "period_type", "period_end", "currency", *query.RATIOS, "run_id")
 #: Rows that are fetched, and texts that are handed on, at a time.
 ROWS_AT_A_TIME = 500
-#: What a spreadsheet takes for the start of a formula, the full-width forms of eastern keyboards among them.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+#: What a spreadsheet takes for the start of a formula, the full-width forms of eastern keyboards among them: at the start of a
+#: cell, and behind what may part cells there. Which separator a file has is guessed, or the user's country decides.
+_FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=[ \"'\u00a0]*[=+\-@＝＋－＠]|[\t\r\n])")
 
 
 def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any, ...]]:
@@ -29,13 +32,16 @@ def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any,
         yield from cursor
 
 
-def csv_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
-    """CSV (RFC 4180), header first. Text that a spreadsheet would run as a formula gets a ' in front; numbers stay as they are."""
+def csv_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Iterator[str]:
+    """CSV (RFC 4180), header first. Text that a spreadsheet would run as a formula gets a ' in front; numbers stay as they are.
+
+    For a terminal, characters that could drive it are replaced.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for number, row in enumerate(found, 1):
-        writer.writerow([cell(value) for value in row])
+        writer.writerow([cell(printable(value) if for_terminal and isinstance(value, str) else value) for value in row])
         if number % ROWS_AT_A_TIME == 0:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -44,17 +50,16 @@ def csv_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
 
 
 def cell(value: Any) -> Any:
-    """A value as a cell that is only ever data."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return _plain(value)
+    """A value as a cell that is only ever data, whichever character is taken for the separator."""
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else _plain(value)
 
 
-def json_texts(found: Iterator[Sequence[Any]]) -> Iterator[str]:
-    """One JSON object a line: the columns, and `null_reasons` with why a value is null."""
+def json_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Iterator[str]:
+    """One JSON object a line: the columns, and `null_reasons` with why a value is null. For a terminal as in `csv_texts`."""
     for row in found:
         fields = {name: _plain(value) for name, value in zip(COLUMNS, row, strict=False)}
-        yield json.dumps({**fields, "null_reasons": row[len(COLUMNS)] or {}}, ensure_ascii=False) + "\n"
+        text = json.dumps({**fields, "null_reasons": row[len(COLUMNS)] or {}}, ensure_ascii=False)
+        yield (printable(text) if for_terminal else text) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -307,3 +307,24 @@ def test_help_lists_the_faults() -> None:
     done = run("--help")
     assert done.returncode == 0
     assert "page_never_settles" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:{port}"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/market/faults", "/market/allowance"])
+def test_another_sites_page_cannot_steer_the_market(shared_market: RunningMarket, path: str, headers: dict[str, str]) -> None:
+    port = shared_market.base.rpartition(":")[2]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+    with closing(connection):
+        connection.request("POST", path, '{"http500": 1.0}', {name: text.format(port=port) for name, text in headers.items()})
+        assert connection.getresponse().status == 403
+    assert shared_market.get("/market/faults") == {}

@@ -98,11 +98,42 @@ def test_names_that_a_spreadsheet_would_run_are_only_text(run):
     assert float(found["BBB.PA"]["net_margin"]) < 0
 
 
-@given(st.text(min_size=1, max_size=20))
-def test_no_text_cell_starts_as_a_formula_does(text):
+#: Texts of what formulas and separators are made of, and any others.
+TELLING = st.text(st.sampled_from("=+-@＝;,|\t\r\n \"'aB1"), max_size=12) | st.text(max_size=20)
+
+
+@given(TELLING)
+def test_no_text_cell_starts_as_a_formula_does_whatever_parts_the_cells(text):
     cell = export.cell(text)
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert cell in (text, f"'{text}")
+    for separator in (";", ",", "|", "\t", "\n"):
+        for part in cell.split(separator):
+            assert not part.lstrip(' "').startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), (separator, cell)
+    assert cell.replace("'", "") == text.replace("'", "")
+
+
+@pytest.mark.parametrize("name", ["Berkshire-Hathaway", "A - B", "AT&T @ home", "1+1 plc", "Foo, Bar; Baz", "O'Neill", "Ends with ;"])
+def test_the_names_of_companies_stay_as_they_are(name):
+    assert export.cell(name) == name
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_on_a_terminal_no_text_drives_it(stocks, query, tmp_path, form):
+    connection = database.connect(stocks)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE stock SET exchange = %s WHERE symbol = 'AAA.PA'", ("X\x1b[2J\x9b31m\u202e\u2028\rY",))
+    script = f"{sys.executable} export_ratios.py --format {form} --region fr"
+    environ = {**os.environ, "PIPELINE_HOME": str(tmp_path), **environment(NOBODY, stocks)}
+    try:
+        done = subprocess.run(
+            ["script", "-qec", script, "/dev/null"], cwd=PROJECT, env=environ, capture_output=True, timeout=60, check=True
+        )
+    finally:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE stock SET exchange = 'X' WHERE symbol = 'AAA.PA'")
+        connection.close()
+    lines = done.stdout.decode().replace("\r", "").removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines), lines
+    assert any("X\ufffd[2J" in line or "X\\u001b[2J" in line for line in lines)
 
 
 def test_a_bad_condition_is_refused_with_its_place(run):

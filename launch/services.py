@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,12 +17,14 @@ from local.apache_kafka import ApacheKafka
 from local.postgres import Postgres
 from local.state import State
 from local.tansu import Broker
-from pipeline.broker import clients
+from pipeline.broker import clients, probe
 from pipeline.errors import ServiceError
 from pipeline.process.discovery import DEFAULT_SERVERS, is_embedded
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
 
+#: Seconds in which a broker at the default address must accept a connection.
+DEFAULT_BROKER_SECONDS = 2.0
 #: Seconds in which the site must answer.
 SITE_SECONDS = 8.0
 
@@ -141,10 +142,7 @@ class Services:
             self._embedded_broker(say)
 
     def _default_broker_answers(self) -> bool:
-        host, _, port = DEFAULT_SERVERS.partition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=2).close()
-        except OSError:
+        if not probe.listens(DEFAULT_SERVERS, DEFAULT_BROKER_SECONDS):
             return False
         try:
             return not is_embedded(replace(self.settings.kafka, bootstrap_servers=DEFAULT_SERVERS, source="default"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import psycopg2
 import psycopg2.errors
 
 from config import Database, Kafka, Settings
+from pipeline.broker import probe
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
 from pipeline.storage import database
@@ -41,12 +41,8 @@ class Places:
     def kafka(self) -> Kafka:
         """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
         settings = discovery.find_broker(self._find()).kafka
-        # The client itself waits for eight seconds, and leaks a socket with each attempt that is refused.
-        for server in settings.bootstrap_servers.split(","):
-            host, _, port = server.strip().rpartition(":")
-            with contextlib.suppress(OSError):
-                socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-                return settings
+        if probe.listens(settings.bootstrap_servers, CONNECT_SECONDS):
+            return settings
         raise ServiceError(f"Kafka at {settings.bootstrap_servers} can't be reached. Start it, or see KAFKA_BOOTSTRAP_SERVERS")
 
     def database(self) -> Database:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import logging
 import re
-import socket
 import ssl
 import threading
 
 import kafka.errors
 
 from config import Kafka, SettingsError
+from pipeline.broker import probe
 
 #: Seconds in which a port must answer the question whether it speaks TLS.
 PROBE_SECONDS = 3.0
@@ -177,19 +177,15 @@ def speaks_tls(servers: str) -> bool:
     # Nothing is sent over it: this only asks which language is spoken there.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    for server in servers.split(","):
-        host, _, port = server.strip().rpartition(":")
+    connection = probe.connect(servers, PROBE_SECONDS)
+    if connection is None:
+        return False
+    with connection:
         try:
-            connection = socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS)
+            context.wrap_socket(connection).close()
+        except ssl.SSLError as error:
+            # A server that asks for a client's certificate speaks TLS all the same.
+            return "ALERT" in (error.reason or "")
         except OSError:
-            continue
-        with connection:
-            try:
-                context.wrap_socket(connection).close()
-            except ssl.SSLError as error:
-                # A server that asks for a client's certificate speaks TLS all the same.
-                return "ALERT" in (error.reason or "")
-            except OSError:
-                return False
-            return True
-    return False
+            return False
+        return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import kafka.errors
 
 from config import Kafka, SettingsError
 from pipeline.broker import clients as kafka_clients
+from pipeline.broker import probe
 from pipeline.broker.consumer_groups import GroupReader, GroupState
 from pipeline.errors import ServiceError
 from pipeline.runs.lag import GroupLag, LagWindow, Sample
@@ -78,7 +78,8 @@ class GroupWatch:
 
     def _watch(self, settings: Kafka) -> None:
         """Look again and again until something is wrong."""
-        _check_that_somebody_listens(settings)
+        if not probe.listens(settings.bootstrap_servers, CONNECT_SECONDS):
+            raise ServiceError(f"nobody listens at {settings.bootstrap_servers}")
         with contextlib.ExitStack() as clients:
             admin = kafka_clients.admin(settings)
             clients.callback(_close, admin)
@@ -130,16 +131,6 @@ def throttle_text(states: Sequence[dict[str, Any]]) -> str:
     if pause:
         text += f", paused for {pause:.0f} s"
     return f"{text}: {states[-1]['reason']}"
-
-
-def _check_that_somebody_listens(settings: Kafka) -> None:
-    """The client waits for eight seconds if nobody does, and asks again and again. Raises ServiceError."""
-    for server in settings.bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        with contextlib.suppress(OSError):
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-            return
-    raise ServiceError(f"nobody listens at {settings.bootstrap_servers}")
 
 
 def _close(client: object) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import config
 from pipeline.errors import ServiceError
@@ -36,7 +36,7 @@ class Child:
     log_file: Path
     environment: dict[str, str] = field(default_factory=dict)
     #: Where standard output goes; None is the log file.
-    stdout: Any = None
+    stdout: IO[Any] | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     finished_at_start: int = 0

@@ -13,9 +13,11 @@ import kafka.errors
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from config import Kafka
-from pipeline.broker import diagnosis, outage
+from pipeline.broker import diagnosis, internals, outage
 from pipeline.broker.assignor import EvenAssignor
+from pipeline.broker.internals import Unreadable
 from pipeline.errors import ServiceError
+from pipeline.wire.text import one_line
 from pipeline.wire.topics import LARGEST_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,15 @@ _last_failure = diagnosis.attach()
 #: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
 EMBEDDED_SESSION_MS = 6_000
 CLUSTER_SESSION_MS = 12_000
+#: How often a client asks for the topics' partitions, in ms.
+METADATA_MS = 20_000
+#: Seconds between two looks of a reader whether there are more partitions.
+FOLLOW_SECONDS = 10.0
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
+#: How many unreadable records are named in a minute, and how many are kept until somebody counts them.
+UNREADABLE_SAID = 20
+UNREADABLE_KEPT = 10_000
 #: Records from which on an answer is worth the next one at once, to one that only looks on.
 FULL_ANSWER = 100
 #: How much longer a consumer rests after each answer with hardly anything, and at most, in ms; what is left of a poll for the answer.
@@ -64,6 +73,8 @@ def common(settings: Kafka) -> dict[str, Any]:
         "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
         "security_protocol": settings.security_protocol,
         "reconnect_backoff_max_ms": 2_000,
+        # How late new partitions of a topic are noticed at most.
+        "metadata_max_age_ms": METADATA_MS,
         "client_id": f"stock-pipeline-{os.getpid()}",
     }
     if settings.sasl_mechanism:
@@ -137,7 +148,8 @@ def producer(settings: Kafka) -> KafkaProducer:
 
 
 class Patient(KafkaConsumer):
-    """A consumer that rests before it asks a broker again that had nothing for it: longer after each such answer.
+    """A consumer that passes over what it can't read, and says so, and that rests before it asks a broker again that had nothing
+    for it: longer after each such answer.
 
     While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
     waiting there cost a core when there is nothing to do. One that only looks on, without a group, rests after a few records
@@ -146,10 +158,56 @@ class Patient(KafkaConsumer):
 
     thin_answers = 0
 
+    def __init__(self, **options: Any) -> None:
+        self._unreadable: list[Unreadable] = []
+        #: Since when lines about unreadable records are counted (time.monotonic), and how many there were.
+        self._said = (0.0, 0)
+        self._followed: tuple[str, ...] = ()
+        self._looked_at = 0.0
+        super().__init__(**options)
+        internals.bound_unpacking()
+        internals.pass_over_unreadable(self, self._note_unreadable)
+
+    def take_unreadable(self) -> list[Unreadable]:
+        """The records that were passed over since this was called last."""
+        found, self._unreadable = self._unreadable, []
+        return found
+
+    def _note_unreadable(self, one: Unreadable) -> None:
+        if len(self._unreadable) < UNREADABLE_KEPT:
+            self._unreadable.append(one)
+        since, count = self._said
+        now = time.monotonic()
+        if now - since >= 60:
+            since, count = now, 0
+        self._said = (since, count + 1)
+        if count < UNREADABLE_SAID:
+            more = "" if count < UNREADABLE_SAID - 1 else " (further ones of this minute are counted, not named)"
+            log.warning("%s is passed over, it can't be read: %s%s", one, one_line(one.reason, 200), more)
+
+    def follow(self, names: Iterable[str]) -> list[TopicPartition]:
+        """Assign all partitions of the topics, now and whenever they get more: those are read from their beginning. The ones that are
+        new. Raises ServiceError where a topic isn't there.
+        """
+        self._followed = tuple(names)
+        self._looked_at = time.monotonic()
+        known = self.assignment()
+        fresh = [partition for partition in partitions_of(self, self._followed) if partition not in known]
+        if fresh:
+            self.assign([*known, *fresh])
+            self.seek_to_beginning(*fresh)
+            if known:
+                log.info("taking up new partitions: %s", ", ".join(f"{topic}[{number}]" for topic, number in fresh))
+        return fresh
+
     def poll(self, timeout_ms: float = 0, **options: Any) -> Any:
+        if self._followed and time.monotonic() - self._looked_at >= FOLLOW_SECONDS:
+            try:
+                self.follow(self._followed)
+            except (ServiceError, kafka.errors.KafkaError) as error:
+                log.debug("no look at the partitions: %s", error)  # a broker that is away is said by who watches it
         # While it joins its group every poll takes it a step further.
-        joining = self._coordinator is not None and self._coordinator.need_rejoin()
-        rest_ms = 0 if joining else rest_of(self.thin_answers, timeout_ms)
+        rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)
         if rest_ms:
             time.sleep(rest_ms / 1000)
         records = super().poll(timeout_ms - rest_ms, **options)
@@ -191,7 +249,7 @@ def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> 
     silent is forgotten after its session, and that works.
     """
     if settings.source == "embedded":
-        consumer._coordinator.maybe_leave_group = lambda *_, **__: None
+        internals.leave_silently(consumer)
     consumer.close(autocommit=False, timeout_ms=timeout_ms)
 
 

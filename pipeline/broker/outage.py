@@ -14,7 +14,7 @@ from typing import Any
 import kafka.errors
 
 from config import Kafka
-from pipeline.broker import diagnosis
+from pipeline.broker import diagnosis, internals
 from pipeline.errors import ServiceError
 from pipeline.repeated import Repeated
 
@@ -105,7 +105,7 @@ class BrokerWatch:
             return
         self._looked_at = now
         if self._connected():
-            cluster = self._client._manager.cluster.cluster_id
+            cluster = internals.cluster_id(self._client)
             self._cluster = self._cluster or cluster
             if cluster and cluster != self._cluster:
                 raise ServiceError(
@@ -139,8 +139,7 @@ class BrokerWatch:
             self._refusal = refusal
 
     def _connected(self) -> bool:
-        # The public count of connections has those in it that are still being opened.
-        return bool(self._client._manager.least_used_connections())
+        return internals.is_connected(self._client)
 
 
 def _text(error: BaseException) -> str:

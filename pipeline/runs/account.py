@@ -86,6 +86,8 @@ class Account:
     errors: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ERRORS_KEPT))
     #: When a task last reached a final state (UTC, ISO 8601), empty before the first.
     last_result_at: str = ""
+    #: Records of the run's topics that could not be read (another tool's codec, a broken batch) and were passed over.
+    unreadable: int = 0
 
     def task(self, stage: str, fields: dict[str, Any]) -> None:
         """A message of a task topic, already checked."""
@@ -146,6 +148,7 @@ class Account:
             "stocks": len(self.processing.tasks),
             "ratio_rows": self.ratio_rows,
             "dead_letters": self.failed,
+            "unreadable": self.unreadable,
         }
 
     def _final(self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str) -> bool:

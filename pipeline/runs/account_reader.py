@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +21,19 @@ log = logging.getLogger(__name__)
 
 #: Records of a run are looked for from this many seconds before its start: clocks differ between machines.
 CLOCK_MARGIN_SECONDS = 300.0
+#: How many unreadable records' times are kept, for the runs that are seen after them.
+UNREADABLE_KEPT = 10_000
 #: topic → (stage, kind of message)
 _KINDS = {
     name: (stage.name, kind)
     for stage in topics.STAGES
     for name, kind in ((stage.tasks, "task"), (stage.completion, "completion"), (stage.errors, "error"))
 }
+
+
+def _is_of(run_id: str, timestamp_ms: int) -> bool:
+    """Whether a record that can't be read may be of the run: it is not older. One whose time can't be read either may be of any."""
+    return timestamp_ms < 0 or timestamp_ms / 1000 >= messages.run_started_at(run_id).timestamp() - CLOCK_MARGIN_SECONDS
 
 
 class Tally:
@@ -41,24 +49,21 @@ class Tally:
         self.accounts: dict[str, Account] = {}
         #: Seconds (time.monotonic) of the last change of a task's state.
         self.last_progress = time.monotonic()
+        #: Times in ms of the records that could not be read: which run they were of, nobody can say.
+        self._unreadable: deque[int] = deque(maxlen=UNREADABLE_KEPT)
         self._consumer = clients.reader(settings)
         with clients.reaching(settings):
-            partitions = clients.partitions_of(self._consumer, _KINDS)
-            self._consumer.assign(partitions)
-            self._seek(partitions)
+            self._seek(self._consumer.follow(_KINDS))
 
     def _seek(self, partitions: list[TopicPartition]) -> None:
         if self.run_id is None:
-            self._consumer.seek_to_beginning(*partitions)
             return
         start = max(0.0, messages.run_started_at(self.run_id).timestamp() - CLOCK_MARGIN_SECONDS)
         found = self._consumer.offsets_for_times({partition: int(start * 1000) for partition in partitions}, timeout_ms=10_000)
         for partition in partitions:
             offset = found.get(partition)
             # Without a record from then on there is nothing to skip either, and what comes next must be read.
-            if offset is None:
-                self._consumer.seek_to_beginning(partition)
-            else:
+            if offset is not None:
                 self._consumer.seek(partition, offset.offset)
 
     def poll(self, timeout_ms: int = 100) -> int:
@@ -68,6 +73,10 @@ class Tally:
             for record in records:
                 count += 1
                 self._note(partition.topic, record.value)
+        for one in self._consumer.take_unreadable():
+            self._unreadable.append(one.timestamp_ms)
+            for account in self.accounts.values():
+                account.unreadable += _is_of(account.run_id, one.timestamp_ms)
         return count
 
     def newest(self) -> Account | None:
@@ -81,6 +90,8 @@ class Tally:
     ) -> bool:
         """Read on until every partition is read up to its watermark. False if time ran out or `stop` said so."""
         deadline = time.monotonic() + timeout_seconds
+        if not watermarks.keys() <= self._consumer.assignment():
+            self._consumer.follow(_KINDS)
         while any(self._consumer.position(partition) < mark for partition, mark in watermarks.items()):
             if time.monotonic() > deadline or stop():
                 return False
@@ -109,6 +120,7 @@ class Tally:
         account = self.accounts.get(run_id)
         if account is None:
             account = self.accounts[run_id] = Account(run_id)
+            account.unreadable = sum(_is_of(run_id, timestamp_ms) for timestamp_ms in self._unreadable)
         if kind == "task":
             account.task(stage, fields)
         elif (account.completion if kind == "completion" else account.error)(stage, fields):

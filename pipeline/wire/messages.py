@@ -46,7 +46,11 @@ def now_text() -> str:
 
 
 def time_text(epoch_seconds: float) -> str:
-    return datetime.fromtimestamp(epoch_seconds, timezone.utc).isoformat(timespec="milliseconds")
+    """Empty for a time that no calendar holds: a record's own may be any number."""
+    try:
+        return datetime.fromtimestamp(epoch_seconds, timezone.utc).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 @dataclass(frozen=True)

@@ -18,27 +18,21 @@ from pipeline.worker.delivery import Delivery, T
 from pipeline.worker.failures import LARGEST_SECONDS
 
 #: Headers that mean something to this program, and how many characters of each are read.
-_KNOWN = {
-    "original-topic": 249,
-    "original-partition": 10,
-    "original-offset": 19,
-    "attempt": 6,
-    "not-before": 16,
-    "error-type": 100,
-    "error-message": messages.ERROR_TEXT_LIMIT,
-    "replay-of": 100,
-    CUTS: 4,
-}
+_TEXTS = {"original-topic": 249, "error-type": 100, "error-message": messages.ERROR_TEXT_LIMIT, "replay-of": 100}
+#: Those that are to hold a number, and its most digits: a longer one is as if it were not there.
+_NUMBERS = {"original-partition": 10, "original-offset": 19, "attempt": 6, "not-before": 16, CUTS: 4}
 
 
 def read_headers(record: Any) -> Headers:
     """The headers of a record that this program knows, as text; of a name that comes twice, the last one."""
     found = {}
     for name, value in record.headers or ():
-        if name in _KNOWN:
+        if name in _TEXTS:
             # Four bytes are the most that a character takes.
-            text = (value or b"")[: 4 * _KNOWN[name] + 4].decode("utf-8", "replace")
-            found[name] = messages.clean_text(text)[: _KNOWN[name]]
+            text = (value or b"")[: 4 * _TEXTS[name] + 4].decode("utf-8", "replace")
+            found[name] = messages.clean_text(text)[: _TEXTS[name]]
+        elif name in _NUMBERS and value is not None and len(value) <= _NUMBERS[name] and value.isdigit():
+            found[name] = value.decode("ascii")
     return found
 
 
@@ -63,5 +57,5 @@ def due_at(headers: Headers, now: float) -> float:
 
 
 def whole_number(text: str) -> int | None:
-    """`isdigit` alone is true of signs that only look like a digit, and the bound keeps `int` and floats in their range."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
+    """The number, None where there is none; `isdigit` alone is true of signs that only look like a digit."""
+    return int(text) if text.isascii() and text.isdigit() else None

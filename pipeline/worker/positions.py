@@ -14,6 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
 from pipeline.broker import clients
+from pipeline.broker.internals import Unreadable
 from pipeline.broker.outage import BrokerWatch
 from pipeline.worker.ledger import OffsetLedger
 
@@ -65,7 +66,7 @@ class Positions:
         self._consumer.resume(*(self._consumer.paused() - set(held_back)))
 
     def poll(self, timeout_ms: int, most: int) -> list[Any]:
-        """New records, noted as taken."""
+        """New records, noted as taken. Those that can't be read are finished: they were said and passed over."""
         self.kept = None
         try:
             found = self._consumer.poll(timeout_ms, max_records=most)
@@ -74,7 +75,19 @@ class Positions:
             time.sleep(0.2)
             return []
         self._after_rebalance()
-        return [record for partition, batch in found.items() for record in batch if self._ledger(partition).take(record.offset)]
+        for one in self._consumer.take_unreadable():
+            found.setdefault(one.partition, []).append(one)
+        taken = []
+        for partition, batch in found.items():
+            ledger = self._ledgers.setdefault(partition, OffsetLedger())
+            for record in sorted(batch, key=lambda record: record.offset):
+                if isinstance(record, Unreadable):
+                    last = record.next_offset - 1
+                    if ledger.take(last):
+                        ledger.finish(last)
+                elif ledger.take(record.offset):
+                    taken.append(record)
+        return taken
 
     def finish(self, partition: TopicPartition, offset: int) -> None:
         """All outputs of the record are safe. Of a partition that is another's now, nothing is noted."""
@@ -104,9 +117,6 @@ class Positions:
 
     def forget(self) -> None:
         self._ledgers.clear()
-
-    def _ledger(self, partition: TopicPartition) -> OffsetLedger:
-        return self._ledgers.setdefault(partition, OffsetLedger())
 
     def _after_rebalance(self) -> None:
         """Forget partitions that are another's now: nothing of them is committed here, and doing them twice is doing them once."""

@@ -37,6 +37,7 @@ def test_a_run_that_is_done_adds_up():
         "stocks": 1,
         "ratio_rows": 5,
         "dead_letters": 0,
+        "unreadable": 0,
     }
 
 

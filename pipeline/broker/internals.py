@@ -1,0 +1,333 @@
+"""All that this program reads or replaces of kafka-python's own parts, in one place: `tests/broker/test_internals.py` fails if an
+upgrade has moved one of them.
+
+What is replaced: how fetched bytes become records. The client raises out of `poll` for a record that it can't read (a codec that
+is not installed, a wrong checksum, a header's name that is no UTF-8), does not move on, and raises again, for ever and for all
+partitions of the consumer; and it unpacks whatever it is given, to any size. Here such a record is passed over and noted, and
+what unpacks is bounded.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord, Fetcher
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.record import default_records, legacy_records
+from kafka.record.util import decode_varint
+
+#: The largest size in bytes that one batch of records may unpack to; a larger one is passed over.
+LARGEST_BATCH_BYTES = 32 * 1024 * 1024
+#: Bytes of values, at most, that one poll gives out before it stops: what is left comes with the next one.
+POLL_BYTES = 16 * 1024 * 1024
+_SNAPPY_STREAM = b"\x82SNAPPY\x00"
+_PACKAGES = {"gzip": "", "snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Records that could not be read, from `offset` up to, but not including, `next_offset`; nearly always a single one."""
+
+    partition: TopicPartition
+    offset: int
+    next_offset: int
+    reason: str
+    #: Of the batch that they stood in, in ms; -1 where that can't be read either.
+    timestamp_ms: int = -1
+
+    def __str__(self) -> str:
+        to = f" to {self.next_offset - 1}" if self.next_offset > self.offset + 1 else ""
+        return f"{self.partition.topic}[{self.partition.partition}]@{self.offset}{to}"
+
+
+class TooMuch(CorruptRecordError):
+    """A batch that unpacks to more than LARGEST_BATCH_BYTES."""
+
+    def __init__(self) -> None:
+        super().__init__(f"unpacks to more than {LARGEST_BATCH_BYTES // 1024 // 1024} MiB")
+
+
+# -- unpacking, with a bound ------------------------------------------------------------------------------------------------
+
+
+def _gunzip(payload: Any) -> bytes:
+    """All members of a gzip stream."""
+    found, rest = bytearray(), bytes(payload)
+    while rest:
+        unpacker = zlib.decompressobj(wbits=31)
+        found += unpacker.decompress(rest, LARGEST_BATCH_BYTES + 1 - len(found))
+        if len(found) > LARGEST_BATCH_BYTES:
+            raise TooMuch
+        if not unpacker.eof:
+            raise CorruptRecordError("the gzip stream ends too early")
+        rest = unpacker.unused_data
+    return bytes(found)
+
+
+def _unsnappy(payload: bytes) -> bytes:
+    import snappy
+
+    def block(packed: bytes) -> bytes:
+        size, _ = _plain_varint(packed)
+        if size + len(found) > LARGEST_BATCH_BYTES:
+            raise TooMuch
+        return bytes(snappy.decompress(packed))
+
+    found = bytearray()
+    if payload[:8] != _SNAPPY_STREAM:
+        return block(payload)
+    place = 16
+    while place < len(payload):
+        (size,) = struct.unpack_from("!i", payload, place)
+        if size < 0 or place + 4 + size > len(payload):
+            raise CorruptRecordError("a snappy block ends too early")
+        found += block(payload[place + 4 : place + 4 + size])
+        place += 4 + size
+    return bytes(found)
+
+
+def _plain_varint(data: bytes) -> tuple[int, int]:
+    """The number that a snappy block begins with: its size when unpacked; and how many bytes that takes."""
+    number = shift = 0
+    for place, byte in enumerate(data[:5]):
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, place + 1
+        shift += 7
+    raise CorruptRecordError("a snappy block without a size")
+
+
+def _unlz4(payload: bytes) -> bytes:
+    import lz4.frame
+
+    found = bytearray()
+    rest = bytes(payload)
+    while rest:
+        unpacker = lz4.frame.LZ4FrameDecompressor()
+        found += unpacker.decompress(rest, LARGEST_BATCH_BYTES + 1 - len(found))
+        if len(found) > LARGEST_BATCH_BYTES:
+            raise TooMuch
+        if not unpacker.eof:
+            raise CorruptRecordError("the lz4 frame ends too early")
+        rest = unpacker.unused_data or b""
+    return bytes(found)
+
+
+def _unzstd(payload: bytes) -> bytes:
+    import zstandard
+
+    # A frame names the window that it needs, and that much is set aside: Kafka's own clients use 8 MiB at most.
+    unpacker = zstandard.ZstdDecompressor(max_window_size=LARGEST_BATCH_BYTES)
+    with unpacker.stream_reader(bytes(payload), read_across_frames=True) as reader:
+        found: bytes = reader.read(LARGEST_BATCH_BYTES + 1)
+    if len(found) > LARGEST_BATCH_BYTES:
+        raise TooMuch
+    return found
+
+
+_UNPACKERS: dict[str, Callable[[Any], bytes]] = {
+    "gzip_decode": _gunzip,
+    "snappy_decode": _unsnappy,
+    "lz4_decode": _unlz4,
+    "zstd_decode": _unzstd,
+}
+
+
+def bound_unpacking() -> None:
+    """From now on no client of this process unpacks a batch without a bound."""
+    for module in (default_records, legacy_records):
+        for name, unpack in _UNPACKERS.items():
+            if hasattr(module, name):
+                setattr(module, name, unpack)
+
+
+# -- records that can't be read ---------------------------------------------------------------------------------------------
+
+
+class _Enough(Exception):
+    """One poll has given out as many bytes as it may."""
+
+
+class _Records(Fetcher.PartitionRecords):
+    """The records of one partition's answer, as the client's own, but that those which can't be read are passed over."""
+
+    #: Called for each that is passed over; and what is left of this poll's bytes, one list of one number for all partitions.
+    passed_over: Callable[[Unreadable], None]
+    bytes_left: list[int]
+    next_fetch_offset: int
+
+    def take(self, n: int | None = None) -> list[Any]:
+        if self.bytes_left[0] <= 0:
+            raise _Enough
+        found = []
+        for record in itertools.islice(self.record_iterator, n):
+            found.append(record)
+            self.bytes_left[0] -= len(record.value or b"") + len(record.key or b"")
+            if self.bytes_left[0] <= 0:
+                break
+        return found
+
+    def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Iterator[Any]:
+        """Only bytes: deserializers are not used in this program."""
+        while True:
+            try:
+                batch = records.next_batch()
+            except (CorruptRecordError, struct.error) as error:
+                # Nothing behind a batch without a length can be found: on with what the next fetch brings.
+                self._pass_over(self.next_fetch_offset, self.next_fetch_offset + 1, error)
+                break
+            if batch is None:
+                break
+            whole = not self.check_crcs or batch.validate_crc()
+            end = self._end_of(batch, whole)
+            if not whole:
+                self._pass_over_all(batch, end, CorruptRecordError("wrong checksum"))
+            elif batch.magic != 2 or not batch.is_control_batch:
+                self.leader_epoch = batch.leader_epoch if batch.magic == 2 else -1
+                for record in self._records_of(batch, end):
+                    self.records_read += 1
+                    self.bytes_read += record.size_in_bytes
+                    self.next_fetch_offset = max(self.next_fetch_offset, record.offset + 1)
+                    yield self._consumer_record(record)
+            # What is behind the last record that is still there, after a compaction or a transaction's marker, is read too.
+            self.next_fetch_offset = max(self.next_fetch_offset, end)
+        self.drain()
+
+    def _records_of(self, batch: Any, end: int) -> Iterator[Any]:
+        try:
+            reading = iter(batch)
+        except Exception as error:  # each codec's library has errors of its own
+            self._pass_over_all(batch, end, error)
+            return
+        while True:
+            try:
+                record = next(reading)
+            except StopIteration:
+                return
+            except Exception as error:
+                offset = _skip_record(batch)
+                if offset is None:
+                    self._pass_over_all(batch, end, error)
+                    return
+                self._pass_over(offset, offset + 1, error, batch)
+                continue
+            if self.check_crcs and not record.validate_crc():
+                self._pass_over(record.offset, record.offset + 1, CorruptRecordError("wrong checksum"), batch)
+                continue
+            yield record
+
+    def _end_of(self, batch: Any, whole: bool) -> int:
+        """The offset behind a batch. Of an older format it is not known; of a broken one it is believed if it fits its count."""
+        begin = max(batch.base_offset, self.next_fetch_offset)
+        if batch.magic != 2:
+            return int(begin)
+        delta = batch.last_offset_delta
+        believable = 0 <= delta < 2**24 if whole else delta == batch.records_count - 1 >= 0
+        return max(int(batch.base_offset) + delta + 1, begin) if believable else begin + 1
+
+    def _pass_over_all(self, batch: Any, end: int, error: Exception) -> None:
+        """What is left of a batch. Of an older format that is one record at a time, so that there is an end to it."""
+        self._pass_over(batch.base_offset, end if batch.magic == 2 else self.next_fetch_offset + 1, error, batch)
+
+    def _pass_over(self, offset: int, next_offset: int, error: Exception, batch: Any = None) -> None:
+        """Note it, but what was read or noted with an earlier fetch of the same batch."""
+        if next_offset <= self.next_fetch_offset:
+            return
+        offset = max(offset, self.next_fetch_offset)
+        timestamp = batch.max_timestamp if batch is not None and batch.magic == 2 else -1
+        type(self).passed_over(Unreadable(self.topic_partition, offset, next_offset, _why(error), timestamp))
+        self.next_fetch_offset = next_offset
+
+    def _consumer_record(self, record: Any) -> Any:
+        tp = self.topic_partition
+        sizes = (len(record.key) if record.key is not None else -1, len(record.value) if record.value is not None else -1, -1)
+        return ConsumerRecord(
+            tp.topic,
+            tp.partition,
+            self.leader_epoch,
+            record.offset,
+            record.timestamp,
+            record.timestamp_type,
+            record.key,
+            record.value,
+            record.headers,
+            record.checksum,
+            *sizes,
+        )
+
+
+def _skip_record(batch: Any) -> int | None:
+    """Step over a record of a batch whose frame is whole but for what is in it; its offset, None where that can't be."""
+    if batch.magic != 2:
+        return None
+    try:
+        length, begin = decode_varint(batch._buffer, batch._pos)
+        _, place = decode_varint(batch._buffer, begin)  # attributes
+        _, place = decode_varint(batch._buffer, place)  # time
+        delta, _ = decode_varint(batch._buffer, place)
+    except (IndexError, ValueError, CorruptRecordError):
+        return None
+    if length <= 0 or begin + length > len(batch._buffer) or not 0 <= delta <= batch.last_offset_delta:
+        return None
+    batch._pos = begin + length
+    batch._next_record_index += 1
+    return int(batch.base_offset + delta)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnsupportedCodecError):
+        for codec, package in _PACKAGES.items():
+            if codec in str(error):
+                return f"it is compressed with {codec}: pip install {package}"
+        return str(error.args[0] if error.args else error)
+    if isinstance(error, CorruptRecordError):
+        return " ".join(str(one) for one in error.args) or type(error).__name__
+    return f"{type(error).__name__}: {error}"
+
+
+def pass_over_unreadable(consumer: KafkaConsumer, noted: Callable[[Unreadable], None]) -> None:
+    """From now on the consumer passes over what it can't read, and calls `noted`; and a poll gives out POLL_BYTES at most."""
+    fetcher = consumer._fetcher
+    fetcher.PartitionRecords = type("Records", (_Records,), {"passed_over": staticmethod(noted)})
+    fetcher.PartitionRecords.bytes_left = bytes_left = [POLL_BYTES]
+    all_at_once = fetcher.fetched_records
+
+    def fetched_records(max_records: int | None = None, update_offsets: bool = True) -> tuple[dict[Any, list[Any]], bool]:
+        bytes_left[0] = POLL_BYTES
+        found: tuple[dict[Any, list[Any]], bool] = all_at_once(max_records, update_offsets)
+        kept = fetcher._next_in_line_exception_metadata  # it would be raised by the next call
+        if kept is not None and isinstance(kept.exception, _Enough):
+            fetcher._next_in_line_exception_metadata = None
+        return found
+
+    fetcher.fetched_records = fetched_records
+
+
+# -- what is only read, or kept from being done ---------------------------------------------------------------------------
+
+
+def is_connected(client: Any) -> bool:
+    """Whether a consumer or producer has a connection to any broker. The public count has those in it that are still being opened."""
+    return bool(client._manager.least_used_connections())
+
+
+def cluster_id(client: Any) -> str | None:
+    """The id of the cluster that a consumer or producer talks to, as it said last."""
+    found: str | None = client._manager.cluster.cluster_id
+    return found
+
+
+def is_joining(consumer: KafkaConsumer) -> bool:
+    """Whether it is a member of a group that has still to join it, or to join it again."""
+    return consumer._coordinator is not None and bool(consumer._coordinator.need_rejoin())
+
+
+def leave_silently(consumer: KafkaConsumer) -> None:
+    """No LeaveGroup request when it is closed."""
+    consumer._coordinator.maybe_leave_group = lambda *_, **__: None

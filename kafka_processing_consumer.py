@@ -73,7 +73,6 @@ class Processor:
             countries=countries,
             profiles=[_profile(task, found)],
             ratios=[(task.run_id, row) for row in rows],
-            trailing_of=[task.symbol],
             runs=runs,
         )
         return Outcome(Computed(len(rows)) if rows else Nothing("no_statements"), written)

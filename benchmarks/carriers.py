@@ -70,7 +70,7 @@ def _write(run_id: str, symbol: str, rows: list[RatioRow]) -> Write:
         (run_id, RatioRow(symbol, *(getattr(row, name) for name in RatioRow.__dataclass_fields__ if name != "symbol"))) for row in rows
     ]
     profile = Profile(symbol, "Some Company Limited", "us", "NMS", "Industrials", "Tools", "USD", "USD")
-    return Write(countries={"us": "United States"}, profiles=[profile], ratios=ratios, trailing_of=[symbol], runs=[Run(run_id, ("us",))])
+    return Write(countries={"us": "United States"}, profiles=[profile], ratios=ratios, runs=[Run(run_id, ("us",))])
 
 
 def _samples(stand: Stand) -> list[tuple[str, list[RatioRow]]]:

@@ -28,8 +28,10 @@ def count_as_reported(company: Company, day: date, restated: float) -> float:
 
 def per_share(company: Company, day: date, restated: float, earnings: float) -> dict[str, float]:
     count = count_as_reported(company, day, restated)
+    # Of foreign companies the site has earnings for each unit that is listed, beside the count of ordinary shares.
+    units = count / company.shares_per_unit
     return {
-        "DilutedEPS": round(earnings / (count * 1.01), 2),
-        "BasicEPS": round(earnings / count, 2),
+        "DilutedEPS": round(earnings / (units * 1.01), 2),
+        "BasicEPS": round(earnings / units, 2),
         "DilutedAverageShares": round(count * 1.01),
     }

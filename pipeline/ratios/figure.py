@@ -18,6 +18,7 @@ class Rank(IntEnum):
     NO_PRIOR_PERIOD = auto()
     PERIOD_LENGTH = auto()
     CURRENCY_CHANGED = auto()
+    AMOUNT_UNIT = auto()
     UNEXPECTED_SIGN = auto()
     DENOMINATOR = auto()
     EQUITY_AT_EITHER_END = auto()

@@ -6,146 +6,39 @@ infinity or NaN; 0 is a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import date
-from functools import lru_cache
+import re
+from collections.abc import Callable
+from math import isclose
 
 from pipeline.ratios.figure import Figure, Rank, positive
-from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS, Fundamentals
-from pipeline.ratios.periods import Period, Statement
-
-#: Names of the formulas below that are no key: the first line whose keys are all there, at both dates where two are compared.
-NAMES: dict[str, tuple[str, ...]] = {
-    "cash": ("CashCashEquivalentsAndShortTermInvestments", "CashAndCashEquivalents"),
-    "equity": ("CommonStockEquity", "StockholdersEquity"),
-    "preferred": ("StockholdersEquity - CommonStockEquity", "PreferredStockEquity", "PreferredStock", "0"),
-    "minority": ("MinorityInterest", "0"),
-    "earnings": ("NetIncomeCommonStockholders", "NetIncome"),
-    "gross_profit": ("GrossProfit", "TotalRevenue - CostOfRevenue"),
-    "free_cash_flow": ("FreeCashFlow", "OperatingCashFlow + CapitalExpenditure"),
-    "operating_profit": ("OperatingIncome", "EBIT"),
-}
-
-_FLOWS = frozenset(FLOW_KEYS)
-_BALANCES = frozenset(BALANCE_KEYS)
-
-Line = tuple[tuple[float, str], ...]
-
-
-@lru_cache(maxsize=256)
-def _lines_of(name: str) -> tuple[Line, ...]:
-    """The lines of a name, each as (sign, key) terms; of a key the key itself."""
-    return tuple(_parse_line(text) for text in NAMES.get(name, (name,)))
-
-
-def _parse_line(text: str) -> Line:
-    if text == "0":
-        return ()
-    words = ["+", *text.split()]
-    return tuple((-1.0 if sign == "-" else 1.0, key) for sign, key in zip(words[::2], words[1::2], strict=True))
-
-
-class Figures:
-    """What the formulas see of one period: `y["X"]` at its end, `y.avg("X")`, `y.growth("X")`, `y.pair("X")`.
-
-    X is a key of the statements, one of NAMES, a ratio, or one of `market_cap`, `dividends`, `tax_rate`, `interest_expense`.
-    """
-
-    def __init__(self, period: Period, market_cap: Figure, split_factor: Callable[[date], float]) -> None:
-        self.period = period
-        self.lines: dict[str, tuple[date, float]] = {**period.flows.lines, **(period.balance.lines if period.balance else {})}
-        self._split_factor = split_factor
-        self._now: dict[str, Figure] = {"market_cap": positive(market_cap, Rank.MARKET_CAP, "market_cap").named("market_cap")}
-        self._pairs: dict[str, tuple[Figure, Figure]] = {}
-        self._means: dict[str, Figure] = {}
-
-    def __getitem__(self, name: str) -> Figure:
-        figure = self._now.get(name)
-        if figure is None:
-            compute = FORMULAS.get(name) or _SPECIAL.get(name)
-            figure = self._now[name] = compute(self) if compute else self._chain(name, self.lines)[0]
-        return figure
-
-    def value(self, key: str) -> float | None:
-        line = self.lines.get(key)
-        return line[1] if line else None
-
-    def pair(self, name: str) -> tuple[Figure, Figure]:
-        """`name` at the period's end and one year earlier, of the same keys."""
-        pair = self._pairs.get(name)
-        if pair is None:
-            pair = self._pairs[name] = self._compare(name, self._earlier(name))
-        return pair
-
-    def avg(self, name: str) -> Figure:
-        """Mean of `name` at the period's end and one year earlier."""
-        mean = self._means.get(name)
-        if mean is None:
-            mean = self._means[name] = _mean(*self.pair(name)).named(name)
-        return mean
-
-    def growth(self, name: str) -> Figure:
-        """`name` / the same one year earlier − 1."""
-        return _growth(*self.pair(name), name)
-
-    def shares(self) -> tuple[Figure, Figure]:
-        """OrdinarySharesNumber at the period's end and one year earlier, both as after all splits known today."""
-        earlier = self._earlier("OrdinarySharesNumber")
-        now, before = self.pair("OrdinarySharesNumber")
-        return self._split_adjusted(now, self.lines), self._split_adjusted(before, earlier.lines if earlier else {})
-
-    def compare_three_years(self, name: str) -> tuple[Figure, Figure]:
-        """`name` at the period's end and three fiscal years earlier."""
-        return self._compare(name, self.period.three_years_earlier)
-
-    def _split_adjusted(self, count: Figure, lines: Mapping[str, tuple[date, float]]) -> Figure:
-        line = lines.get("OrdinarySharesNumber")
-        return count * self._split_factor(line[0]) if line else count
-
-    def _earlier(self, name: str) -> Statement | None:
-        terms = _lines_of(name)[0]
-        return self.period.earlier_flows if terms[0][1] in _FLOWS else self.period.earlier_balance
-
-    def _compare(self, name: str, earlier: Statement | None) -> tuple[Figure, Figure]:
-        if earlier is None:
-            return self._chain(name, self.lines)[0], Figure(None, ((Rank.NO_PRIOR_PERIOD, "no_prior_period"),), name)
-        now, before = self._chain(name, self.lines, earlier.lines)
-        return now, before.but(earlier.currency != self.period.currency, Rank.CURRENCY_CHANGED, "currency_changed")
-
-    def _chain(self, name: str, *sides: Mapping[str, tuple[date, float]]) -> list[Figure]:
-        """The first line of `name` that every side has, at each of them."""
-        if name not in NAMES and all(name in side for side in sides):
-            return [Figure(side[name][1], (), name) for side in sides]
-        for line in _lines_of(name):
-            if all(key in side for side in sides for _, key in line):
-                return [Figure(sum(sign * side[key][1] for sign, key in line), (), name) for side in sides]
-        return [Figure(None, ((Rank.MISSING, f"missing:{_lines_of(name)[0][0][1]}"),), name)] * len(sides)
-
-
-def _mean(one: Figure, other: Figure) -> Figure:
-    # Halved before they are added, so that the sum of two large figures stays finite.
-    return one * 0.5 + other * 0.5
-
-
-def _growth(now: Figure, earlier: Figure, name: str) -> Figure:
-    return now / positive(earlier, Rank.EARLIER_VALUE, name).named(name) - Figure(1.0)
-
+from pipeline.ratios.figures import Figures, growth_of, mean_of
+from pipeline.ratios.fundamentals import BALANCE_KEYS, Fundamentals
+from pipeline.ratios.periods import DIVIDEND_KEYS, Period, Statement, has_cash_flow_statement
 
 # Formulas --------------------------------------------------------------------------------------------------------
 
 
 def _dividends(y: Figures) -> Figure:
-    """Dividends on common stock as an amount ≥ 0; none reported beside a cash flow statement is 0."""
-    common, total, preferred = (y.value(key) for key in ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStockDividendPaid"))
+    """Dividends on common stock as an amount ≥ 0; 0 where the period's cash-flow statement is there and nothing speaks of a dividend."""
+    common, total, preferred = (y.value(key) for key in DIVIDEND_KEYS)
     if common is None and total is not None:
         # A company without preferred stock has no line for its dividend.
         common = total - (preferred or 0.0)
         wrong = common > 0 or (preferred or 0.0) > 0
     else:
         wrong = common is not None and common > 0
-    if common is None and "OperatingCashFlow" not in y.lines:
+    if common is None and (y.period.dividends_seen or not has_cash_flow_statement(y.period.flows)):
         return Figure(None, ((Rank.MISSING, "missing:CommonStockDividendPaid"),))
-    return Figure(0.0 - (common or 0.0)).but(wrong, Rank.UNEXPECTED_SIGN, "unexpected_sign")
+    paid = Figure(0.0 - (common or 0.0)).but(wrong, Rank.UNEXPECTED_SIGN, "unexpected_sign")
+    return paid.but(y.period.flows.odd_length, Rank.PERIOD_LENGTH, "period_length")
+
+
+def _free_cash_flow(y: Figures) -> Figure:
+    """FreeCashFlow, else what is left of the operating cash flow after capital expenditure, which comes negative."""
+    if "FreeCashFlow" in y.lines:
+        return y.line("FreeCashFlow").named("free_cash_flow")
+    spent = y.value("CapitalExpenditure")
+    return y.line("free_cash_flow").but(spent is not None and spent > 0, Rank.UNEXPECTED_SIGN, "unexpected_sign")
 
 
 def _tax_rate(y: Figures) -> Figure:
@@ -169,13 +62,13 @@ def _interest_expense(y: Figures) -> Figure:
     expense, debt = y.value("InterestExpense"), y.value("TotalDebt")
     if expense == 0 or (expense is None and debt == 0):
         return Figure(None, ((Rank.NO_DEBT_COST, "no_debt_cost"),))
-    return y._chain("InterestExpense", y.lines)[0]
+    return y.line("InterestExpense")
 
 
 def _avg_equity(y: Figures) -> Figure:
     """avg(equity) where it is above zero at both ends."""
     now, earlier = (positive(end, Rank.EQUITY_AT_EITHER_END, "equity") for end in y.pair("equity"))
-    return _mean(now, earlier).named("equity")
+    return mean_of(now, earlier).named("equity")
 
 
 def _avg_invested_capital(y: Figures) -> Figure:
@@ -207,7 +100,7 @@ def _altman_z(y: Figures) -> Figure:
         1.2 * ((y["CurrentAssets"] - y["CurrentLiabilities"]) / assets)
         + 1.4 * (y["RetainedEarnings"] / assets)
         + 3.3 * (y["EBIT"] / assets)
-        + 0.6 * (y["market_cap"] / liabilities)
+        + 0.6 * (y["market_value"] / liabilities)
         + y["TotalRevenue"] / assets
     )
 
@@ -215,20 +108,21 @@ def _altman_z(y: Figures) -> Figure:
 #: Ratio → formula, in the order of the table's columns.
 FORMULAS: dict[str, Callable[[Figures], Figure]] = {
     "market_cap": lambda y: y["market_cap"],
-    "enterprise_value": lambda y: y["market_cap"] + y["TotalDebt"] + y["minority"] + y["preferred"] - y["cash"],
-    "price_to_earnings": lambda y: y["market_cap"] / y["earnings"],
-    "price_to_sales": lambda y: y["market_cap"] / y["TotalRevenue"],
-    "price_to_book": lambda y: y["market_cap"] / y["equity"],
-    "price_to_tangible_book": lambda y: y["market_cap"] / y["TangibleBookValue"],
-    "price_to_free_cash_flow": lambda y: y["market_cap"] / y["free_cash_flow"],
+    "market_cap_usd": lambda y: y["market_cap_usd"],
+    "enterprise_value": lambda y: y["market_value"] + y["TotalDebt"] + y["minority"] + y["preferred"] - y["cash"],
+    "price_to_earnings": lambda y: y["market_value"] / y["earnings"],
+    "price_to_sales": lambda y: y["market_value"] / y["TotalRevenue"],
+    "price_to_book": lambda y: y["market_value"] / y["equity"],
+    "price_to_tangible_book": lambda y: y["market_value"] / y["TangibleBookValue"],
+    "price_to_free_cash_flow": lambda y: y["market_value"] / y["free_cash_flow"],
     "ev_to_sales": lambda y: _firm(y) / y["TotalRevenue"],
     "ev_to_ebitda": lambda y: _firm(y) / y["EBITDA"],
     "ev_to_ebit": lambda y: _firm(y) / y["EBIT"],
     "ev_to_free_cash_flow": lambda y: _firm(y) / y["free_cash_flow"],
-    "earnings_yield": lambda y: y["earnings"] / y["market_cap"],
-    "free_cash_flow_yield": lambda y: y["free_cash_flow"] / y["market_cap"],
-    "dividend_yield": lambda y: y["dividends"] / y["market_cap"],
-    "shareholder_yield": lambda y: (y["dividends"] - y["NetCommonStockIssuance"]) / y["market_cap"],
+    "earnings_yield": lambda y: y["earnings"] / y["market_value"],
+    "free_cash_flow_yield": lambda y: y["free_cash_flow"] / y["market_value"],
+    "dividend_yield": lambda y: y["dividends"] / y["market_value"],
+    "shareholder_yield": lambda y: (y["dividends"] - y["NetCommonStockIssuance"]) / y["market_value"],
     "payout_ratio": lambda y: y["dividends"] / y["earnings"],
     "gross_margin": lambda y: y["gross_profit"] / y["TotalRevenue"],
     "operating_margin": lambda y: y["OperatingIncome"] / y["TotalRevenue"],
@@ -257,18 +151,21 @@ FORMULAS: dict[str, Callable[[Figures], Figure]] = {
     "cash_conversion_cycle": lambda y: y["days_inventory"] + y["days_sales"] - y["days_payables"],
     "revenue_growth": lambda y: y.growth("TotalRevenue"),
     "earnings_growth": lambda y: y.growth("earnings"),
-    "diluted_eps_growth": lambda y: y.growth("DilutedEPS"),
+    "diluted_eps_growth": lambda y: growth_of(*y.per_share("DilutedEPS"), "DilutedEPS"),
     "revenue_cagr_3y": _cagr_3y,
-    "share_count_change": lambda y: _growth(*y.shares(), "OrdinarySharesNumber"),
+    "share_count_change": lambda y: growth_of(*y.shares(), "OrdinarySharesNumber"),
     "altman_z": _altman_z,
 }
 
 _SPECIAL: dict[str, Callable[[Figures], Figure]] = {
     "dividends": _dividends,
+    "free_cash_flow": _free_cash_flow,
     "tax_rate": _tax_rate,
     "interest_expense": _interest_expense,
 }
 
+#: Every name that is computed rather than read.
+COMPUTED = {**FORMULAS, **_SPECIAL}
 #: All ratio columns in table order.
 RATIOS: tuple[str, ...] = (*FORMULAS, "piotroski_f", "piotroski_tested")
 
@@ -277,12 +174,17 @@ RATIOS: tuple[str, ...] = (*FORMULAS, "piotroski_f", "piotroski_tested")
 #: A score of fewer tests than this can't be told from a low one.
 PIOTROSKI_LEAST_TESTS = 8
 
+#: Two figures that differ by no more than this, relatively, are equal.
+ROUNDING = 1e-9
+
 At = Callable[[str], Figure]
 
 
 def _above(left: Figure, right: Figure) -> bool | None:
-    """left > right; None where either is not there."""
-    return None if left.value is None or right.value is None else left.value > right.value
+    """left > right by more than rounding; None where either is not there."""
+    if left.value is None or right.value is None:
+        return None
+    return left.value > right.value and not isclose(left.value, right.value, rel_tol=ROUNDING)
 
 
 def _two(y: Figures, formula: Callable[[At], Figure]) -> tuple[Figure, Figure]:
@@ -337,7 +239,10 @@ NOT_WITHOUT_CURRENT_ITEMS = frozenset({*_LIQUIDITY, "return_on_capital_employed"
 def is_financial(fundamentals: Fundamentals) -> bool:
     """Whether this is a bank, an insurer or a mortgage lender: by its industry, else by what its statements lack."""
     if fundamentals.industry:
-        return fundamentals.industry.startswith(("Banks", "Insurance -")) or fundamentals.industry == "Mortgage Finance"
+        # Without its dashes, of which there are many kinds, with spaces or without.
+        words = " ".join(re.sub(r"[-‐-―−﹘﹣－]", " ", fundamentals.industry).casefold().split())
+        insurer = words.startswith("insurance ") and not words.startswith("insurance brokers")
+        return words.startswith("banks") or insurer or words == "mortgage finance"
     statements = fundamentals.statements
     others = ("CurrentAssets", "CurrentLiabilities", "EBITDA", "GrossProfit")
     return not any(points.get(key) for points in (statements.annual, statements.quarterly, statements.trailing) for key in others)

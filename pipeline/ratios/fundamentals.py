@@ -41,6 +41,7 @@ BALANCE_KEYS = (
     "CurrentLiabilities",
     "Inventory",
     "AccountsReceivable",
+    "Receivables",
     "AccountsPayable",
     "CashCashEquivalentsAndShortTermInvestments",
     "CashAndCashEquivalents",
@@ -59,8 +60,25 @@ CASH_FLOW_KEYS = (
 FLOW_KEYS = INCOME_KEYS + CASH_FLOW_KEYS
 KEYS = frozenset(FLOW_KEYS + BALANCE_KEYS)
 
-#: Trading units that are a hundredth of a currency: unit → currency.
-MINOR_UNITS = {"GBp": "GBP", "ZAc": "ZAR", "ILA": "ILS"}
+#: Trading units in which prices are quoted: unit → its currency, and how much of that one unit is.
+MINOR_UNITS = {
+    "GBp": ("GBP", 0.01),
+    "GBX": ("GBP", 0.01),
+    "ZAc": ("ZAR", 0.01),
+    "ZAC": ("ZAR", 0.01),
+    "ILA": ("ILS", 0.01),
+    "KWF": ("KWD", 0.001),
+}
+
+
+def major(code: str | None) -> str:
+    """The currency of a code that may be a trading unit; "" of none."""
+    return MINOR_UNITS[code][0] if code in MINOR_UNITS else code or ""
+
+
+def unit_value(code: str | None) -> float:
+    """How much of its currency one unit of the code is: 0.01 of GBp, 1 of a currency."""
+    return MINOR_UNITS[code][1] if code in MINOR_UNITS else 1.0
 
 
 class Point(NamedTuple):
@@ -85,22 +103,33 @@ class Statements:
 
 @dataclass(frozen=True)
 class Rates:
-    """What one unit of the first currency of a pair costs in the second: today, and at the close of past days."""
+    """What one unit of the first currency of a pair costs in the second: at present, and at the close of past days.
+
+    `today_on` is the day of the present rate: without it, or a week later, it is none. `pipeline.ratios.rates.steady` makes these of a
+    series and leaves out what is out of line.
+    """
 
     today: float | None = None
     by_day: Mapping[date, float] = field(default_factory=dict)
+    today_on: date | None = None
 
 
 @dataclass(frozen=True)
 class Fundamentals:
-    """All that is known of one stock before anything is computed.
+    """Everything that a stock's rows are computed from, and nothing else: `rows.ratio_rows` asks for no more.
 
-    `price` and `closes` are in `currency`, the quote's own, which can be a trading unit such as GBp (pence); `closes`
-    are restated for later splits and not adjusted for dividends. `splits` is the day → new shares for one old share.
-    `rates` has pairs named like "GBPUSD", of currencies, never of trading units. `site_ratios` are the site's own figures.
+    Plain values only (texts, numbers, days and mappings of them), so it can be kept and computed anew without the site: keep it, put in
+    the new `as_of`, `price`, `market_cap`, `quoted_on` and `rates`, and compute. Ages count from `as_of`.
+
+    `price` is in `currency`, the quote's own, which can be a trading unit such as GBp (pence). `closes` are in `chart_currency`; they are
+    restated for later splits, not adjusted for dividends, and of those days only at which a period may end. `steps` says how the
+    other closes moved: day → close ÷ the close before, of every day on which it moved by more than two fifths, and of every split's.
+    `splits` is day → new shares for one old share. `rates` has pairs named like "GBPUSD", of currencies, never of trading units.
+    `site_ratios` are the site's own figures.
     """
 
     symbol: str
+    as_of: date
     name: str | None = None
     exchange: str | None = None
     sector: str | None = None
@@ -110,9 +139,14 @@ class Fundamentals:
     price: float | None = None
     market_cap: float | None = None
     shares_outstanding: float | None = None
+    #: Day of the newest trade; None where nothing says so.
     quoted_on: date | None = None
     statements: Statements = field(default_factory=Statements)
+    #: None where the chart names none: then the quote's.
+    chart_currency: str | None = None
     closes: Mapping[date, float] = field(default_factory=dict)
+    newest_close: tuple[date, float] | None = None
+    steps: Mapping[date, float] = field(default_factory=dict)
     splits: Mapping[date, float] = field(default_factory=dict)
     rates: Mapping[str, Rates] = field(default_factory=dict)
     site_ratios: Mapping[str, float] = field(default_factory=dict)

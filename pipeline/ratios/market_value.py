@@ -1,183 +1,297 @@
-"""A company's market value, today's and at a past period's end, in the statement's currency. Pure."""
+"""A company's market value, today's and at a past period's end, in the statement's currency: only with evidence. Pure.
+
+What is checked, and what happens then: docs/ratios.md.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import pairwise
 from math import log
 from typing import Any
 
 from pipeline.ratios.figure import Figure, Rank
-from pipeline.ratios.fundamentals import MINOR_UNITS, Fundamentals, Points, Rates
+from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
 from pipeline.ratios.periods import Period
+from pipeline.ratios.rates import rate
+from pipeline.ratios.share_counts import SHARES, ShareCounts, product
 
 #: A close this many days before the period's end still is the period's.
 CLOSE_DAYS = 10
-#: An exchange rate this many days before the close's day still is the day's.
-RATE_DAYS = 7
-#: market cap ÷ (price × shares) within these: one share is one share.
+#: A quote whose last trade is older than this many days is no price of today: the longest holidays close an exchange for nine.
+QUOTE_DAYS = 10
+#: Two market values within these of each other are about the same shares: prices and counts are of different days.
 SHARE_UNIT = (0.67, 1.5)
-#: A quoted market cap this many times price × shares is in pence.
-PENCE = (50.0, 200.0)
-#: How far a jump of the share count may be from a split's factor.
-SPLIT_TOLERANCE = 0.2
+#: How far a market cap in a trading unit may be from the unit's own factor.
+UNIT_BAND = 2.0
+#: Bounds are met within this, relatively.
+ROUNDING = 1e-9
+
+#: No price moves by so many times from one close to the next: that is another unit (a hundredth, a thousandth).
+UNIT_STEP = 50.0
+#: Splits from this factor on show in the closes where they were not, or twice, undone.
+LEAST_SPLIT = 1.5
+#: A step counts as a split's within so many days of it.
+SPLIT_DAYS = 14
+#: A quote and a close of the same days are within this of each other.
+QUOTE_AND_CLOSE = (0.5, 2.0)
 
 
-class ShareCounts:
-    """Counts of shares over time, and by what to multiply each so that it fits closes, which are as after every split.
+@dataclass(frozen=True)
+class Value:
+    """A market value and one in dollars, what they were made from, and what the checks said (check → word)."""
 
-    The site restates counts for later splits at times, closes always: a count was not restated for a split where the
-    counts before and after it differ by its factor.
-    """
-
-    def __init__(self, series: Points, later: Points, fundamentals: Fundamentals) -> None:
-        """`series` are the counts asked for; those in `later` after them, and today's, only tell what happened next."""
-        counts = {day: point.value for day, point in series.get("OrdinarySharesNumber", {}).items()}
-        newest = max(counts, default=date.min)
-        counts |= {day: point.value for day, point in later.get("OrdinarySharesNumber", {}).items() if day > newest}
-        today, outstanding = fundamentals.quoted_on, fundamentals.shares_outstanding
-        if today and outstanding and today > max(counts, default=date.min):
-            counts[today] = outstanding
-        self._factors: list[tuple[date, float]] = []
-        days = sorted(counts)
-        for before, after in pairwise(days):
-            factor = 1.0
-            for day, split in fundamentals.splits.items():
-                factor *= split if before < day <= after else 1.0
-            if factor != 1.0 and _jumped(counts[before], counts[after], factor):
-                self._factors.append((before, factor))
-
-    def factor(self, day: date) -> float:
-        """Shares as after every split for one share as counted on `day`."""
-        result = 1.0
-        for before, factor in self._factors:
-            result *= factor if day <= before else 1.0
-        return result
-
-
-def _jumped(before: float, after: float, factor: float) -> bool:
-    if before <= 0 or after <= 0 or factor <= 0:
-        return False
-    jump = after / before
-    if not 0 < jump < float("inf"):
-        return False
-    # A stock dividend of 5 % lies within the tolerance of no change at all: there the nearer of the two decides.
-    return abs(jump / factor - 1) <= SPLIT_TOLERANCE and abs(log(jump / factor)) < abs(log(jump))
+    figure: Figure
+    in_dollars: Figure
+    inputs: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Market:
-    """A company's market value in the quote's currency, as far as it doesn't depend on the period."""
+    """What a company's market values need besides the period. Amounts are in currencies, never in trading units."""
 
     fundamentals: Fundamentals
-    currency: str
-    #: What one unit of the quote is in `currency`: 0.01 for pence.
-    unit: float
-    #: Today's market value, pence taken for what they are.
-    market_cap: float | None
-    #: Whether today's market value is something else than price × ordinary shares (ADRs, several share classes).
-    other_shares: bool
     annual_counts: ShareCounts
     quarterly_counts: ShareCounts
+    #: Price of one share as quoted; None without one above zero.
+    price: float | None
+    #: The newest ordinary shares as after every split; None without any, or where a split makes them unclear.
+    shares: float | None
+    split_unclear: bool
+    #: What the witnesses say that the market cap is: price × ordinary shares, price × earnings ÷ earnings per share.
+    witnesses: Mapping[str, float]
+    #: The quoted market cap, pence taken for what they are; None without one.
+    market_cap: float | None
+    #: How it was taken: by which witness, or "no witness", or "disagrees".
+    market_cap_check: str
+
+    @property
+    def chart_currency(self) -> str:
+        return self.fundamentals.chart_currency or self.fundamentals.currency or ""
 
 
-def market_of(fundamentals: Fundamentals) -> Market:
-    quoted = fundamentals.currency or ""
-    currency, unit = MINOR_UNITS.get(quoted, quoted), 0.01 if quoted in MINOR_UNITS else 1.0
+def market_of(fundamentals: Fundamentals, periods: list[Period]) -> Market:
     statements = fundamentals.statements
     annual = ShareCounts(statements.annual, statements.quarterly, fundamentals)
     quarterly = ShareCounts(statements.quarterly, {}, fundamentals)
-    counts = [
-        (day, point.value * source.factor(day))
-        for points, source in ((statements.annual, annual), (statements.quarterly, quarterly))
-        for day, point in points.get("OrdinarySharesNumber", {}).items()
-    ]
-    shares = max(counts)[1] if counts else None
-    market_cap = fundamentals.market_cap
-    if unit != 1.0 and _times(market_cap, fundamentals.price, unit, fundamentals.shares_outstanding or shares, PENCE):
-        market_cap = (market_cap or 0.0) * unit
-    comparable = bool(market_cap and fundamentals.price and shares)
-    other = comparable and not _times(market_cap, fundamentals.price, unit, shares, SHARE_UNIT)
-    return Market(fundamentals, currency, unit, market_cap, other, annual, quarterly)
+    counts = [(found[0], counts.factor(found[0]), found[1]) for counts in (annual, quarterly) if (found := counts.newest())]
+    newest = max(counts, default=None, key=lambda count: count[0])
+    shares = newest[2] * newest[1] if newest and newest[1] is not None else None
+    unclear = newest is not None and newest[1] is None
+    price = fundamentals.price * unit_value(fundamentals.currency) if fundamentals.price and fundamentals.price > 0 else None
+    witnesses: dict[str, float] = {}
+    for name, count in (("price_times_shares", shares), ("price_times_earnings_by_eps", _shares_behind_earnings(fundamentals, periods))):
+        if price and count and 0 < price * count < float("inf"):
+            witnesses[name] = price * count
+    market_cap, check = _quoted_market_cap(fundamentals, price, witnesses)
+    return Market(fundamentals, annual, quarterly, price, shares, unclear, witnesses, market_cap, check)
 
 
-def _times(market_cap: float | None, price: float | None, unit: float, shares: float | None, bounds: tuple[float, float]) -> bool:
-    """Whether the market cap is between so many times price × shares."""
-    if not market_cap or not price or not shares:
-        return False
-    computed = price * unit * shares
-    return computed > 0 and bounds[0] <= market_cap / computed <= bounds[1]
+def _shares_behind_earnings(fundamentals: Fundamentals, periods: list[Period]) -> float | None:
+    """Earnings ÷ earnings per share of the newest period that has both in one currency; None where a split came after it."""
+    for flows in sorted((period.flows for period in periods), key=lambda flows: flows.end, reverse=True):
+        eps, earnings = (flows.lines.get(key) for key in ("DilutedEPS", "NetIncomeCommonStockholders"))
+        earnings = earnings or flows.lines.get("NetIncome")
+        if not eps or not earnings or abs(eps[1]) < 0.02 or eps[1] * earnings[1] <= 0 or flows.odd_length or flows.unit:
+            continue
+        if any(day > flows.end and abs(log(factor)) > 0.02 for day, factor in fundamentals.splits.items()):
+            return None
+        # Of foreign companies the figure per share can be in the quote's currency.
+        exchange = rate(fundamentals, flows.currency, flows.codes.get("DilutedEPS", flows.currency), None).value
+        return earnings[1] * exchange / eps[1] if exchange else None
+    return None
 
 
-def market_now(market: Market, period: Period) -> tuple[Figure, dict[str, Any]]:
-    """Today's market value in the statement's currency, and what it was made from."""
+def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesses: Mapping[str, float]) -> tuple[float | None, str]:
+    """The quoted market cap in the currency, and what speaks for it."""
+    quoted, unit = fundamentals.market_cap, unit_value(fundamentals.currency)
+    if quoted is None or quoted <= 0:
+        return quoted, "none quoted"
+    candidates = {quoted: ""} if unit == 1 else {quoted: "", quoted * unit: " in the trading unit"}
+    for market_cap, how in candidates.items():
+        for name, witness in witnesses.items():
+            if _within(market_cap / witness, SHARE_UNIT):
+                return market_cap, name + how
+    if witnesses:
+        return quoted, "disagrees"
+    if unit != 1 and price and fundamentals.shares_outstanding and fundamentals.shares_outstanding > 0:
+        times = quoted / (price * fundamentals.shares_outstanding) * unit
+        if _within(times, (1 / UNIT_BAND, UNIT_BAND)):
+            return quoted * unit, "no witness"
+    return quoted, "no witness"
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] * (1 - ROUNDING) <= value <= bounds[1] * (1 + ROUNDING)
+
+
+# Today ----------------------------------------------------------------------------------------------------------------------
+
+
+def market_now(market: Market, period: Period) -> Value:
+    """Today's market value, as quoted."""
     fundamentals = market.fundamentals
     inputs: dict[str, Any] = {
         "quote_currency": fundamentals.currency,
         "quoted_market_cap": fundamentals.market_cap,
         "price": fundamentals.price,
         "shares_outstanding": fundamentals.shares_outstanding,
+        "ordinary_shares": market.shares,
         "quoted_on": fundamentals.quoted_on,
+        **market.witnesses,
     }
-    if market.market_cap is None:
-        return _no_market_value("no_price"), inputs
-    rate = _rate(market, period.currency, None)
-    inputs |= rate.inputs
-    return _converted(market.market_cap, rate), inputs
+    age = (fundamentals.as_of - fundamentals.quoted_on).days if fundamentals.quoted_on else None
+    checks = {
+        "quote_age": "unknown" if age is None else f"{age} days",
+        "market_cap": market.market_cap_check,
+        "splits": _splits_in_words(market.quarterly_counts, market.split_unclear, fundamentals),
+        **period.checks,
+    }
+    if market.market_cap is None or age is None or age > QUOTE_DAYS:
+        return _none(Rank.NO_PRICE, "no_price", inputs, checks)
+    if market.market_cap_check == "disagrees":
+        return _none(Rank.SHARE_UNIT, "share_unit", inputs, checks)
+    if market.split_unclear:
+        return _none(Rank.SPLIT_UNCLEAR, "split_unclear", inputs, checks)
+    return _converted(fundamentals, market.market_cap, fundamentals.currency or "", period.currency, None, inputs, checks)
 
 
-def market_then(market: Market, period: Period) -> tuple[Figure, dict[str, Any]]:
-    """The market value at the period's end, and what it was made from: never today's against an old statement."""
+# At a period's end -------------------------------------------------------------------------------------------------------
+
+
+def market_then(market: Market, period: Period) -> Value:
+    """The market value at the period's end: never today's against an old statement."""
     fundamentals = market.fundamentals
-    line = period.flows.lines.get("OrdinarySharesNumber")
     days = (period.end - timedelta(days=back) for back in range(CLOSE_DAYS + 1))
     day = next((day for day in days if day in fundamentals.closes), None)
-    inputs: dict[str, Any] = {"quote_currency": fundamentals.currency}
+    inputs: dict[str, Any] = {"quote_currency": market.chart_currency or None}
     if day is None:
-        return _no_market_value("no_price"), inputs
-    inputs |= {"close": fundamentals.closes[day], "close_date": day}
-    if market.other_shares:
-        return _no_market_value("share_unit"), inputs
-    rate = _rate(market, period.currency, day)
-    inputs |= rate.inputs
-    if rate.value is None:
-        return _no_market_value("fx_unavailable"), inputs
+        return _none(Rank.NO_PRICE, "no_price", inputs, {"price_unit": "no close", **period.checks})
+    close = fundamentals.closes[day]
+    inputs |= {"close": close, "close_date": day}
+    unit_check, unit_holds = _price_unit(market, day)
+    share_check, share_holds = _share_unit(market)
+    line = period.flows.lines.get(SHARES)
+    factor = market.annual_counts.factor(line[0]) if line else 1.0
+    gone = _spun_off(market, day)
+    unclear = factor is None or gone is None
+    checks = {
+        "price_unit": unit_check,
+        "share_unit": share_check,
+        "splits": _splits_in_words(market.annual_counts, unclear, fundamentals),
+        "close_age": f"{(period.end - day).days} days",
+        **period.checks,
+    }
+    if not unit_holds:
+        return _none(Rank.PRICE_UNIT, "price_unit", inputs, checks)
+    if not share_holds:
+        return _none(Rank.SHARE_UNIT, "share_unit", inputs, checks)
+    if unclear:
+        return _none(Rank.SPLIT_UNCLEAR, "split_unclear", inputs, checks)
+    inputs |= {"split_factor": factor, **({"spun_off": gone} if gone != 1 else {})}
+    value = close * unit_value(market.chart_currency) * (line[1] if line else 0.0) * (factor or 1.0) * (gone or 1.0)
+    found = _converted(fundamentals, value, market.chart_currency, period.currency, day, inputs, checks)
     if line is None:
-        return Figure(None, ((Rank.MISSING, "missing:OrdinarySharesNumber"),)), inputs
-    factor = market.annual_counts.factor(line[0])
-    inputs |= {"shares": line[1], "split_factor": factor}
-    return _converted(fundamentals.closes[day] * market.unit * line[1] * factor, rate), inputs
+        missing = ((Rank.MISSING, f"missing:{SHARES}"),)
+        without, in_dollars = (Figure(None, one.problems + missing) for one in (found.figure, found.in_dollars))
+        return Value(without, in_dollars, found.inputs, found.checks)
+    found.inputs["shares"] = line[1]
+    return found
 
 
-def _no_market_value(reason: str) -> Figure:
-    return Figure(None, ((Rank.NO_PRICE, reason),))
+def _price_unit(market: Market, day: date) -> tuple[str, bool]:
+    """Whether the close of `day` is in the unit of today's price: what was found, and whether it holds."""
+    fundamentals = market.fundamentals
+    for when, step in sorted(fundamentals.steps.items()):
+        if when > day and abs(log(step)) >= log(UNIT_STEP):
+            return f"closes change by {step:.3g} times on {when}", False
+        if when > day and _is_a_splits(when, step, fundamentals.splits):
+            return f"closes change by {step:.3g} times beside a split on {when}", False
+    newest = fundamentals.newest_close
+    if newest is None or market.price is None:
+        return "no quote to hold the closes against", True
+    exchange = rate(fundamentals, market.chart_currency, fundamentals.currency or "", None).value
+    if exchange is None or not fundamentals.currency:
+        return f"the chart is in {market.chart_currency}, the quote in {fundamentals.currency}", False
+    # `rate` gives units of the quote.
+    times = newest[1] * unit_value(market.chart_currency) * exchange * unit_value(fundamentals.currency) / market.price
+    near = fundamentals.quoted_on is not None and abs((fundamentals.quoted_on - newest[0]).days) <= QUOTE_DAYS
+    if not _within(times, QUOTE_AND_CLOSE if near else (1 / UNIT_STEP, UNIT_STEP)):
+        return f"the newest close is {times:.3g} times the quote", False
+    return "one unit", True
 
 
-@dataclass(frozen=True)
-class _Rate:
-    value: float | None
-    inputs: dict[str, Any]
+def _is_a_splits(when: date, step: float, splits: Mapping[date, float]) -> bool:
+    """Whether a step of the closes is what a split near its day would leave that was not undone, or twice."""
+    near = [abs(log(factor)) for day, factor in splits.items() if abs((day - when).days) <= SPLIT_DAYS]
+    near = [factor for factor in near if factor >= log(LEAST_SPLIT) - ROUNDING]
+    return any(abs(log(step)) >= factor - max(log(1.2), factor / 4) for factor in near)
 
 
-def _rate(market: Market, currency: str, day: date | None) -> _Rate:
-    """What one unit of the market value's currency is in `currency`: today, or at the close of `day`."""
-    unit = 0.01 if currency in MINOR_UNITS else 1.0
-    target = MINOR_UNITS.get(currency, currency)
-    if not target or not market.currency:
-        return _Rate(None, {})
-    if target == market.currency:
-        return _Rate(1 / unit, {"rate": 1 / unit})
-    pair = market.currency + target
-    rates = market.fundamentals.rates.get(pair, Rates())
-    found: tuple[float | None, date | None] = (rates.today, None)
-    if day is not None:
-        days = (day - timedelta(days=back) for back in range(RATE_DAYS + 1))
-        found = next(((rates.by_day[when], when) for when in days if when in rates.by_day), (None, None))
-    if found[0] is None or not 0 < found[0] < float("inf"):
-        return _Rate(None, {"rate_pair": pair})
-    return _Rate(found[0] / unit, {"rate": found[0] / unit, "rate_pair": pair, "rate_date": found[1]})
+def _share_unit(market: Market) -> tuple[str, bool]:
+    """Whether one share of the quote is one ordinary share: by what it was shown, and whether it was."""
+    fundamentals, shares = market.fundamentals, market.shares
+    if market.split_unclear or shares is None:
+        # Said by its own reason: without a count nothing is computed anyway.
+        return "not shown", True
+    if market.market_cap and market.price:
+        agrees = _within(market.market_cap / (market.price * shares), SHARE_UNIT)
+        return ("market cap" if agrees else "market cap is of other shares"), agrees
+    outstanding = fundamentals.shares_outstanding
+    if outstanding and outstanding > 0:
+        agrees = _within(outstanding / shares, SHARE_UNIT)
+        return ("shares outstanding" if agrees else "shares outstanding are other shares"), agrees
+    return "not shown", False
 
 
-def _converted(market_cap: float, rate: _Rate) -> Figure:
-    return _no_market_value("fx_unavailable") if rate.value is None else Figure(market_cap * rate.value)
+def _spun_off(market: Market, day: date) -> float | None:
+    """What closes before a spin-off that came as a split must be multiplied by; None where they were not divided by it for sure."""
+    fundamentals, factors = market.fundamentals, []
+    for when in market.annual_counts.spin_offs:
+        if when > day:
+            factor, step = fundamentals.splits[when], fundamentals.steps.get(when)
+            if step is None or abs(log(step)) * 2 > abs(log(step * factor)):
+                return None
+            factors.append(factor)
+    return product(factors)
+
+
+def _splits_in_words(counts: ShareCounts, unclear: bool, fundamentals: Fundamentals) -> str:
+    if not fundamentals.splits:
+        return "none"
+    return "unclear" if unclear else "spin-off" if counts.spin_offs else "decided"
+
+
+# Results -----------------------------------------------------------------------------------------------------------------
+
+
+def _none(rank: Rank, reason: str, inputs: dict[str, Any], checks: dict[str, str]) -> Value:
+    figure = Figure(None, ((rank, reason),))
+    return Value(figure, figure, inputs, checks)
+
+
+def _converted(
+    fundamentals: Fundamentals, amount: float, source: str, target: str, day: date | None, inputs: dict[str, Any], checks: dict[str, str]
+) -> Value:
+    """An amount in the currency of `source` as one of the statement's and one of dollars."""
+    found, dollars = rate(fundamentals, source, target, day), rate(fundamentals, source, "USD", day)
+    checks = {
+        **checks,
+        "rate": "none" if found.value is None else f"{found.age_days} days" if "rate_pair" in found.inputs else "one currency",
+    }
+    inputs = {**inputs, **found.inputs, "rate_to_usd": dollars.value}
+    no_rate = Figure(None, ((Rank.FX_UNAVAILABLE, "fx_unavailable"),))
+    return Value(
+        no_rate if found.value is None else Figure(amount * found.value),
+        no_rate if dollars.value is None else Figure(amount * dollars.value),
+        inputs,
+        checks,
+    )
+
+
+def newest_quarter(points: Points, keys: tuple[str, ...]) -> dict[str, float]:
+    """The newest figure of each key, where all are of one day: for a comparison with what the site computes of a quarter."""
+    days = [max(points[key]) for key in keys if points.get(key)]
+    return {key: points[key][days[0]].value for key in keys} if len(days) == len(keys) and len(set(days)) == 1 else {}

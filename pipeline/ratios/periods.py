@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from math import isfinite
 
-from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS, MINOR_UNITS, Fundamentals, Point, Points
+from pipeline.ratios.amounts import odd_amounts
+from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, FLOW_KEYS, Fundamentals, Point, Points, Statements, major
+from pipeline.ratios.share_counts import without_placeholders
 
 #: Keys whose figures are in no currency, so a currency code of their own means nothing.
 _WITHOUT_CURRENCY = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs"})
+#: Keys that may carry the quote's currency code beside statements in another: kept, with the code they carry.
+_OF_A_SHARE = frozenset({"DilutedEPS"})
 #: Keys that say a period's income statement is there.
 _DATING_KEYS = ("TotalRevenue", "NetIncome")
 #: Rates and per-share figures of four quarters don't add up to a year's.
 _NOT_SUMMED = frozenset({"TaxRateForCalcs", "DilutedEPS"})
+DIVIDEND_KEYS = ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStockDividendPaid")
 
 #: Ends this many days apart or fewer are one period.
 SAME_PERIOD_DAYS = 7
+#: A fiscal year that is dated anew moves by fewer days than this.
+REDATED_DAYS = 20
 #: A period that ends this many days before another is the one a year earlier.
 YEAR_DAYS = (350, 380)
 QUARTER_DAYS = (80, 100)
+#: New shares for an old one: outside these it is no split.
+SPLIT_FACTORS = (1e-6, 1e6)
+#: Four quarters of a fiscal year sum to its figure within this; the source rounds, and restates one and not the other.
+SUM_TOLERANCE = 0.02
+#: One quarter of a fiscal year is this much of it; six months, or a year to date, are more.
+QUARTER_SHARE = (0.1, 0.4)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,12 @@ class Statement:
     end: date
     currency: str
     lines: Mapping[str, tuple[date, float]]
+    #: Currency code of the lines that may have one of their own.
+    codes: Mapping[str, str] = field(default_factory=dict)
+    #: Whether it holds something else than a year, by the fiscal year before it: then its flows can't be compared with a year's.
+    odd_length: bool = False
+    #: 0 where the amounts are of the company's usual size; two statements of different numbers are in different units.
+    unit: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,10 @@ class Period:
     earlier_flows: Statement | None
     earlier_balance: Statement | None
     three_years_earlier: Statement | None
+    #: Whether any date of its year has a line about dividends.
+    dividends_seen: bool = False
+    #: What was checked of its length: check → what it said.
+    checks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def end(self) -> date:
@@ -57,56 +79,111 @@ class Period:
         return self.flows.currency
 
 
+def usable(fundamentals: Fundamentals) -> Fundamentals:
+    """The same without points of periods that have not ended yet, share counts that are none, and splits that can be none."""
+
+    def ended(points: Points) -> Points:
+        kept = {key: {day: point for day, point in by_day.items() if day <= fundamentals.as_of} for key, by_day in points.items()}
+        return {key: by_day for key, by_day in kept.items() if by_day}
+
+    found = fundamentals.statements
+    past = Statements(ended(found.annual), ended(found.quarterly), ended(found.trailing))
+    low, high = SPLIT_FACTORS
+    splits = {day: factor for day, factor in fundamentals.splits.items() if low < factor < high and day <= fundamentals.as_of}
+    fundamentals = replace(fundamentals, splits=splits)
+    return replace(fundamentals, statements=without_placeholders(past, fundamentals))
+
+
 def periods(fundamentals: Fundamentals) -> list[Period]:
-    """Up to four fiscal years, newest first, then the trailing twelve months where they are not older than those."""
+    """Up to four fiscal years, newest first, then the trailing twelve months where they are not older than those.
+
+    Of fundamentals as `usable` gives them.
+    """
     years = fiscal_years(fundamentals)
+    trailing = _trailing_year(fundamentals, years)
+    first = [trailing.flows] if trailing else []
+    units = odd_amounts([*first, *years])
+    years = [replace(year, unit=unit) for year, unit in zip(years, units[len(first) :], strict=True)]
     chosen = []
-    for year in years[:4]:
+    for number, year in enumerate(years[:4]):
         earlier = _ending_before(years, year.end)
-        chosen.append(Period("annual", year, year, earlier, earlier, _ending_before(years, year.end, 3)))
-    trailing = trailing_year(fundamentals)
+        checks = {"length": "odd" if year.odd_length else "a year" if number + 1 < len(years) else "not shown"}
+        three = _ending_before(years, year.end, 3)
+        chosen.append(Period("annual", year, year, earlier, earlier, three, _dividends_seen(fundamentals, year.end), checks))
     if trailing and (not years or (years[0].end - trailing.end).days <= SAME_PERIOD_DAYS):
-        chosen.append(trailing)
+        chosen.append(replace(trailing, flows=replace(trailing.flows, unit=units[0])))
     return chosen
 
 
 def fiscal_years(fundamentals: Fundamentals) -> list[Statement]:
     """Every fiscal year with TotalAssets and (TotalRevenue or NetIncome), newest first: the fifth year that the site
-    can send has two or three keys and is none."""
+    can send has two or three keys and is none, but it ends somewhere."""
     annual = fundamentals.statements.annual
     default = _default_currency(fundamentals)
+    ends = _ends(annual, tuple(annual))
     years = [_statement(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in _ends(annual, _DATING_KEYS)]
-    return [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in _DATING_KEYS)]
+    complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in _DATING_KEYS)]
+    return [replace(year, odd_length=_odd_length(year.end, ends)) for year in complete]
 
 
-def trailing_year(fundamentals: Fundamentals) -> Period | None:
-    """The trailing twelve months: of the site's own trailing points, else of four quarters; the balance is a quarter's."""
+def _odd_length(end: date, ends: Sequence[date]) -> bool:
+    """Whether the fiscal year before ended neither a year before nor a whole number of years."""
+    before = [(end - other).days for other in ends if (end - other).days >= REDATED_DAYS]
+    if not before:
+        return False
+    years = max(1, round(min(before) / 365.25))
+    return not YEAR_DAYS[0] * years <= min(before) <= YEAR_DAYS[1] * years
+
+
+def _dividends_seen(fundamentals: Fundamentals, end: date) -> bool:
+    first, last = end - timedelta(days=YEAR_DAYS[0]), end + timedelta(days=SAME_PERIOD_DAYS)
+    statements = fundamentals.statements
+    tables = (statements.annual, statements.quarterly, statements.trailing)
+    return any(first < day <= last for table in tables for key in DIVIDEND_KEYS for day in table.get(key, ()))
+
+
+def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period | None:
+    """The trailing twelve months: of the site's own trailing points, else of four quarters that agree with the fiscal year among them."""
     trailing, quarterly = fundamentals.statements.trailing, fundamentals.statements.quarterly
     default = _default_currency(fundamentals)
     ends = _ends(trailing, _DATING_KEYS)
+    checks = {"length": "trailing figures of the site"}
     if ends:
         points = [_statement(trailing, FLOW_KEYS, end, default) for end in ends]
         flows, earlier_flows = points[0], _ending_before(points, ends[0])
     else:
-        summed = _four_quarters(quarterly, default)
+        summed = _four_quarters(quarterly, default, years)
         if summed is None:
             return None
         flows, earlier_flows = summed, None
-    balances = [_statement(quarterly, BALANCE_KEYS, end, default, flows.currency) for end in _ends(quarterly, BALANCE_KEYS)]
-    near = [balance for balance in balances if abs((balance.end - flows.end).days) <= SAME_PERIOD_DAYS]
-    balance = min(near, key=lambda one: abs((one.end - flows.end).days)) if near else None
-    return Period("ttm", flows, balance, earlier_flows, _earlier_balance(quarterly, flows.end, default), None)
+        checks = {"length": "four quarters that agree with the fiscal year"}
+    balances = [_statement(quarterly, BALANCE_KEYS, end, default) for end in _ends(quarterly, BALANCE_KEYS)]
+    balance = _of_the_day(balances, flows.end, years)
+    if balance and balance.currency != flows.currency:
+        # Of this very day in another currency: nothing that could be set against the flows.
+        balance = _statement(quarterly, BALANCE_KEYS, balance.end, default, flows.currency)
+    earlier = _ending_before(balances, flows.end)
+    if (earlier is None or "TotalAssets" not in earlier.lines) and any(_same(year.end, flows.end) for year in years):
+        earlier = _ending_before(years, flows.end) or earlier
+    return Period("ttm", flows, balance, earlier_flows, earlier, None, _dividends_seen(fundamentals, flows.end), checks)
 
 
-def _earlier_balance(quarterly: Points, end: date, default: str) -> Statement | None:
-    # In a currency of its own: whether that is the later one's is what the comparison asks.
-    return _ending_before([_statement(quarterly, BALANCE_KEYS, day, default) for day in _ends(quarterly, BALANCE_KEYS)], end)
+def _of_the_day(balances: list[Statement], end: date, years: list[Statement]) -> Statement | None:
+    """The quarter's balance sheet of that day; on a fiscal year's last day the year's, where the quarter's is missing."""
+    near = min((one for one in balances if _same(one.end, end)), key=lambda one: abs((one.end - end).days), default=None)
+    year = next((year for year in years if _same(year.end, end)), None)
+    if near is None or (year is not None and "TotalAssets" not in near.lines):
+        return year or near
+    return near
+
+
+def _same(one: date, other: date) -> bool:
+    return abs((one - other).days) <= SAME_PERIOD_DAYS
 
 
 def _default_currency(fundamentals: Fundamentals) -> str:
     """Currency of points that name none."""
-    quoted = fundamentals.currency or ""
-    return fundamentals.financial_currency or MINOR_UNITS.get(quoted, quoted)
+    return fundamentals.financial_currency or major(fundamentals.currency)
 
 
 def _ends(points: Points, keys: tuple[str, ...]) -> list[date]:
@@ -126,19 +203,20 @@ def _statement(points: Points, keys: tuple[str, ...], end: date, default: str, c
         if not by_day:
             continue
         day = end if end in by_day else min(by_day, key=lambda other: (abs((other - end).days), end > other))
-        if abs((day - end).days) <= SAME_PERIOD_DAYS:
+        if _same(day, end):
             found[key] = (day, by_day[day])
     if currency is None:
         # The income statement's, else the first line's that has one.
-        lines = [key for key in found if key not in _WITHOUT_CURRENCY]
+        lines = [key for key in found if key not in _WITHOUT_CURRENCY | _OF_A_SHARE]
         dated = [key for key in _DATING_KEYS if key in found] or lines
         currency = (found[dated[0]][1].currency if dated else "") or default
     kept = {
         key: (day, point.value)
         for key, (day, point) in found.items()
-        if key in _WITHOUT_CURRENCY or (point.currency or default) == currency
+        if key in _WITHOUT_CURRENCY | _OF_A_SHARE or (point.currency or default) == currency
     }
-    return Statement(end, currency, kept)
+    codes = {key: found[key][1].currency or default for key in _OF_A_SHARE if key in found}
+    return Statement(end, currency, kept, codes)
 
 
 def _ending_before(statements: list[Statement], end: date, years: int = 1) -> Statement | None:
@@ -148,18 +226,61 @@ def _ending_before(statements: list[Statement], end: date, years: int = 1) -> St
     return min(fitting, key=lambda one: abs((end - one.end).days - 365 * years)) if fitting else None
 
 
-def _four_quarters(quarterly: Points, default: str) -> Statement | None:
-    """The sum of the newest four quarters, where they follow one another and are in one currency."""
-    ends = _ends(quarterly, _DATING_KEYS)[:4]
-    gaps = [(later - earlier).days for later, earlier in pairwise(ends)]
-    if len(ends) < 4 or not all(QUARTER_DAYS[0] <= gap <= QUARTER_DAYS[1] for gap in gaps):
-        return None
-    quarters = [_statement(quarterly, FLOW_KEYS, end, default) for end in ends]
-    if len({quarter.currency for quarter in quarters}) > 1:
-        return None
+def _four_quarters(quarterly: Points, default: str, years: list[Statement]) -> Statement | None:
+    """The sum of the newest four quarters that follow one another, in one currency, where they agree with a fiscal year.
+
+    A stray quarter among them, or after them, is passed over.
+    """
+    ends = _ends(quarterly, _DATING_KEYS)
+    for newest in ends:
+        if (ends[0] - newest).days > QUARTER_DAYS[1]:
+            break
+        chain = _quarters_until(newest, ends)
+        quarters = [_statement(quarterly, FLOW_KEYS, end, default) for end in chain]
+        if len(quarters) >= 4 and _agree(quarters, years):
+            return _sum(quarters[:4])
+    return None
+
+
+def _quarters_until(newest: date, ends: Sequence[date]) -> list[date]:
+    """Ends from `newest` back, each a quarter before the one before it."""
+    chain = [newest]
+    while True:
+        low, high = QUARTER_DAYS
+        before = [end for end in ends if low <= (chain[-1] - end).days <= high]
+        if not before:
+            return chain
+        chain.append(min(before, key=lambda end: abs((chain[-1] - end).days - 91)))
+
+
+def _agree(quarters: list[Statement], years: list[Statement]) -> bool:
+    """Whether they are three months each, by the fiscal year whose end lies among the newest four."""
+    among = [(number, year) for number, quarter in enumerate(quarters[:4]) for year in years if _same(quarter.end, year.end)]
+    if not among or len({quarter.currency for quarter in quarters[:4]}) > 1:
+        return False
+    number, year = among[0]
+    for key in _DATING_KEYS:
+        whole, parts = year.lines.get(key), [quarter.lines.get(key) for quarter in quarters[number : number + 4]]
+        if whole is None or year.currency != quarters[0].currency or year.odd_length:
+            continue
+        values = [part[1] for part in parts if part is not None]
+        if len(values) == 4:
+            return abs(sum(values) - whole[1]) <= SUM_TOLERANCE * abs(whole[1])
+        if parts[0] is not None and whole[1] and key == "TotalRevenue":
+            return QUARTER_SHARE[0] <= parts[0][1] / whole[1] <= QUARTER_SHARE[1]
+    return False
+
+
+def _sum(quarters: list[Statement]) -> Statement:
+    end = quarters[0].end
     sums = {
-        key: (ends[0], sum(quarter.lines[key][1] for quarter in quarters))
+        key: (end, sum(quarter.lines[key][1] for quarter in quarters))
         for key in FLOW_KEYS
         if key not in _NOT_SUMMED and all(key in quarter.lines for quarter in quarters)
     }
-    return Statement(ends[0], quarters[0].currency, {key: line for key, line in sums.items() if isfinite(line[1])})
+    return Statement(end, quarters[0].currency, {key: line for key, line in sums.items() if isfinite(line[1])})
+
+
+def has_cash_flow_statement(statement: Statement) -> bool:
+    """Whether the period's cash-flow statement is there: any of its lines but those about dividends."""
+    return any(key in statement.lines for key in CASH_FLOW_KEYS if key not in DIVIDEND_KEYS)

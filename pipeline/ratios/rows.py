@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from math import isfinite
 from typing import Any
 
-from pipeline.ratios.formulas import FORMULAS, PIOTROSKI, PIOTROSKI_LEAST_TESTS, Figures, is_financial, not_applicable
+from pipeline.ratios.figures import Figures
+from pipeline.ratios.formulas import COMPUTED, FORMULAS, PIOTROSKI, PIOTROSKI_LEAST_TESTS, is_financial, not_applicable
 from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS, Fundamentals
-from pipeline.ratios.market_value import Market, market_now, market_of, market_then
-from pipeline.ratios.periods import Period, periods
+from pipeline.ratios.market_value import Market, market_now, market_of, market_then, newest_quarter
+from pipeline.ratios.periods import Period, periods, usable
 
 _FLOWS = frozenset(FLOW_KEYS)
 _BALANCES = frozenset(BALANCE_KEYS)
@@ -23,7 +24,7 @@ class RatioRow:
 
     `inputs` is JSON-able, of finite numbers and text: `lines` (key → asOfDate → figure, of the period and of those it is
     compared with), `market` (price or close, shares, rate and their days), `piotroski` (test → 1 or 0) and, of `ttm`,
-    `site_ratios` (the site's own).
+    `site_ratios` (the site's own) and `newest_quarter`. `quality` says what was checked and found: check → a few words.
     """
 
     symbol: str
@@ -33,19 +34,28 @@ class RatioRow:
     values: dict[str, float | None]
     null_reasons: dict[str, str]
     inputs: dict[str, Any]
+    quality: dict[str, str] = field(default_factory=dict)
+    #: The day that ages were counted from.
+    as_of: date | None = None
 
 
 def ratio_rows(fundamentals: Fundamentals) -> list[RatioRow]:
-    """All ratios for up to four fiscal years, newest first, and for the trailing twelve months. Never raises."""
-    market = market_of(fundamentals)
+    """All ratios for up to four fiscal years, newest first, and for the trailing twelve months. Never raises.
+
+    All that the rows depend on is in `fundamentals`: the same again gives the same rows.
+    """
+    fundamentals = usable(fundamentals)
+    chosen = periods(fundamentals)
+    market = market_of(fundamentals, chosen)
     financial = is_financial(fundamentals)
-    return [_row(fundamentals, period, market, financial) for period in periods(fundamentals)]
+    return [_row(period, market, financial) for period in chosen]
 
 
-def _row(fundamentals: Fundamentals, period: Period, market: Market, financial: bool) -> RatioRow:
-    ttm = period.period_type == "ttm"
-    market_cap, market_inputs = (market_now if ttm else market_then)(market, period)
-    y = Figures(period, market_cap, (market.quarterly_counts if ttm else market.annual_counts).factor)
+def _row(period: Period, market: Market, financial: bool) -> RatioRow:
+    fundamentals, ttm = market.fundamentals, period.period_type == "ttm"
+    value = (market_now if ttm else market_then)(market, period)
+    counts = market.quarterly_counts if ttm else market.annual_counts
+    y = Figures(period, value.figure, value.in_dollars, counts.factor, fundamentals.splits, COMPUTED)
     without = not_applicable(period, financial)
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
@@ -62,12 +72,16 @@ def _row(fundamentals: Fundamentals, period: Period, market: Market, financial: 
         reasons["piotroski_f"] = "not_applicable" if "piotroski_f" in without else "not_enough_tests"
     inputs: dict[str, Any] = {
         "lines": _lines_used(period),
-        "market": _plain(market_inputs),
+        "market": _plain(value.inputs),
         "piotroski": {name: int(passed) for name, passed in tests.items()},
     }
     if ttm and fundamentals.site_ratios:
         inputs["site_ratios"] = _plain(fundamentals.site_ratios)
-    return RatioRow(fundamentals.symbol, period.period_type, period.end, period.currency, values, reasons, inputs)
+        inputs["newest_quarter"] = newest_quarter(fundamentals.statements.quarterly, ("OperatingIncome", "TotalRevenue"))
+    quality = {**value.checks, **({"amounts": "another unit than the other periods'"} if period.flows.unit else {})}
+    return RatioRow(
+        fundamentals.symbol, period.period_type, period.end, period.currency, values, reasons, inputs, quality, fundamentals.as_of
+    )
 
 
 def _lines_used(period: Period) -> dict[str, dict[str, float]]:

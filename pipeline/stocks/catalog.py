@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.ratios.formulas import NAMES, PIOTROSKI, RATIOS
+from pipeline.ratios.figures import NAMES
+from pipeline.ratios.formulas import PIOTROSKI, RATIOS
 from pipeline.ratios.fundamentals import KEYS
 
 #: What the figures of a unit look like: amounts in a currency, multiples, fractions shown in percent, days, plain numbers.
-AMOUNT, MULTIPLE, PERCENT, DAYS, SCORE = "amount", "multiple", "percent", "days", "score"
+AMOUNT, DOLLARS, MULTIPLE, PERCENT, DAYS, SCORE = "amount", "dollars", "multiple", "percent", "days", "score"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Ratio:
 _TABLE = r"""
 Value
 market_cap                 | Market cap              | amount   | price × shares, in the statement's currency
+market_cap_usd             | Market cap in dollars   | dollars  | market_cap × the rate to the dollar
 enterprise_value           | Enterprise value        | amount   | market_cap + TotalDebt + minority + preferred − cash
 Multiples
 price_to_earnings          | P/E                     | multiple | market_cap / earnings
@@ -109,7 +111,8 @@ for _ratio in CATALOG.values():
 #: Names of the formulas that are neither a key of the statements nor one of pipeline.ratios.NAMES: what they mean.
 _SPECIAL = {
     "dividends": (
-        "−CommonStockDividendPaid, else −(CashDividendsPaid − PreferredStockDividendPaid), else 0",
+        "−CommonStockDividendPaid, else −(CashDividendsPaid − PreferredStockDividendPaid), "
+        "else 0 if the cash-flow statement is there and no date of the year has a dividend",
         ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStockDividendPaid"),
     ),
     "tax_rate": (
@@ -140,7 +143,7 @@ def uses(ratio: str) -> Uses:
     """All that the ratio is made from, down to the statement lines."""
     if ratio.startswith("piotroski"):
         return Uses(keys=_PIOTROSKI_KEYS, piotroski=True)
-    if ratio == "market_cap":
+    if ratio in ("market_cap", "market_cap_usd"):
         return Uses(market=True)
     keys: dict[str, None] = {}
     names: dict[str, str] = {}
@@ -173,9 +176,13 @@ PIOTROSKI_TESTS = {test: piotroski_label(test) for test in PIOTROSKI}
 _REASONS = {
     "not_applicable": "not applicable to this kind of company or period",
     "no_price": "no price near the period's end",
+    "price_unit": "the closes since then are not in one unit, or not in today's",
     "share_unit": "the quote is for another kind of share than the statement counts",
+    "split_unclear": "a split, and nothing shows whether the share count is of before it or after it",
     "fx_unavailable": "no exchange rate for that day",
     "no_prior_period": "no period one year earlier",
+    "period_length": "the period is not a year long, or the one it is compared with",
+    "amount_unit": "the amounts are in another unit than those of the other years",
     "currency_changed": "the statement's currency changed within the year",
     "unexpected_sign": "a payment is reported with the wrong sign",
     "no_debt_cost": "no debt, or no interest on it",

@@ -43,10 +43,12 @@ CREATE TABLE IF NOT EXISTS financial_ratios (
     {", ".join(f"{name} double precision" for name in RATIOS)},
     null_reasons jsonb NOT NULL DEFAULT '{{}}',
     inputs jsonb NOT NULL DEFAULT '{{}}',
+    quality jsonb NOT NULL DEFAULT '{{}}',
     computed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (symbol, period_type, period_end)
 );
 {"".join(f"ALTER TABLE financial_ratios ADD COLUMN IF NOT EXISTS {name} double precision;" for name in RATIOS)}
+ALTER TABLE financial_ratios ADD COLUMN IF NOT EXISTS quality jsonb NOT NULL DEFAULT '{{}}';
 CREATE TABLE IF NOT EXISTS pipeline_run (
     run_id text PRIMARY KEY,
     started_at timestamptz NOT NULL,

@@ -1,8 +1,9 @@
-"""Reads the site's answers: statement points and charts. Pure; never raises: what can't be read is not there."""
+"""Reads the site's answers: the quote, statement points, charts. Pure; never raises: what can't be read is not there."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
@@ -35,6 +36,65 @@ def number(value: Any) -> float | None:
     except OverflowError:
         return None
     return result if isfinite(result) else None
+
+
+class Info:
+    """The modules of a quote: a field's values in all of them, in the order in which they are believed.
+
+    One bad field costs one field: `{}`, which stands for "no value", null, texts and infinities never hide what another module says.
+    """
+
+    #: Modules that are asked first.
+    ORDER = ("price", "summaryDetail", "defaultKeyStatistics", "financialData", "quoteType", "assetProfile")
+
+    def __init__(self, modules: Mapping[str, Any]) -> None:
+        names = [*(name for name in self.ORDER if name in modules), *(name for name in modules if name not in self.ORDER)]
+        self._modules = [module for name in names if isinstance(module := modules[name], dict)]
+
+    def values(self, name: str) -> list[Any]:
+        return [module[name] for module in self._modules if name in module]
+
+    def text(self, *names: str) -> str | None:
+        return next((value for name in names for value in self.values(name) if isinstance(value, str) and value.strip()), None)
+
+    def figure(self, *names: str) -> float | None:
+        """The first figure above zero, else the first at all."""
+        found = [figure for name in names for value in self.values(name) if (figure := number(value)) is not None]
+        return next((figure for figure in found if figure > 0), found[0] if found else None)
+
+    def day(self, name: str) -> date | None:
+        """The UTC day of epoch seconds."""
+        seconds = self.figure(name)
+        return _local_day(int(seconds), timezone.utc) if seconds is not None and 0 < seconds < _LAST_SECOND else None
+
+    def other_symbol(self, symbol: str) -> str | None:
+        """Another symbol that the answer says it is about."""
+        return next((name for name in self.values("symbol") if not same_symbol(name, symbol)), None)
+
+
+def same_symbol(named: Any, symbol: str) -> bool:
+    """Whether an answer about `named` is one about `symbol`. One that names none is."""
+    if not isinstance(named, str) or not named:
+        return True
+    if symbol.endswith("=X"):
+        # The site calls USDEUR=X EUR=X.
+        return named.upper().removeprefix("USD") == symbol.upper().removeprefix("USD")
+    return _plain_symbol(named) == _plain_symbol(symbol)
+
+
+def _plain_symbol(symbol: str) -> str:
+    return re.sub(r"[-./ ]", ".", symbol).casefold()
+
+
+def other_symbol(payload: Any, name: str, symbol: str) -> str | None:
+    """Another symbol that a timeseries or chart answer says it is about."""
+    for item in _result(payload, name):
+        meta = item.get("meta")
+        named = meta.get("symbol") if isinstance(meta, dict) else None
+        for one in named if isinstance(named, list) else [named]:
+            if not same_symbol(one, symbol):
+                return str(one)
+    return None
 
 
 def parse_timeseries(payload: Any) -> Statements:
@@ -113,6 +173,20 @@ class Chart:
         """All closes by the exchange's own calendar day."""
         return {_local_day(stamp, self.zone): value for stamp, value in zip(self.timestamps, self.values, strict=True)}
 
+    def newest(self) -> tuple[date, float] | None:
+        """Day and value of the newest close."""
+        return (_local_day(self.timestamps[-1], self.zone), self.values[-1]) if self.timestamps else None
+
+    def steps(self) -> dict[date, float]:
+        """Day → close ÷ the close before, of each day on which it moved by more than two fifths and of the first from a split on."""
+        values = self.values
+        split_days = {bisect_left(self.timestamps, _epoch(day)) for day in self.splits}
+        return {
+            _local_day(self.timestamps[i], self.zone): step
+            for i in range(1, len(values))
+            if (not LEAST_STEP[0] < (step := values[i] / values[i - 1]) < LEAST_STEP[1] or i in split_days) and 0 < step < _LARGEST
+        }
+
     def closes_until(self, day: date, days: int) -> dict[date, float]:
         """The closes of `day` and of `days` before it."""
         first, last = day - timedelta(days=days), day
@@ -143,6 +217,8 @@ def parse_chart(payload: Any) -> Chart:
     )
 
 
+#: Moves of a close that are kept.
+LEAST_STEP = (1 / 1.4, 1.4)
 _NUMBERS = (float, int)
 #: No price, share count or amount of the real world is above it.
 _LARGEST = 1e300

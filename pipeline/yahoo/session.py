@@ -7,6 +7,7 @@ Written against yfinance 1.7.0, whose session factory is replaced: `_http._backe
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -32,12 +33,22 @@ _TRANSIENT_STATUSES = frozenset({401, 403, 408, 425})
 _DATA_HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com")
 #: A site that says when to come back later than this is not believed.
 _LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+#: Statuses by which the site asks for patience; 999 is its own.
+_PATIENCE = frozenset({429, 999})
+#: A page for people in place of data, with any status, that means the same.
+_PATIENCE_IN_WORDS = re.compile(r"too many requests|rate.?limit|unusual traffic|automated (queries|requests)|captcha|are you a robot", re.I)
+#: Characters of such a page that are looked at.
+_PAGE_CHARACTERS = 20_000
 
 BeforeRequest = Callable[[], None]
 AfterResponse = Callable[[int, float | None], None]
 
 _timeout_seconds = 30.0
 _today: Callable[[], date] = config.utc_today
+
+
+class NoPrices(NoData):
+    """The chart's own word that it has nothing of these days; whoever asked for prices goes on without."""
 
 
 class TooManyRequests(exceptions.YFRateLimitError):
@@ -54,7 +65,8 @@ class Session(requests.Session):
     - Each request waits for `before_request` and tells `after_response` its status (and Retry-After, in seconds).
     - The time-out never exceeds the one that was set up: yfinance's own are fixed.
     - With a base URL each request goes to that server as to a plain HTTP proxy, whatever host and scheme it names.
-    - A data host's 429 and its errors from 500 on are raised here, a 404 after a second one in a row. yfinance would
+    - A data host's 429 (or a page that says the same in words) and its errors from 500 on are raised here, a 404 after a second one
+      in a row. yfinance would
       answer each with a new cookie, a new crumb and a repetition, for all threads, and keep the answer in its caches.
     """
 
@@ -83,7 +95,7 @@ class Session(requests.Session):
             if response.status_code == 404:
                 response = self._send(method, url, args, options)
             status = response.status_code
-            if status == 429:
+            if asks_for_patience(response):
                 raise TooManyRequests(retry_after_seconds(response.headers.get("Retry-After")))
             # The text of a refused crumb request would be taken for the crumb.
             if status >= 500 or status == 404 or (status >= 400 and parts.path == "/v1/test/getcrumb"):
@@ -95,8 +107,18 @@ class Session(requests.Session):
             self.before_request()
         response = super().request(method, url, *args, **options)
         if self.after_response:
-            self.after_response(response.status_code, retry_after_seconds(response.headers.get("Retry-After")))
+            patience = urlsplit(url).hostname in _DATA_HOSTS and asks_for_patience(response)
+            status = 429 if patience else response.status_code
+            self.after_response(status, retry_after_seconds(response.headers.get("Retry-After")))
         return response
+
+
+def asks_for_patience(response: Any) -> bool:
+    """Whether an answer of a data host is a refusal for now: by its status, or a page in words where data belongs."""
+    if response.status_code in _PATIENCE:
+        return True
+    page = "html" in (response.headers.get("Content-Type") or "") and response.status_code in (200, 403, 404)
+    return page and _PATIENCE_IN_WORDS.search(response.text[:_PAGE_CHARACTERS]) is not None
 
 
 def setup(
@@ -201,12 +223,26 @@ def _status(exception: BaseException) -> int | None:
 
 
 def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
+    error = _error_of_the_site(exception)
     if status == 404:
-        return NoData("gone", text)
-    if status == 429:
+        # A page of a server on the way says nothing about a company.
+        return NoData("gone", text) if error.get("code") == "Not Found" else TransientError(text)
+    if status == 400 and str(error.get("description")).startswith("Data doesn't exist"):
+        return NoPrices("no_statements", text)
+    if status in _PATIENCE:
         response = getattr(exception, "response", None)
         return RateLimited(text, retry_after_seconds(response.headers.get("Retry-After")) if response is not None else None)
     return TransientError(text) if status in _TRANSIENT_STATUSES or status >= 500 else PermanentError(text)
+
+
+def _error_of_the_site(exception: BaseException) -> dict[str, Any]:
+    """The `error` of an answer in the site's own JSON, `{"chart":{"result":null,"error":{"code":…}}}`; empty where it is none."""
+    try:
+        payload = json.loads(getattr(exception, "response", None).content)  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):
+        return {}
+    inner = [outer.get("error") for outer in payload.values() if isinstance(outer, dict)] if isinstance(payload, dict) else []
+    return next((error for error in inner if isinstance(error, dict)), {})
 
 
 def today() -> date:

@@ -12,6 +12,7 @@ from pipeline.ratios.rows import RatioRow, ratio_rows
 
 NOW, BEFORE, THREE_YEARS_AGO = date(2023, 12, 31), date(2022, 12, 31), date(2020, 12, 31)
 QUARTER, QUARTER_BEFORE = date(2024, 3, 31), date(2023, 3, 31)
+TODAY = date(2024, 5, 16)
 
 #: The plain company, in millions (shares too): TotalAssets = liabilities + StockholdersEquity + MinorityInterest.
 LINES: dict[str, float] = {
@@ -110,6 +111,7 @@ def plain(**changes: Any) -> Fundamentals:
     """The plain company: closed at 25 dollars at the end of 2023, 30 today, 100 shares: worth 2,500 then and 3,000 now."""
     company = Fundamentals(
         symbol="PLAIN",
+        as_of=TODAY,
         name="Plain (made up)",
         industry="Trucking",
         currency="USD",

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from pipeline.ratios.formulas import RATIOS
-from pipeline.ratios.fundamentals import Statements
+from pipeline.ratios.fundamentals import CASH_FLOW_KEYS, Point, Statements
 from pipeline.ratios.rows import ratio_rows
 from tests.ratios.companies import (
     BEFORE,
@@ -14,6 +14,7 @@ from tests.ratios.companies import (
     LINES,
     NOW,
     QUARTER,
+    QUARTER_BEFORE,
     annual,
     balance_of,
     changed,
@@ -28,6 +29,7 @@ from tests.ratios.companies import (
 
 EXPECTED = {
     "market_cap": 2500,  # 25 × 100
+    "market_cap_usd": 2500,
     "enterprise_value": 2950,  # 2500 + 500 debt + 50 minority + (800 − 750) preferred − 150 cash
     "price_to_earnings": 2500 / 116,
     "price_to_sales": 2.5,
@@ -132,7 +134,43 @@ def test_no_dividend_line_beside_a_cash_flow_statement_is_no_dividend() -> None:
     none = {"CommonStockDividendPaid": None, "CashDividendsPaid": None, "PreferredStockDividendPaid": None}
     found = row(with_lines(**none))
     assert (found.values["dividend_yield"], found.values["payout_ratio"]) == (0.0, 0.0)
-    assert row(with_lines(**none, OperatingCashFlow=None)).null_reasons["payout_ratio"] == "missing:CommonStockDividendPaid"
+    assert row(with_lines(**dict.fromkeys(CASH_FLOW_KEYS))).null_reasons["payout_ratio"] == "missing:CommonStockDividendPaid"
+
+
+@pytest.mark.parametrize("day", [QUARTER_BEFORE, date(2023, 9, 30), NOW])
+def test_a_dividend_line_at_any_date_of_the_year_means_that_none_is_missing_not_zero(day: date) -> None:
+    none = {"CommonStockDividendPaid": None, "CashDividendsPaid": None, "PreferredStockDividendPaid": None}
+    years = annual(changed(LINES, **none), EARLIER).annual
+    for table in ("quarterly", "trailing"):
+        statements = Statements(**{"annual": years, table: points({day: {"CashDividendsPaid": -5}})})
+        assert row(plain(statements=statements)).null_reasons["payout_ratio"] == "missing:CommonStockDividendPaid"
+
+
+def test_capital_expenditure_of_the_wrong_sign_is_not_used() -> None:
+    found = row(with_lines(FreeCashFlow=None, CapitalExpenditure=80))
+    assert found.null_reasons["free_cash_flow_margin"] == "unexpected_sign"
+    assert row(with_lines(CapitalExpenditure=80)).values["free_cash_flow_margin"] == 0.1
+
+
+def test_earnings_per_share_may_carry_the_quotes_currency_code() -> None:
+    for codes, growth in ((("USD", "USD"), 0.45), (("CNY", "USD"), None)):
+        statements = annual(LINES, EARLIER, "CNY")
+        eps = {day: Point(point.value, code) for (day, point), code in zip(statements.annual["DilutedEPS"].items(), codes, strict=True)}
+        found = row(plain(statements=Statements({**statements.annual, "DilutedEPS": eps}), financial_currency="CNY"))
+        assert found.values["diluted_eps_growth"] == (None if growth is None else pytest.approx(growth))
+        assert found.null_reasons.get("diluted_eps_growth") == (None if growth else "currency_changed")
+
+
+def test_a_year_in_thousands_is_set_against_nothing_else() -> None:
+    whole = ("OrdinarySharesNumber", "DilutedEPS", "TaxRateForCalcs")
+    thousandths = {key: value if key in whole else value / 1000 for key, value in EARLIER.items()}
+    years = {date(2021, 12, 31): EARLIER, BEFORE: thousandths, NOW: LINES}
+    company = plain(statements=Statements(annual=points(years)))
+    odd, newest = row(company, BEFORE), row(company)
+    assert odd.null_reasons["price_to_sales"] == odd.null_reasons["revenue_growth"] == "amount_unit"
+    assert (odd.values["market_cap"], odd.values["net_margin"]) == (2040, pytest.approx(0.1))
+    assert newest.null_reasons["return_on_equity"] == newest.null_reasons["revenue_growth"] == "amount_unit"
+    assert newest.values["price_to_sales"] == 2.5
 
 
 def test_dividends_of_a_company_without_preferred_stock_are_all_for_the_common() -> None:
@@ -240,6 +278,7 @@ def test_inputs_hold_the_lines_with_both_dates_and_what_made_the_market_value() 
         "rate": 1.0,
         "shares": 100,
         "split_factor": 1.0,
+        "rate_to_usd": 1.0,
     }
     assert inputs["piotroski"]["asset_turnover_rose"] == 0
     json.dumps(inputs, allow_nan=False)
@@ -257,8 +296,8 @@ def test_nothing_makes_no_rows() -> None:
     assert ratio_rows(plain(statements=Statements())) == []
 
 
-def test_there_are_forty_nine_columns_in_the_order_of_the_contract() -> None:
-    assert len(RATIOS) == len(set(RATIOS)) == 49
-    assert RATIOS[:2] == ("market_cap", "enterprise_value")
+def test_there_are_fifty_columns_in_the_order_of_the_contract() -> None:
+    assert len(RATIOS) == len(set(RATIOS)) == 50
+    assert RATIOS[:3] == ("market_cap", "market_cap_usd", "enterprise_value")
     assert RATIOS[-3:] == ("altman_z", "piotroski_f", "piotroski_tested")
     assert row(plain(), NOW).period_type == "annual"

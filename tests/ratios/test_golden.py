@@ -1,7 +1,7 @@
 """Figures of real annual reports, worked out by hand: tests/ratios/golden_companies.json (its ratios that we don't have are skipped)."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ def computed(golden: dict[str, Any]) -> Any:
     years = {end.replace(year=end.year - 1): golden["prior"], end: golden["current"]}
     company = Fundamentals(
         symbol="GOLDEN",
+        as_of=end + timedelta(days=60),
+        shares_outstanding=golden["current"].get("OrdinarySharesNumber"),
         industry=golden["industry"],
         currency="USD",
         statements=Statements(annual=points(years, golden["currency"])),
@@ -41,6 +43,7 @@ def test_the_golden_file_covers_nearly_every_ratio() -> None:
     missing = set(RATIOS) - {name for golden in COMPANIES for name in golden["expected"]}
     # What the file doesn't have, tests/ratios/test_formulas.py has.
     assert missing == {
+        "market_cap_usd",
         "price_to_tangible_book",
         "shareholder_yield",
         "gross_profit_to_assets",

@@ -12,6 +12,7 @@ from tests.ratios.companies import (
     LINES,
     NOW,
     QUARTER,
+    TODAY,
     annual,
     balance_of,
     changed,
@@ -81,9 +82,11 @@ def test_a_london_market_cap_is_in_pounds_however_it_is_quoted(quoted: float) ->
     assert row(company).values["market_cap"] == pytest.approx(2500)
 
 
-@pytest.mark.parametrize(("times", "is_pence"), [(49, False), (50, True), (200, True), (201, False)])
+@pytest.mark.parametrize(("times", "is_pence"), [(66, False), (67, True), (150, True), (151, False)])
 def test_only_a_hundred_times_about_is_taken_for_pence(times: int, is_pence: bool) -> None:
-    assert ttm(london(3000.0 * times)).values["market_cap"] == pytest.approx(3000 * times / (100 if is_pence else 1))
+    found = ttm(london(3000.0 * times))
+    assert found.values["market_cap"] == (pytest.approx(30 * times) if is_pence else None)
+    assert found.null_reasons.get("market_cap") == (None if is_pence else "share_unit")
 
 
 def test_a_market_cap_in_pence_is_told_by_the_statements_share_count_too() -> None:
@@ -91,7 +94,7 @@ def test_a_market_cap_in_pence_is_told_by_the_statements_share_count_too() -> No
 
 
 def test_a_dollar_market_cap_is_never_divided() -> None:
-    assert ttm(both(market_cap=300_000.0)).values["market_cap"] == 300_000
+    assert ttm(both(market_cap=300_000.0)).null_reasons["market_cap"] == "share_unit"
 
 
 @pytest.mark.parametrize(("unit", "currency"), [("ZAc", "ZAR"), ("ILA", "ILS")])
@@ -103,7 +106,7 @@ def test_cents_of_johannesburg_and_agorot_are_hundredths(unit: str, currency: st
 
 # Currencies
 
-RATES = {"USDEUR": Rates(today=0.9, by_day={CLOSE_DAY: 0.8, date(2022, 12, 28): 0.95})}
+RATES = {"USDEUR": Rates(0.9, {CLOSE_DAY: 0.8, date(2022, 12, 28): 0.95}, TODAY)}
 
 
 def test_market_values_are_converted_at_todays_rate_and_at_the_closes_days() -> None:
@@ -119,12 +122,12 @@ def test_market_values_are_converted_at_todays_rate_and_at_the_closes_days() -> 
 
 @pytest.mark.parametrize(("days", "there"), [(7, True), (8, False), (-1, False)])
 def test_a_rate_counts_up_to_seven_days_before_the_close(days: int, there: bool) -> None:
-    company = both("EUR", rates={"USDEUR": Rates(0.9, {CLOSE_DAY - timedelta(days=days): 0.8})})
+    company = both("EUR", rates={"USDEUR": Rates(0.9, {CLOSE_DAY - timedelta(days=days): 0.8}, TODAY)})
     assert (row(company).values["market_cap"] is not None) is there
 
 
 def test_without_a_rate_only_what_mixes_price_and_statement_is_null() -> None:
-    for company in (both("EUR"), both("EUR", rates={"EURUSD": Rates(1.1)}), both("EUR", currency=None)):
+    for company in (both("EUR"), both("EUR", rates={"EURUSD": Rates(1.1, today_on=TODAY)}), both("EUR", currency=None)):
         for found in (row(company), ttm(company)):
             assert found.null_reasons["market_cap"] == "fx_unavailable"
             assert found.null_reasons["ev_to_ebitda"] == "fx_unavailable"
@@ -135,13 +138,13 @@ def test_without_a_rate_only_what_mixes_price_and_statement_is_null() -> None:
 
 def test_pence_and_dollars_are_both_accounted_for() -> None:
     # 3,000 pence = 30 pounds; × 100 shares × 1.25 dollars a pound.
-    company = both("USD", currency="GBp", price=3000.0, market_cap=3000.0, rates={"GBPUSD": Rates(1.25)})
+    company = both("USD", currency="GBp", price=3000.0, market_cap=3000.0, rates={"GBPUSD": Rates(1.25, today_on=TODAY)})
     assert ttm(company).values["market_cap"] == pytest.approx(3750)
 
 
 def test_a_statement_in_pence_gets_its_market_value_in_pence() -> None:
     assert ttm(both("GBp", currency="GBp", price=3000.0, market_cap=3000.0)).values["market_cap"] == pytest.approx(300_000)
-    in_dollars = both("GBp", rates={"USDGBP": Rates(0.8)})
+    in_dollars = both("GBp", rates={"USDGBP": Rates(0.8, today_on=TODAY)})
     assert ttm(in_dollars).values["market_cap"] == pytest.approx(240_000)  # 3000 × 0.8 pounds
 
 
@@ -193,10 +196,14 @@ def test_a_reverse_split_is_undone_the_same_way() -> None:
     assert row(company, BEFORE).values["market_cap"] == pytest.approx(20 * 102)
 
 
-@pytest.mark.parametrize(("jump", "undone"), [(3.19, False), (3.21, True), (4.79, True), (4.81, False)])
-def test_the_jump_may_differ_from_the_factor_by_a_fifth(jump: float, undone: bool) -> None:
+@pytest.mark.parametrize(("jump", "factor"), [(1.5, 1.0), (1.6, None), (2.5, None), (2.53, 4.0), (3.2, 4.0), (8, 4.0)])
+def test_a_count_is_as_reported_or_restated_where_one_is_twice_as_near(jump: float, factor: float | None) -> None:
+    # By 4: as near to the one as to the other at a jump of 2, twice as near to 1 up to 4^(1/3), to 4 from 4^(2/3) on.
     found = row(counts(100, 100 * jump, splits=SPLIT), BEFORE)
-    assert found.inputs["market"]["split_factor"] == (4.0 if undone else 1.0)
+    assert found.inputs["market"].get("split_factor") == factor
+    if factor is None:
+        assert found.null_reasons["market_cap"] == "split_unclear"
+        assert row(counts(100, 100 * jump, splits=SPLIT)).null_reasons["share_count_change"] == "split_unclear"
 
 
 def test_a_small_stock_dividend_is_not_taken_for_a_jump_where_the_count_stays() -> None:
@@ -242,8 +249,141 @@ def test_a_market_cap_far_from_price_times_shares_means_another_kind_of_share(ma
     if not same:
         assert row(company).null_reasons["price_to_earnings"] == "share_unit"
         assert row(company).null_reasons["altman_z"] == "share_unit"
-    # Today's, as quoted, is right.
-    assert ttm(company).values["market_cap"] == market_cap
+    # Earnings per share say the same, so nothing speaks for the quoted one either.
+    assert ttm(company).null_reasons.get("market_cap") == (None if same else "share_unit")
+
+
+def test_one_witness_is_enough_for_the_quoted_market_cap() -> None:
+    # An ADR of four shares: its earnings per share are those of an ADR.
+    flows = points({QUARTER: changed(flows_of(LINES), DilutedEPS=4 * 1.16)})
+    company = plain(statements=trailing(flows, points({QUARTER: balance_of(LINES)})), market_cap=750.0, shares_outstanding=25.0)
+    assert ttm(company).values["market_cap"] == 750
+    assert ttm(company).quality["market_cap"] == "price_times_earnings_by_eps"
+
+
+def test_without_any_witness_the_quoted_market_cap_is_taken_and_it_is_said() -> None:
+    flows = points({QUARTER: changed(flows_of(LINES), DilutedEPS=None)})
+    found = ttm(plain(statements=trailing(flows, {}), market_cap=750.0))
+    assert (found.values["market_cap"], found.quality["market_cap"]) == (750, "no witness")
+
+
+@pytest.mark.parametrize(("days", "there"), [(10, True), (11, False), (None, False)])
+def test_a_quote_has_an_age(days: int | None, there: bool) -> None:
+    found = ttm(both(quoted_on=None if days is None else TODAY - timedelta(days=days)))
+    assert (found.values["market_cap"] == 3000) is there
+    assert found.null_reasons.get("market_cap") == (None if there else "no_price")
+
+
+# Units of a series
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [
+        ({"steps": {date(2024, 2, 1): 100.0}}, False),
+        ({"steps": {date(2024, 2, 1): 1 / 1000}}, False),
+        ({"steps": {date(2024, 2, 1): 0.1}}, True),  # a crash is none
+        ({"steps": {date(2023, 2, 1): 100.0}}, True),  # before the close that is used
+        ({"steps": {date(2024, 2, 1): 3.9}, "splits": {date(2024, 2, 6): 4.0}}, False),
+        ({"steps": {date(2024, 2, 1): 0.26}, "splits": {date(2024, 2, 6): 4.0}}, False),
+        ({"steps": {date(2024, 2, 1): 1.05}, "splits": {date(2024, 2, 1): 4.0}}, True),
+        ({"steps": {date(2024, 2, 1): 3.9}, "splits": {date(2024, 3, 1): 4.0}}, True),  # not near its day
+        ({"newest_close": (date(2024, 5, 15), 31.0)}, True),
+        ({"newest_close": (date(2024, 5, 15), 3000.0)}, False),
+        ({"newest_close": (date(2024, 5, 15), 3000.0), "chart_currency": "USD"}, False),
+        ({"newest_close": (date(2024, 5, 15), 30.0), "chart_currency": "SEK"}, False),
+    ],
+)
+def test_closes_that_are_not_in_one_unit_give_no_value(changes: dict[str, Any], holds: bool) -> None:
+    statements = Statements(annual=annual(LINES, EARLIER).annual, quarterly=points({QUARTER: {"OrdinarySharesNumber": 100}}))
+    found = row(plain(statements=statements, **changes))
+    assert found.null_reasons.get("market_cap") == (None if holds else "price_unit")
+
+
+def test_closes_are_in_the_charts_own_unit() -> None:
+    company = both("GBP", currency="GBP", closes={CLOSE_DAY: 2500.0}, chart_currency="GBp", newest_close=(date(2024, 5, 15), 3000.0))
+    assert row(company).values["market_cap"] == pytest.approx(2500)
+
+
+def test_a_share_is_an_ordinary_share_only_where_it_is_shown() -> None:
+    assert row(both(market_cap=None)).values["market_cap"] == 2500  # by the shares outstanding
+    assert row(both(market_cap=None, shares_outstanding=25.0)).null_reasons["market_cap"] == "share_unit"
+    assert row(both(market_cap=None, shares_outstanding=None)).null_reasons["market_cap"] == "share_unit"
+    assert row(both(price=0.0, shares_outstanding=None)).null_reasons["market_cap"] == "share_unit"
+
+
+# More about splits and counts
+
+
+def test_a_spin_off_that_comes_as_a_split_touches_no_count() -> None:
+    when = date(2023, 6, 5)
+    company = counts(100, 100, splits={when: 1.281}, steps={when: 1.01})
+    assert row(company).values["share_count_change"] == 0
+    # Closes before it are divided by it.
+    assert row(company, BEFORE).values["market_cap"] == pytest.approx(20 * 100 * 1.281)
+    assert row(company).values["market_cap"] == 2500
+    undivided = counts(100, 100, splits={when: 1.281}, steps={when: 1 / 1.281})
+    assert row(undivided, BEFORE).null_reasons["market_cap"] == "split_unclear"
+
+
+@pytest.mark.parametrize("count", [1.0, 1000.0, 0.5])
+def test_a_count_far_from_both_its_neighbours_is_none(count: float) -> None:
+    two_before = date(2021, 12, 31)
+    years = {day: changed(EARLIER, OrdinarySharesNumber=n) for day, n in ((two_before, 1e6), (BEFORE, count), (NOW, 1e6))}
+    company = plain(statements=Statements(annual=points(years)), shares_outstanding=1e6, market_cap=3e7)
+    assert row(company, BEFORE).null_reasons["market_cap"] == "missing:OrdinarySharesNumber"
+    assert row(company).null_reasons["share_count_change"] == "missing:OrdinarySharesNumber"
+    assert row(company).values["market_cap"] == 25e6
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "market_cap", "days", "factor"),
+    [
+        (400.0, 12_000.0, 5, 4.0),  # the quote knows of it already
+        (100.0, 3_000.0, 40, 1.0),  # old enough: the counts were restated
+        (100.0, 3_000.0, 5, None),  # restated, or nothing was
+        (25.0, 750.0, 5, 1.0),  # the statements were restated, the quote not yet
+    ],
+)
+def test_a_split_after_every_statement_is_decided_by_the_quote_or_not_at_all(
+    outstanding: float, market_cap: float, days: int, factor: float | None
+) -> None:
+    splits = {TODAY - timedelta(days=days): 4.0}
+    company = plain(statements=annual(LINES, EARLIER), splits=splits, shares_outstanding=outstanding, market_cap=market_cap)
+    found = row(company)
+    if factor is None:
+        assert found.null_reasons["market_cap"] == "split_unclear"
+        assert ttm(both(splits=splits)).null_reasons["market_cap"] == "split_unclear"
+    elif found.values["market_cap"] is None:
+        assert found.null_reasons["market_cap"] == "share_unit"
+    else:
+        assert found.values["market_cap"] == 25 * 100 * factor
+
+
+def test_one_count_restated_beside_others_that_are_not_is_told_by_its_jump() -> None:
+    two_before = date(2021, 12, 31)
+    years = {two_before: 400, BEFORE: 100, NOW: 400}
+    lines = {day: changed(EARLIER, OrdinarySharesNumber=count) for day, count in years.items()}
+    company = plain(
+        statements=Statements(annual=points(lines)),
+        splits=SPLIT,
+        closes={two_before: 10.0, BEFORE: 10.0},
+        market_cap=12e3,
+        shares_outstanding=400.0,
+    )
+    assert row(company, two_before).values["market_cap"] == row(company, BEFORE).values["market_cap"] == 4000
+
+
+@pytest.mark.parametrize(
+    ("eps", "before", "growth"),
+    [(1.16, 0.76, 1.16 / 0.76), (1.16, 3.04, 1.16 / 0.76), (1.16, 1.5, None)],
+)
+def test_growth_of_earnings_per_share_knows_of_a_split(eps: float, before: float, growth: float | None) -> None:
+    # 116 of earnings on 100 shares; 76 on 100, given as on 25 before the split.
+    company = plain(statements=annual(changed(LINES, DilutedEPS=eps), changed(EARLIER, DilutedEPS=before)), splits=SPLIT)
+    found = row(company)
+    assert found.values["diluted_eps_growth"] == (None if growth is None else pytest.approx(growth - 1))
+    assert found.null_reasons.get("diluted_eps_growth") == (None if growth else "split_unclear")
 
 
 def test_the_share_unit_is_checked_against_the_newest_count() -> None:

@@ -1,11 +1,12 @@
 """Which points make a period, and what it is compared with. All companies are made up."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 
-from pipeline.ratios.fundamentals import Fundamentals, Statements
-from pipeline.ratios.periods import fiscal_years, periods, trailing_year
+from pipeline.ratios.fundamentals import Fundamentals, Points, Statements
+from pipeline.ratios.periods import fiscal_years, periods
 from pipeline.ratios.rows import ratio_rows
 from tests.ratios.companies import (
     BEFORE,
@@ -13,6 +14,7 @@ from tests.ratios.companies import (
     LINES,
     NOW,
     QUARTER,
+    TODAY,
     annual,
     balance_of,
     changed,
@@ -146,8 +148,13 @@ def quarters(*days: date, **changes: float | None) -> dict[date, dict[str, float
 QUARTERS = (date(2023, 6, 30), date(2023, 9, 30), date(2023, 12, 31), date(2024, 3, 31))
 
 
+def summed(quarterly: Points) -> Fundamentals:
+    """A company without trailing points, with the fiscal year that its quarters are held against."""
+    return plain(statements=Statements(annual=points({NOW: LINES}), quarterly=quarterly))
+
+
 def test_four_quarters_are_summed_where_there_are_no_trailing_points() -> None:
-    found = ttm(plain(statements=Statements(quarterly=points(quarters(*QUARTERS)))))
+    found = ttm(summed(points(quarters(*QUARTERS))))
     assert found.period_end == QUARTER
     assert found.values["net_margin"] == pytest.approx(0.12)
     assert found.values["price_to_sales"] == pytest.approx(3.0)  # 3000 / (4 × 250)
@@ -156,7 +163,7 @@ def test_four_quarters_are_summed_where_there_are_no_trailing_points() -> None:
 
 
 def test_tax_rates_and_earnings_a_share_of_quarters_are_never_summed() -> None:
-    found = ttm(plain(statements=Statements(quarterly=points(quarters(*QUARTERS)))))
+    found = ttm(summed(points(quarters(*QUARTERS))))
     assert found.null_reasons["diluted_eps_growth"] == "missing:DilutedEPS"
     assert not {"DilutedEPS", "TaxRateForCalcs"} & found.inputs["lines"].keys()
 
@@ -164,7 +171,7 @@ def test_tax_rates_and_earnings_a_share_of_quarters_are_never_summed() -> None:
 def test_a_key_that_one_of_the_quarters_lacks_is_missing() -> None:
     by_day = quarters(*QUARTERS)
     del by_day[QUARTERS[1]]["EBITDA"]
-    assert ttm(plain(statements=Statements(quarterly=points(by_day)))).null_reasons["ebitda_margin"] == "missing:EBITDA"
+    assert ttm(summed(points(by_day))).null_reasons["ebitda_margin"] == "missing:EBITDA"
 
 
 @pytest.mark.parametrize(
@@ -176,12 +183,66 @@ def test_a_key_that_one_of_the_quarters_lacks_is_missing() -> None:
     ],
 )
 def test_quarters_that_do_not_follow_one_another_are_no_year(days: tuple[date, ...]) -> None:
-    assert trailing_year(plain(statements=Statements(quarterly=points(quarters(*days))))) is None
+    assert ends(summed(points(quarters(*days)))) == [("annual", NOW)]
 
 
 def test_quarters_in_two_currencies_are_no_year() -> None:
     currencies = dict(zip(QUARTERS, ("EUR", "USD", "USD", "USD"), strict=True))
-    assert trailing_year(plain(statements=Statements(quarterly=points(quarters(*QUARTERS), currencies)))) is None
+    assert ends(summed(points(quarters(*QUARTERS), currencies))) == [("annual", NOW)]
+
+
+@pytest.mark.parametrize(("share", "there"), [(0.41, False), (0.4, True), (0.1, True), (0.09, False)])
+def test_a_quarter_that_ends_a_fiscal_year_is_about_a_quarter_of_it(share: float, there: bool) -> None:
+    # Two of the fiscal year's quarters are there, so its own last one tells whether they are three months each.
+    days = (date(2023, 9, 30), NOW, QUARTER, date(2024, 6, 30))
+    by_day = {**quarters(*days), NOW: changed(quarters(NOW)[NOW], TotalRevenue=1000 * share)}
+    company = replace(summed(points(by_day)), as_of=date(2024, 8, 1))
+    assert (len(ends(company)) == 2) is there
+
+
+@pytest.mark.parametrize(("off", "there"), [(0.02, True), (0.021, False)])
+def test_the_four_quarters_of_a_fiscal_year_sum_to_it(off: float, there: bool) -> None:
+    days = (date(2023, 3, 31), date(2023, 6, 30), date(2023, 9, 30), NOW)
+    by_day = quarters(*days, TotalRevenue=250 * (1 + off))
+    assert (len(ends(summed(points(by_day)))) == 2) is there
+
+
+def test_quarters_that_no_fiscal_year_lies_among_are_not_summed() -> None:
+    company = plain(statements=Statements(annual=points({BEFORE: LINES}), quarterly=points(quarters(*QUARTERS))))
+    assert ends(company) == [("annual", BEFORE)]
+
+
+@pytest.mark.parametrize("stray", [date(2024, 4, 30), date(2023, 11, 15)])
+def test_a_stray_quarter_takes_no_row_away(stray: date) -> None:
+    by_day = {**quarters(*QUARTERS), stray: {"TotalRevenue": 5.0}}
+    assert ttm(summed(points(by_day))).values["price_to_sales"] == pytest.approx(3.0)
+
+
+def test_a_period_that_ends_after_today_is_none() -> None:
+    later = date(2024, 12, 31)
+    statements = Statements(points({NOW: LINES, later: LINES}), {}, points({QUARTER: flows_of(LINES), later: flows_of(LINES)}))
+    assert ends(plain(statements=statements)) == [("annual", NOW), ("ttm", QUARTER)]
+
+
+HALF = date(2023, 6, 30)
+
+
+@pytest.mark.parametrize(
+    ("before", "odd"), [(BEFORE, True), (date(2022, 6, 30), False), (date(2021, 6, 30), False), (date(2021, 12, 31), True)]
+)
+def test_a_fiscal_year_has_the_length_that_the_year_before_leaves_it(before: date, odd: bool) -> None:
+    found = row(plain(statements=Statements(annual=points({before: EARLIER, HALF: LINES}))), HALF)
+    assert (found.null_reasons.get("net_margin") == "period_length") is odd
+    assert found.values["current_ratio"] == 2.0
+    assert found.quality["length"] == ("odd" if odd else "a year")
+
+
+def test_what_is_compared_with_a_year_of_another_length_is_null_and_a_mean_of_balances_is_not() -> None:
+    later = date(2024, 6, 30)
+    company = plain(statements=Statements(annual=points({BEFORE: EARLIER, HALF: EARLIER, later: LINES})), as_of=date(2024, 9, 1))
+    found = row(company, later)
+    assert found.null_reasons["revenue_growth"] == "period_length"
+    assert found.values["return_on_assets"] == pytest.approx(120 / 1800)
 
 
 def test_a_half_yearly_reporter_has_a_trailing_year_by_the_sites_own_points() -> None:
@@ -189,8 +250,8 @@ def test_a_half_yearly_reporter_has_a_trailing_year_by_the_sites_own_points() ->
     found = ttm(plain(statements=trailing(points({NOW: flows_of(LINES)}), half_years, annual(LINES, EARLIER).annual)))
     assert found.period_end == NOW
     assert found.values["current_ratio"] == 2.0
-    # The balance 350 to 380 days before is not there: half a year is.
-    assert found.null_reasons["return_on_equity"] == "no_prior_period"
+    # The quarterly balance of a year before is not there, but the fiscal year's own.
+    assert found.values["return_on_equity"] == row(plain(statements=annual(LINES, EARLIER))).values["return_on_equity"]
 
 
 def test_a_trailing_year_older_than_the_newest_fiscal_year_is_left_out() -> None:
@@ -212,9 +273,11 @@ def test_the_trailing_balance_is_of_that_day_within_a_week() -> None:
     assert other.values["net_margin"] == 0.12
 
 
-def test_the_trailing_balance_is_never_an_annual_one() -> None:
-    company = plain(statements=trailing(points({NOW: flows_of(LINES)}), {}, annual(LINES, EARLIER).annual))
-    assert ttm(company).null_reasons["price_to_book"] == "missing:CommonStockEquity"
+def test_the_trailing_balance_is_an_annual_one_on_the_fiscal_years_last_day_alone() -> None:
+    years = annual(LINES, EARLIER).annual
+    assert ttm(plain(statements=trailing(points({NOW: flows_of(LINES)}), {}, years))).values["price_to_book"] == 4
+    found = ttm(plain(statements=trailing(points({QUARTER: flows_of(LINES)}), {}, years)))
+    assert found.null_reasons["price_to_book"] == "missing:CommonStockEquity"
 
 
 def test_a_trailing_year_in_a_new_currency_does_not_take_a_balance_in_the_old() -> None:
@@ -225,4 +288,4 @@ def test_a_trailing_year_in_a_new_currency_does_not_take_a_balance_in_the_old() 
 
 
 def test_periods_of_a_company_without_points_are_none() -> None:
-    assert periods(Fundamentals("NONE")) == []
+    assert periods(Fundamentals("NONE", TODAY)) == []

@@ -44,9 +44,7 @@ def task(symbol, inputs=None, value=1.5):
     reasons = {name: "missing" for name in RATIOS if values[name] is None}
     row = RatioRow(symbol, "annual", date(2025, 12, 31), "USD", values, reasons, inputs or {})
     profile = Profile(symbol, "A Company", "us", "", "", "", "USD", "USD")
-    return Write(
-        countries={"us": "United States"}, profiles=[profile], ratios=[(RUN_ID, row)], trailing_of=[symbol], runs=[Run(RUN_ID, ("us",))]
-    )
+    return Write(countries={"us": "United States"}, profiles=[profile], ratios=[(RUN_ID, row)], runs=[Run(RUN_ID, ("us",))])
 
 
 @pytest.mark.parametrize("value", [0.1, -1e-300, 1.7976931348623157e308, 123456789.123456789, 3])
@@ -57,8 +55,8 @@ def test_a_figure_comes_back_as_it_was(writer, query, value):
 
 @pytest.mark.parametrize("text", ['O\'Neill \\ "x" %s %% {}', "株式会社 ☃ 😀", "tab\tline\nend", "</script>"])
 def test_a_text_in_the_inputs_comes_back_as_it_was(writer, query, text):
-    writer.write(task("A", {"lines": {text: [1.0, None, text]}}))
-    assert query("SELECT inputs FROM financial_ratios") == [({"lines": {text: [1.0, None, text]}},)]
+    writer.write(task("A", {"texts": {text: [1.0, None, text]}}))
+    assert query("SELECT inputs FROM financial_ratios") == [({"texts": {text: [1.0, None, text]}},)]
 
 
 @pytest.mark.parametrize("inputs", [{"text": "a\x00b"}, {"text": "\ud800"}, {"figure": float("nan")}, {"figure": float("inf")}])

@@ -16,8 +16,9 @@ import yfinance
 from yfinance import _http
 
 from local.market.companies import Market, build_market
+from local.market.regions import MARKET_DAY
 from pipeline.yahoo import fetch, session
-from tests.yahoo.site import Site
+from tests.yahoo.site import TODAY, Site
 
 PROJECT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
@@ -67,7 +68,7 @@ def fresh_yfinance() -> Iterator[None]:
 @pytest.fixture
 def local_market(fresh_yfinance: None, market_url: str, tmp_path: Path) -> str:
     """yfinance pointed at the local market; its URL."""
-    session.setup(market_url, tmp_path / "cache")
+    session.setup(market_url, tmp_path / "cache", today=lambda: MARKET_DAY)
     return market_url
 
 
@@ -75,5 +76,5 @@ def local_market(fresh_yfinance: None, market_url: str, tmp_path: Path) -> str:
 def site(fresh_yfinance: None, tmp_path: Path) -> Iterator[Site]:
     """yfinance pointed at a site whose answers the test writes itself."""
     with Site() as scripted:
-        session.setup(scripted.url, tmp_path / "cache", timeout_seconds=5)
+        session.setup(scripted.url, tmp_path / "cache", timeout_seconds=5, today=lambda: TODAY)
         yield scripted

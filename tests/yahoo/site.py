@@ -7,9 +7,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+#: The day that a test's ages count from.
+TODAY = date(2024, 5, 16)
+#: The not-found of a chart, as the site puts it.
+NO_CHART = {"chart": {"result": None, "error": {"code": "Not Found", "description": "No data found, symbol may be delisted"}}}
 
 
 class Site:

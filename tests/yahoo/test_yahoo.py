@@ -15,7 +15,7 @@ from yfinance.data import YfData
 
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
 from pipeline.yahoo import session as yahoo
-from tests.yahoo.site import Site
+from tests.yahoo.site import NO_CHART, Site
 
 URL = "https://query2.finance.yahoo.com/v8/finance/chart/X"
 
@@ -117,7 +117,7 @@ def test_a_crumb_request_that_is_refused_is_not_taken_for_a_crumb(site: Site) ->
 def test_a_404_is_believed_after_a_second_one(site: Site) -> None:
     site.answers["chart"] = [(404, {}), {"fine": 1}]
     assert yahoo.get_json(URL) == {"fine": 1}
-    site.answers["chart"] = (404, {})
+    site.answers["chart"] = (404, NO_CHART)
     with pytest.raises(NoData) as gone:
         yahoo.get_json(URL)
     assert gone.value.reason == "gone"
@@ -173,14 +173,29 @@ def test_an_error_inside_yfinance_that_nobody_knows_is_tried_again(site: Site, m
         yahoo.get_json(URL)
 
 
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(fresh_yfinance: None, tmp_path: Path, site: Site, status: int) -> None:
+    told: list[int] = []
+    yahoo.setup(site.url, tmp_path / "c", after_response=lambda status, _: told.append(status))
+    page = b"<html><title>Too Many Requests</title>Edge: Too Many Requests</html>"
+    site.answers["chart"] = (status, page, {"Content-Type": "text/html"})
+    with pytest.raises(RateLimited):
+        yahoo.get_json(URL)
+    assert told[-1] == 429, "the throttle hears of it"
+
+
 class Response:
-    def __init__(self, status: int, **headers: str) -> None:
+    def __init__(self, status: int, content: bytes = b"", **headers: str) -> None:
         self.status_code = status
+        self.content = content
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def status_error(status: int, **headers: str) -> Exception:
-    return curl.HTTPError(f"HTTP Error {status}", 0, Response(status, **headers))
+def status_error(status: int, content: bytes = b"", **headers: str) -> Exception:
+    return curl.HTTPError(f"HTTP Error {status}", 0, Response(status, content, **headers))
+
+
+NOT_FOUND = json.dumps(NO_CHART).encode()
 
 
 @pytest.mark.parametrize(
@@ -191,9 +206,12 @@ def status_error(status: int, **headers: str) -> Exception:
         (yf.YFTickerMissingError("X", "gone"), NoData),
         (yf.YFPricesMissingError("X", ""), NoData),
         (yf.YFTzMissingError("X"), NoData),
-        (status_error(404), NoData),
-        *((status_error(status), TransientError) for status in (401, 403, 408, 425, 500, 503, 999)),
-        (status_error(429), RateLimited),
+        (status_error(404, NOT_FOUND), NoData),
+        # Of a server on the way: it says nothing about a company.
+        *((status_error(404, content), TransientError) for content in (b"", b"<html>Not Found</html>", b"{}", b"[1]", b'{"chart":5}')),
+        (status_error(400, b'{"chart":{"error":{"description":"Data doesn\'t exist for startDate = 1"}}}'), yahoo.NoPrices),
+        *((status_error(status), TransientError) for status in (401, 403, 408, 425, 500, 503)),
+        *((status_error(status), RateLimited) for status in (429, 999)),
         *((status_error(status), PermanentError) for status in (400, 405, 410, 422)),
         (curl.IncompleteRead("half of it"), TransientError),
         *((error("x"), TransientError) for error in (curl.Timeout, curl.ConnectionError, curl.DNSError, curl.ProxyError, curl.SSLError)),
@@ -218,7 +236,7 @@ def test_an_error_means_what_it_is(error: Exception, expected: type[TaskError]) 
 
 
 def test_the_reasons_of_no_data_are_told_apart() -> None:
-    reasons = {name: yahoo.classify(error) for name, error in (("gone", status_error(404)), ("no_statements", IndexError()))}
+    reasons = {name: yahoo.classify(error) for name, error in (("gone", status_error(404, NOT_FOUND)), ("no_statements", IndexError()))}
     assert {name: found.reason for name, found in reasons.items() if isinstance(found, NoData)} == {name: name for name in reasons}
 
 

@@ -1,0 +1,93 @@
+"""`financial_ratios`: how new rows come beside stored ones. Newer does not give way to older, something not to nothing.
+
+- One trailing row a stock: an older one goes in the transaction that brings a newer one, an older answer's is not written.
+- A trailing row that is older than the newest fiscal year goes.
+- A fiscal year that is dated anew by fewer than 20 days replaces its row.
+- What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.keeping).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from pipeline.ratios.formulas import RATIOS
+from pipeline.ratios.keeping import StoredRow, keep, lacking
+from pipeline.ratios.periods import REDATED_DAYS, SAME_PERIOD_DAYS
+from pipeline.ratios.rows import RatioRow
+
+_COLUMNS = ("symbol", "period_type", "period_end", "run_id", "currency", *RATIOS, "null_reasons", "inputs", "quality")
+# The rows come as one JSON text: fifty columns quoted one by one cost this process three times as much.
+_UPSERT = f"""
+INSERT INTO financial_ratios ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM json_populate_recordset(NULL::financial_ratios, %s) new
+WHERE new.period_type <> 'ttm' OR NOT EXISTS (
+    SELECT FROM financial_ratios f WHERE f.symbol = new.symbol AND f.period_type = 'ttm' AND f.period_end > new.period_end)
+ON CONFLICT (symbol, period_type, period_end) DO UPDATE SET
+    {", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS[3:])}, computed_at = now()
+"""  # noqa: S608 (the names are this program's own)
+_DELETE_OLD_TRAILING = f"""
+DELETE FROM financial_ratios old USING (VALUES %s) AS new (symbol, ttm_end, year_end)
+WHERE old.symbol = new.symbol AND old.period_type = 'ttm'
+AND (old.period_end < new.ttm_end::date OR old.period_end < new.year_end::date - {SAME_PERIOD_DAYS})
+"""  # noqa: S608
+_DELETE_REDATED = f"""
+DELETE FROM financial_ratios old USING (VALUES %s) AS new (symbol, year_end, year_ends)
+WHERE old.symbol = new.symbol AND old.period_type = 'annual' AND abs(old.period_end - new.year_end::date) < {REDATED_DAYS}
+AND old.period_end <> ALL (new.year_ends::date[])
+"""  # noqa: S608
+_STORED = f"""
+SELECT f.symbol, f.period_type, f.period_end, f.run_id, f.inputs, {", ".join(f"f.{name}" for name in RATIOS)}
+FROM financial_ratios f JOIN (VALUES %s) AS new (symbol, period_type, period_end, currency)
+ON f.symbol = new.symbol AND f.period_type = new.period_type AND f.currency = new.currency
+AND abs(f.period_end - new.period_end::date) < CASE f.period_type WHEN 'annual' THEN {REDATED_DAYS} ELSE 1 END
+"""  # noqa: S608
+
+
+def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]]) -> None:
+    """Write rows, each with its run_id, beside those that are stored: all of one stock come together."""
+    rows = sorted(found, key=lambda pair: (pair[1].symbol, pair[1].period_type, pair[1].period_end))
+    if not rows:
+        return
+    rows = _with_what_is_known(cursor, rows)
+    trailing: dict[str, date] = {}
+    years: dict[str, list[date]] = {}
+    for _, row in rows:
+        if row.period_type == "ttm":
+            trailing[row.symbol] = row.period_end
+        else:
+            years.setdefault(row.symbol, []).append(row.period_end)
+    symbols = sorted(trailing.keys() | years.keys())
+    old = [(symbol, trailing.get(symbol), max(years.get(symbol, ()), default=None)) for symbol in symbols]
+    execute_values(cursor, _DELETE_OLD_TRAILING, old, page_size=1000)
+    redated = [(symbol, end, ends) for symbol, ends in sorted(years.items()) for end in ends]
+    if redated:
+        execute_values(cursor, _DELETE_REDATED, redated, page_size=1000)
+    texts = [_as_json(*pair) for pair in rows]
+    cursor.execute(_UPSERT, (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
+
+
+def _with_what_is_known(cursor: Any, rows: list[tuple[str, RatioRow]]) -> list[tuple[str, RatioRow]]:
+    wanting = [(row.symbol, row.period_type, row.period_end, row.currency) for _, row in rows if lacking(row)]
+    if not wanting:
+        return rows
+    stored: dict[tuple[str, str], list[tuple[date, StoredRow]]] = {}
+    for symbol, kind, end, run_id, inputs, *values in execute_values(cursor, _STORED, wanting, page_size=1000, fetch=True):
+        known = StoredRow(run_id, dict(zip(RATIOS, values, strict=True)), inputs)
+        stored.setdefault((symbol, kind), []).append((end, known))
+    return [(run_id, _kept(row, stored.get((row.symbol, row.period_type), []))) for run_id, row in rows]
+
+
+def _kept(row: RatioRow, stored: list[tuple[date, StoredRow]]) -> RatioRow:
+    near = [(abs((end - row.period_end).days), known) for end, known in stored if abs((end - row.period_end).days) < REDATED_DAYS]
+    return keep(row, min(near, key=lambda pair: pair[0])[1]) if near and lacking(row) else row
+
+
+def _as_json(run_id: str, row: RatioRow) -> dict[str, Any]:
+    named = {"symbol": row.symbol, "period_type": row.period_type, "period_end": row.period_end.isoformat(), "run_id": run_id}
+    texts = {"null_reasons": row.null_reasons, "inputs": row.inputs, "quality": row.quality}
+    return {**named, "currency": row.currency, **row.values, **texts}

@@ -17,11 +17,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psycopg2
 
-from local.postgres_place import Place, place_of, version_of
+from local.postgres_place import Place, opened_folder, place_of, version_of
 from local.server_process import ServerProcess, last_lines
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
@@ -90,7 +90,7 @@ class Postgres:
             port = free_port(preferred_port)
             offset = log_file.stat().st_size if log_file.exists() else 0
             process = ServerProcess(guardian, _server_command(place, port), log_file, STOP_SECONDS, **place.child_options())
-            settings = {"DB_DEV_NAME": DATABASE, "DB_USER": USER, "DB_PASSWORD": place.password_file.read_text().strip()}
+            settings = {"DB_DEV_NAME": DATABASE, "DB_USER": USER, "DB_PASSWORD": _read_private(place.password_file)}
             settings |= {"DB_HOST": "127.0.0.1", "DB_PORT": str(port)}
             server = cls(process, place.data_dir, settings, guardian)
             try:
@@ -165,11 +165,13 @@ def _initialize(place: Place, log_file: Path, guardian: Guardian) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f"{place.data_dir.name}.new-", dir=parent))
     removal = None
     try:
-        place.own(temporary)
-        password = secrets.token_urlsafe(24)
         password_file = temporary / "password"
-        _write_private(password_file, password)
-        place.own(password_file)
+        # Both are given away as what was opened, the folder last: once it is another user's, so is what its names lead to.
+        with opened_folder(temporary) as folder:
+            with _new_private_file(password_file.name, folder) as file:
+                file.write(secrets.token_urlsafe(24) + "\n")
+                place.own(file.fileno())
+            place.own(folder)
         data = temporary / "data"
         command = [str(place.bin_dir / "initdb"), "-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={password_file}"]
         command += ["-E", "UTF8", "--no-locale"]
@@ -187,11 +189,26 @@ def _initialize(place: Place, log_file: Path, guardian: Guardian) -> None:
             guardian.forget(removal)
 
 
+def _new_private_file(name: str | Path, folder: int | None = None) -> TextIO:
+    """A new file that only its owner may read, in the folder of that descriptor; a link of that name is not followed."""
+    return open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder), "w")
+
+
 def _write_private(path: Path, text: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with _new_private_file(path) as file:
         file.write(text + "\n")
+
+
+def _read_private(path: Path) -> str:
+    """Raises ServiceError for a link: somebody may have put it there."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ServiceError(f"{path} can't be read ({error.strerror}): remove it, a new password is made") from None
+    with open(number) as file:
+        return file.read().strip()
 
 
 def _ensure_password(place: Place, log_file: Path) -> None:
@@ -272,8 +289,9 @@ def _take_over_foreign_lock(place: Place) -> None:
     process_id = _lock_owner(place)
     if process_id is not None and not _is_server_of(place, process_id):
         lock_file = place.data_dir / "postmaster.pid"
-        _, _, rest = lock_file.read_text().partition("\n")
-        with open(lock_file, "r+") as file:
+        with open(os.open(lock_file, os.O_RDWR | os.O_NOFOLLOW), "r+") as file:
+            _, _, rest = file.read().partition("\n")
+            file.seek(0)
             file.truncate()
             file.write(f"{os.getpid()}\n{rest}")
 

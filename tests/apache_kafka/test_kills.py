@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from config import Kafka
-from launch.services import Market
+from launch.market_process import MarketProcess
 from pipeline.broker.consumer_groups import GroupReader
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, schema
@@ -95,7 +95,7 @@ class Undisturbed:
 def undisturbed(apache_kafka, postgres, tmp_path_factory):
     """What a run ends with that nothing happens to."""
 
-    site = Market.start(tmp_path_factory.mktemp("undisturbed") / "market.log", ["--seed", "1", *SLOW])
+    site = MarketProcess.start(tmp_path_factory.mktemp("undisturbed") / "market.log", ["--seed", "1", *SLOW])
     terminal = Terminal.opened()
     connection = database.connect(postgres)
     schema.create_tables(connection)

@@ -7,7 +7,7 @@ import pytest
 
 import config
 from kafka_scraper_producer import ScraperProducer
-from launch.services import Market
+from launch.market_process import MarketProcess
 from pipeline.broker import clients
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, run_table, schema
@@ -73,7 +73,7 @@ def outlasting(own_broker, tables):
 
 
 def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, outlasting, tables):
-    market = Market.start(terminal.home / "market.log", ["--stocks", "60", "--latency-ms", "1000"])
+    market = MarketProcess.start(terminal.home / "market.log", ["--stocks", "60", "--latency-ms", "1000"])
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     try:
         command = ("run_pipeline.py", "--exit-when-done", "--json")
@@ -103,7 +103,7 @@ def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, outl
 
 def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(terminal, outlasting, own_broker, tables):
     """The orchestrator died after two of four: what it was to send is known from the database, not from this command."""
-    market = Market.start(terminal.home / "market.log", ["--stocks", "60"])
+    market = MarketProcess.start(terminal.home / "market.log", ["--stocks", "60"])
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     bands = [(300, 600), (600, 1000), (1000, 2000)]
     tasks = [RegionBand("fr", low * 10**6, high * 10**6) for low, high in bands] + [RegionBand("gb", 300_000_000, 2_000_000_000)]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import config
-from launch.services import Market
+from launch.market_process import MarketProcess
 from local.postgres import Postgres
 from local.postgres_place import remove_data
 from local.tansu import Broker
@@ -35,7 +35,7 @@ class Own:
         # While it is away nobody else takes this one.
         self.port = quiet_port()
         self.postgres = Postgres.start(self.data, self.home / "postgres.log", self.port)
-        self.market = Market.start(self.home / "market.log", ["--stocks", str(STOCKS), "--seed", "1", "--latency-ms", "150"])
+        self.market = MarketProcess.start(self.home / "market.log", ["--stocks", str(STOCKS), "--seed", "1", "--latency-ms", "150"])
         self.environ = {
             **self.postgres.settings,
             "KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,

@@ -110,7 +110,7 @@ class Settings:
     split_above: int
     processor_threads: int
     max_attempts: int
-    #: Requests a second towards the site, for all processing consumers together; 0 is no limit.
+    #: The most requests a second towards the site, for all consumers on all hosts together; 0 is no limit.
     requests_per_second: float
     #: Where statements come from: "timeseries" (three requests a stock) or "public" (yfinance's public calls, slower).
     fundamentals_source: str
@@ -205,7 +205,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         split_above=setting_values.whole_number(rest, "SPLIT_ABOVE", 500, 1, 100_000),
         processor_threads=setting_values.whole_number(rest, "PROCESSOR_THREADS", 32, 1, 256),
         max_attempts=setting_values.whole_number(rest, "MAX_ATTEMPTS", 5, 1, 100),
-        requests_per_second=setting_values.number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 10.0, 0.0, 10_000.0),
+        requests_per_second=setting_values.number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 4.0, 0.0, 10_000.0),
         fundamentals_source=setting_values.choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
         yahoo_base_url=setting_values.base_url(site),
         fixed_day=setting_values.day(site, "PIPELINE_TODAY"),

@@ -46,6 +46,7 @@ from pipeline.worker.failures import GONE
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
 from pipeline.yahoo import fetch, session, shared_throttle
+from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -102,16 +103,17 @@ def main() -> int:
 
     discovery.ensure_topics(settings)
     writer = Writer(settings.database)
-    throttle = Throttle(settings.requests_per_second)
-    follower = shared_throttle.Follower(settings.kafka, throttle)
+    throttle = Throttle(settings.requests_per_second, topics.PROCESSING.name, sender=shared_throttle.sender_name())
+    follower = shared_throttle.Follower(settings.kafka, throttle, Learned(settings))
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         end_with_orchestrator(lambda: shutil.rmtree(cache, ignore_errors=True))
         # A folder of its own: yfinance's cache in a shared one is locked across processes.
         session.setup(
             settings.yahoo_base_url,
             Path(cache),
-            before_request=throttle.wait,
+            before_request=throttle.acquire,
             after_response=throttle.answered,
+            no_answer=throttle.unanswered,
             today=settings.today,
         )
         worker = TaskWorker(
@@ -125,7 +127,13 @@ def main() -> int:
             writer=writer,
             untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
         )
-        on_stop(worker.stop)
+        throttle.share = lambda: worker.share
+
+        def stop() -> None:
+            throttle.close()
+            worker.stop()
+
+        on_stop(stop)
         # What is loaded by now stays: without it the collector goes through pandas and yfinance again and again.
         gc.collect()
         gc.freeze()

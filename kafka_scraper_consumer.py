@@ -54,6 +54,7 @@ from pipeline.worker.failures import GoesBack
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
 from pipeline.yahoo import shared_throttle
+from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -138,9 +139,8 @@ def main() -> int:
         discovery.ensure_topics(settings)
         writer = Writer(settings.database)
         sender = Sender(settings.kafka)
-        throttle = Throttle(settings.requests_per_second)
-        # What lists by the endpoint heeds the processing consumers' warnings, and they heed its.
-        follower = shared_throttle.Follower(settings.kafka, throttle) if settings.scraper_source != "browser" else None
+        throttle = Throttle(settings.requests_per_second, topics.SCRAPING.name, sender=shared_throttle.sender_name())
+        follower = shared_throttle.Follower(settings.kafka, throttle, Learned(settings))
         opening = Opening(lambda: open_source(settings, browser, throttle, Path(cache)))
         worker = TaskWorker(
             settings.kafka,
@@ -153,7 +153,13 @@ def main() -> int:
             writer=writer,
             untouched=LeftAlone(abandoned_runs(settings.database)),
         )
-        on_stop(worker.stop)
+        throttle.share = lambda: worker.share
+
+        def stop() -> None:
+            throttle.close()
+            worker.stop()
+
+        on_stop(stop)
         opening.start(on_failure=worker.stop)
         try:
             worker.run()
@@ -162,8 +168,7 @@ def main() -> int:
         finally:
             browser.close()
             writer.close()
-            if follower is not None:
-                follower.stop()
+            follower.stop()
     return config.EXIT_DONE
 
 
@@ -176,7 +181,13 @@ def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache:
         from pipeline.screener.endpoint import ApiScreener
         from pipeline.yahoo import session
 
-        session.setup(settings.yahoo_base_url, cache, before_request=throttle.wait, after_response=throttle.answered)
+        session.setup(
+            settings.yahoo_base_url,
+            cache,
+            before_request=throttle.acquire,
+            after_response=throttle.answered,
+            no_answer=throttle.unanswered,
+        )
         api = ApiScreener()
     source = Source(page, browser if page else None, api)
     if page is not None:

@@ -19,7 +19,8 @@ from pipeline.screener.source import Source
 from pipeline.storage import database, schema
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.text import one_line
-from pipeline.yahoo import fetch, session
+from pipeline.yahoo import fetch, session, throttle_text
+from pipeline.yahoo.learned import Learned
 
 #: The page that is looked at: a region that both the site and the local market know.
 REGION = "fr"
@@ -71,6 +72,7 @@ class Check:
             ("tables", self._noting("tables", self._tables, "PostgreSQL")),
             *self._listing_steps(),
             ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
+            ("allowance", self._noting("allowance", self._allowance)),
         ]
 
     def _listing_steps(self) -> list[tuple[str, Callable[[], str | None]]]:
@@ -152,6 +154,9 @@ class Check:
             self.symbol = page[0].symbol
             break
         return f"{total} stocks of region {REGION} listed"
+
+    def _allowance(self) -> str:
+        return throttle_text.learned(Learned(self.settings).load(), self.settings.requests_per_second)
 
     def _one_symbol(self) -> str:
         if not self.symbol and self.settings.yahoo_base_url:

@@ -14,7 +14,6 @@ from pipeline.errors import ServiceError
 from pipeline.process import child as child_process
 from pipeline.process.arguments import write_regions
 from pipeline.process.child import Child
-from pipeline.yahoo.throttle import shares
 
 #: Seconds within which the page must say its address.
 PAGE_SECONDS = 15.0
@@ -78,17 +77,10 @@ class Children:
 
     def _make_workers(self, arguments: argparse.Namespace) -> None:
         max_age = ["--max-age", arguments.max_age] if arguments.max_age else []
-        may_list = self._settings.scraper_source != "browser"
-        rate, listing_rate = shares(self._settings.requests_per_second, arguments.processors, arguments.scrapers if may_list else 0)
         for number in range(1, arguments.scrapers + 1):
-            child = self._child(f"scraper-{number}", "kafka_scraper_consumer.py", *self._demo)
-            if may_list:
-                child.environment["REQUESTS_PER_SECOND"] = f"{listing_rate:.6g}"
-            self._workers.append(child)
+            self._workers.append(self._child(f"scraper-{number}", "kafka_scraper_consumer.py", *self._demo))
         for number in range(1, arguments.processors + 1):
-            child = self._child(f"processor-{number}", "kafka_processing_consumer.py", *self._demo, *max_age)
-            child.environment["REQUESTS_PER_SECOND"] = f"{rate:.6g}"
-            self._workers.append(child)
+            self._workers.append(self._child(f"processor-{number}", "kafka_processing_consumer.py", *self._demo, *max_age))
 
     def _child(self, name: str, *command: str) -> Child:
         return Child(name, command, self._say.log_dir / f"{name}.log")

@@ -22,6 +22,7 @@ from pipeline.errors import ServiceError
 from pipeline.process.discovery import DEFAULT_SERVERS, is_embedded
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
+from pipeline.yahoo.learned import forget
 
 #: Seconds in which a broker at the default address must accept a connection.
 DEFAULT_BROKER_SECONDS = 2.0
@@ -118,6 +119,9 @@ class Services:
 
     def _local_market(self, say: Say) -> None:
         self._take_state()
+        if "--allowance" not in self.market_options:
+            # What an earlier demo's market allowed says nothing of one that allows everything.
+            forget(self.settings.state_dir)
         self.market = MarketProcess.start(self.log_dir / "market.log", self.market_options)
         self.published |= {"YAHOO_BASE_URL": self.market.base_url, "PIPELINE_TODAY": self.market.day.isoformat()}
         self.settings = replace(self.settings, yahoo_base_url=self.market.base_url, fixed_day=self.market.day)

@@ -62,7 +62,7 @@ class PipelineView:
         view = follower.snapshot
         unknown = isinstance(follower, Unfollowed) and view.state == "waiting"
         status = 404 if unknown else 200
-        return self._render(request, "pipeline.html", status, view=view, consumers=Consumers.of(self._watch.seen), run=run)
+        return self._render(request, "pipeline.html", status, view=view, consumers=Consumers.of(self._watch.seen, view), run=run)
 
     async def events(self, request: Request) -> Response:
         """The live part of the view as server-sent events: the same HTML again, whenever something changed."""
@@ -94,7 +94,7 @@ class PipelineView:
                 follower = self._followers.of(run)
             except TooManyRuns as error:  # the run became known, and others have the places
                 follower = Unfollowed(Snapshot(state="away", problem=str(error), run_id=run or ""))
-            consumers = Consumers.of(self._watch.seen)
+            consumers = Consumers.of(self._watch.seen, follower.snapshot)
             now = (follower, follower.version, consumers)
             if now != shown:
                 shown, quiet = now, 0.0

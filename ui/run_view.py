@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.runs.group_watch import Seen
 from pipeline.runs.lag import GroupLag
 from pipeline.wire.states import NAMES, RARE
+from pipeline.yahoo import throttle_text
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Snapshot:
     regions: tuple[RegionView, ...] = ()
     errors: tuple[dict[str, Any], ...] = ()
     ratio_rows: int = 0
+    requests_per_stock: float = throttle_text.REQUESTS_PER_STOCK
     #: What the database says of the run: running, completed, failed, stalled, or "" where it does not say.
     status: str = ""
     runs: tuple[str, ...] = ()
@@ -81,6 +83,9 @@ class Consumers:
     problem: str = ""
 
     @classmethod
-    def of(cls, seen: Seen) -> Consumers:
+    def of(cls, seen: Seen, view: Snapshot) -> Consumers:
         # What was seen before the broker went away must not stand there as if it were now.
-        return cls(problem=seen.problem) if seen.lost else cls(seen.groups, seen.throttle, seen.problem)
+        if seen.lost:
+            return cls(problem=seen.problem)
+        throttle = throttle_text.text(seen.site, view.processing.counts.get("pending", 0), view.requests_per_stock)
+        return cls(seen.groups, throttle, seen.problem)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.wire.messages import run_started_at
 from pipeline.wire.states import COMPLETIONS, RANKS, STATES
+from pipeline.yahoo import throttle_text
 
 #: How many of the newest errors are kept.
 ERRORS_KEPT = 50
@@ -88,6 +89,14 @@ class Account:
     last_result_at: str = ""
     #: Records of the run's topics that could not be read (another tool's codec, a broken batch) and were passed over.
     unreadable: int = 0
+    #: Requests to the site, by what the messages say of themselves: retries, refusals and page loads included.
+    requests: int = 0
+
+    def asked(self, fields: dict[str, Any]) -> None:
+        """Count the requests that a message of any topic names; every attempt at a task has a message."""
+        requests = fields.get("requests")
+        if type(requests) is int and 0 < requests < 1_000_000:
+            self.requests += requests
 
     def task(self, stage: str, fields: dict[str, Any]) -> None:
         """A message of a task topic, already checked."""
@@ -149,7 +158,15 @@ class Account:
             "ratio_rows": self.ratio_rows,
             "dead_letters": self.failed,
             "unreadable": self.unreadable,
+            "requests": self.requests,
+            "requests_per_stock": round(self.requests / len(self.processing.tasks), 2) if self.processing.tasks else None,
         }
+
+    @property
+    def requests_per_stock(self) -> float:
+        """What a stock of this run took so far, its share of the listing included."""
+        done = self.processing.finished
+        return self.requests / done if done else throttle_text.REQUESTS_PER_STOCK
 
     def _final(self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str) -> bool:
         changed = self._stage(stage).result(fields["task_id"], region, state, count, reason)

@@ -121,6 +121,7 @@ class Tally:
         if account is None:
             account = self.accounts[run_id] = Account(run_id)
             account.unreadable = sum(_is_of(run_id, timestamp_ms) for timestamp_ms in self._unreadable)
+        account.asked(fields)
         if kind == "task":
             account.task(stage, fields)
         elif (account.completion if kind == "completion" else account.error)(stage, fields):
@@ -129,5 +130,7 @@ class Tally:
     def _fields(self, stage: str, kind: str, value: bytes | None) -> dict[str, Any]:
         if kind != "task":
             return messages.decode(value)
-        task = messages.scraping_task(value) if stage == "scraping" else messages.processing_task(value)
-        return task.fields()
+        if stage == "processing":
+            return messages.processing_task(value).fields()
+        # What the producer asked the site before it sent the task.
+        return {**messages.scraping_task(value).fields(), "requests": messages.decode(value).get("requests")}

@@ -6,9 +6,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import kafka.errors
 
@@ -20,6 +19,7 @@ from pipeline.errors import ServiceError
 from pipeline.runs.lag import GroupLag, LagWindow, Sample
 from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
+from pipeline.yahoo.throttle_text import Site
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ class Seen:
 
     answered_at: when the broker last answered (time.monotonic); lost: whether it does not any more; problem: why it does not, or
     why the groups can't be read. cluster: which cluster it was; a broker in memory that was started anew is another one.
-    throttle: its state in one line, "" for none.
+    site: what the processes say of the site's patience, None if nothing is known.
     """
 
     answered_at: float
     settings: Kafka
     cluster: str = ""
     groups: tuple[GroupLag, ...] = ()
-    throttle: str = ""
+    site: Site | None = None
     lost: bool = False
     problem: str = ""
 
@@ -85,19 +85,19 @@ class GroupWatch:
             clients.callback(_close, admin)
             reader = GroupReader(settings)
             clients.callback(_close, reader)
-            states = None
+            reports = None
             while not self._stopped.is_set():
                 with kafka_clients.reaching(settings):
                     cluster = str(admin.describe_cluster()["cluster_id"])
                     # Topics of an earlier version may lack it, and waiting for it would hold up the groups.
-                    tells_of_throttle = states is not None or topics.CONTROL in admin.list_topics()
-                if states is None and tells_of_throttle:
-                    states = shared_throttle.States(settings)
-                    clients.callback(_close, states)
-                self._look(settings, cluster, reader, states)
+                    tells_of_throttle = reports is not None or topics.CONTROL in admin.list_topics()
+                if reports is None and tells_of_throttle:
+                    reports = shared_throttle.Reports(settings)
+                    clients.callback(_close, reports)
+                self._look(settings, cluster, reader, reports)
                 self._stopped.wait(READ_SECONDS)
 
-    def _look(self, settings: Kafka, cluster: str, reader: GroupReader, states: shared_throttle.States | None) -> None:
+    def _look(self, settings: Kafka, cluster: str, reader: GroupReader, reports: shared_throttle.Reports | None) -> None:
         if cluster != self.seen.cluster:
             self._windows.clear()
         try:
@@ -107,8 +107,8 @@ class GroupWatch:
             if not isinstance(error.__cause__, kafka.errors.AuthorizationError):
                 raise
             groups, problem = (), str(error)
-        throttle = "" if states is None else throttle_text(states.latest())
-        self.seen = Seen(time.monotonic(), settings, cluster, groups, throttle, problem=problem)
+        site = None if reports is None else reports.site()
+        self.seen = Seen(time.monotonic(), settings, cluster, groups, site, problem=problem)
 
     def _view(self, state: GroupState) -> GroupLag:
         window = self._windows.setdefault(state.group, LagWindow())
@@ -120,17 +120,6 @@ class GroupWatch:
         self.seen = replace(self.seen, lost=True, problem=problem)
 
 
-def throttle_text(states: Sequence[dict[str, Any]]) -> str:
-    """What `control.States.latest` tells, in one line: who is slowed down, to what, and why."""
-    if not states:
-        return "full speed: nobody is slowed down"
-    text = f"{len(states)} process{'' if len(states) == 1 else 'es'} slowed down"
-    if all(state["requests_per_second"] for state in states):
-        text += f" to {sum(state['requests_per_second'] for state in states):.1f}/s"
-    pause = max(state["paused_seconds"] for state in states)
-    if pause:
-        text += f", paused for {pause:.0f} s"
-    return f"{text}: {states[-1]['reason']}"
 
 
 def _close(client: object) -> None:

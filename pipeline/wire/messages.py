@@ -131,8 +131,8 @@ def pending(task: Task) -> bytes:
     return encode({**task.fields(), **quote, "timestamp": now_text(), "status": "pending"})
 
 
-def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool) -> bytes:
-    """What failed: `retrying` will come back, `failed` is final and lies in the dead letters."""
+def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool, requests: int = 0) -> bytes:
+    """What failed: `retrying` will come back, `failed` is final and lies in the dead letters. `requests`: what the attempt took."""
     return encode(
         {
             **task.fields(),
@@ -140,6 +140,7 @@ def error_message(task: Task, error: str, error_type: str, attempt: int, final: 
             "error": clean_text(error)[:ERROR_TEXT_LIMIT],
             "error_type": error_type,
             "attempt": attempt,
+            "requests": requests,
             "status": "failed" if final else "retrying",
         }
     )

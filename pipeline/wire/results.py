@@ -76,10 +76,10 @@ class Untouched:
 Result = Listed | Split | Computed | Nothing | Untouched
 
 
-def completion(task: Task, result: Result) -> bytes:
-    """The message for the stage's completion topic."""
+def completion(task: Task, result: Result, requests: int = 0) -> bytes:
+    """The message for the stage's completion topic. `requests`: how many requests to the site this attempt took."""
     none_found = {"tickers_found": 0} if isinstance(task, ScrapingTask) else {"ratios_calculated": 0}
-    return encode({**task.fields(), "timestamp": now_text(), **none_found, **result.fields()})
+    return encode({**task.fields(), "timestamp": now_text(), **none_found, **result.fields(), "requests": requests})
 
 
 def _named(**texts: str) -> dict[str, str]:

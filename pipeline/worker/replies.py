@@ -19,35 +19,35 @@ VALUE_BYTES = "value-bytes"
 
 
 class Replies(Generic[T]):
-    """Of one stage."""
+    """Of one stage. `requests`: how many the attempt has sent to the site."""
 
     def __init__(self, topics: StageTopics) -> None:
         self.topics = topics
 
-    def done(self, delivery: Delivery[T], result: Result, task_partitions: int) -> list[Message]:
+    def done(self, delivery: Delivery[T], result: Result, task_partitions: int, requests: int) -> list[Message]:
         """The completion; before it, the halves of a task that was split."""
-        done = Message(self.topics.completion, delivery.task.task_id, results.completion(delivery.task, result))
+        done = Message(self.topics.completion, delivery.task.task_id, results.completion(delivery.task, result, requests))
         if not isinstance(result, Split):
             return [done]
         places, headers = places_of_halves(delivery.headers, delivery.partition.partition, task_partitions)
         halves = zip(result.halves, places, strict=True)
         return [*(Message(self.topics.tasks, half.key, messages.pending(half), headers, place) for half, place in halves), done]
 
-    def again(self, delivery: Delivery[T], error_type: str, text: str, failed_attempts: int, at: float) -> list[Message]:
+    def again(self, delivery: Delivery[T], error_type: str, text: str, failed_attempts: int, at: float, requests: int) -> list[Message]:
         """The task, back in the retry topic until the epoch time `at`, and the error that says so."""
         headers = {**_origin(delivery), **_reason(failed_attempts, error_type, text), "not-before": str(int(at * 1000))}
         if CUTS in delivery.headers:  # where the halves of this task go if it is split
             headers[CUTS] = delivery.headers[CUTS]
         return [
             Message(self.topics.retries, delivery.task.key, delivery.value, headers),
-            self._error(delivery, error_type, text, final=False),
+            self._error(delivery, error_type, text, requests, final=False),
         ]
 
-    def failed(self, delivery: Delivery[T], error_type: str, text: str, with_value: bool = True) -> list[Message]:
+    def failed(self, delivery: Delivery[T], error_type: str, text: str, with_value: bool = True, requests: int = 0) -> list[Message]:
         """The task as a dead letter, and the error that says that it is final."""
         headers = {**_origin(delivery), **_reason(delivery.attempt, error_type, text)}
         letter = Message(self.topics.dead_letters, delivery.task.key, delivery.value, headers)
-        return [letter if with_value else without_value(letter), self._error(delivery, error_type, text, final=True)]
+        return [letter if with_value else without_value(letter), self._error(delivery, error_type, text, requests, final=True)]
 
     def no_task(self, record: Any, headers: Headers, error_type: str, text: str) -> Message:
         """Bytes that are no task, as a dead letter."""
@@ -60,8 +60,8 @@ class Replies(Generic[T]):
         attempt = headers.get("attempt", "1")
         return Message(self.topics.dead_letters, key, record.value or b"", {**origin, **_reason(attempt, error_type, text)})
 
-    def _error(self, delivery: Delivery[T], error_type: str, text: str, final: bool) -> Message:
-        value = messages.error_message(delivery.task, text, error_type, delivery.attempt, final)
+    def _error(self, delivery: Delivery[T], error_type: str, text: str, requests: int, final: bool) -> Message:
+        value = messages.error_message(delivery.task, text, error_type, delivery.attempt, final, requests)
         return Message(self.topics.errors, delivery.task.task_id, value)
 
 

@@ -33,6 +33,7 @@ from pipeline.broker.outage import BrokerWatch
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import MessageError, ServiceError
 from pipeline.storage.writer import Writer
+from pipeline.wire import request_count
 from pipeline.wire.results import Untouched
 from pipeline.wire.topics import StageTopics
 from pipeline.worker import failures, intake
@@ -88,9 +89,11 @@ class TaskWorker(Generic[T]):
         self.writer = writer
         self.untouched = untouched
         self.finished_tasks = 0
+        #: Which fraction of the task topic's partitions is this worker's.
+        self.share = 0.0
         self._replies: Replies[T] = Replies(topics)
         self._tasks: TaskQueue[T] = TaskQueue()
-        self._results: queue.SimpleQueue[tuple[Delivery[T], Outcome | BaseException]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Delivery[T], Outcome | BaseException, int]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._abandon = threading.Event()
         self._last_poll = 0.0
@@ -147,6 +150,8 @@ class TaskWorker(Generic[T]):
         if kept is not None:
             # Tasks of another's partitions that are in work end as they like: nothing of them is committed here.
             self._tasks.drop_waiting(lambda delivery: delivery.partition not in kept)
+            mine = sum(partition.topic == self.topics.tasks for partition in kept)
+            self.share = mine / max(self._sender.partition_count(self.topics.tasks), 1)
         for record in records:
             self._take(record)
 
@@ -192,34 +197,37 @@ class TaskWorker(Generic[T]):
 
     def _work(self, delivery: Delivery[T]) -> None:
         if self._stopping.is_set():
-            self._results.put((delivery, GoesBack()))
+            self._results.put((delivery, GoesBack(), 0))
             return
+        counted = request_count.Counted()
         try:
-            untouched = self.untouched(delivery.task)
-            outcome = Outcome(untouched) if untouched else self.handler(delivery)
+            with request_count.counting(counted):
+                untouched = self.untouched(delivery.task)
+                outcome = Outcome(untouched) if untouched else self.handler(delivery)
         except BaseException as error:
-            self._results.put((delivery, error))
+            self._results.put((delivery, error, counted.requests))
             return
         if outcome.write is None or self.writer is None:
-            self._results.put((delivery, outcome))
+            self._results.put((delivery, outcome, counted.requests))
         else:
-            self.writer.submit(outcome.write, lambda error: self._results.put((delivery, error or outcome)))
+            self.writer.submit(outcome.write, lambda error: self._results.put((delivery, error or outcome, counted.requests)))
 
     # -- step 5: what became of it ------------------------------------------------------------------------------------
 
     def _take_results(self) -> None:
         while True:
             try:
-                delivery, result = self._results.get_nowait()
+                delivery, result, requests = self._results.get_nowait()
             except queue.Empty:
                 return
             self._submit(self._tasks.finish(delivery))
             if isinstance(result, Outcome):
-                self._put(delivery, self._replies.done(delivery, result.result, self._sender.partition_count(self.topics.tasks)))
+                partitions = self._sender.partition_count(self.topics.tasks)
+                self._put(delivery, self._replies.done(delivery, result.result, partitions, requests), requests)
             elif not self._abandon.is_set():
-                self._failed(delivery, result)
+                self._failed(delivery, result, requests)
 
-    def _failed(self, delivery: Delivery[T], error: BaseException) -> None:
+    def _failed(self, delivery: Delivery[T], error: BaseException, requests: int) -> None:
         verdict = failures.judge(error, delivery.failed_attempts, self.max_attempts, time.time())
         if isinstance(verdict, StaysUndone):
             return
@@ -228,14 +236,15 @@ class TaskWorker(Generic[T]):
         what = f"{verdict.error_type}: {verdict.text}"
         if isinstance(verdict, ComesBack):
             log.warning("%s comes back in %.1f s after attempt %d: %s", delivery.task, verdict.at - time.time(), delivery.attempt, what)
-            self._put(delivery, self._replies.again(delivery, verdict.error_type, verdict.text, verdict.failed_attempts, verdict.at))
+            again = self._replies.again(delivery, verdict.error_type, verdict.text, verdict.failed_attempts, verdict.at, requests)
+            self._put(delivery, again, requests)
         else:
             log.error("%s failed for good at attempt %d: %s", delivery.task, delivery.attempt, what)
-            self._put(delivery, self._replies.failed(delivery, verdict.error_type, verdict.text))
+            self._put(delivery, self._replies.failed(delivery, verdict.error_type, verdict.text, requests=requests), requests)
 
-    def _put(self, delivery: Delivery[T], messages: list[Message]) -> None:
+    def _put(self, delivery: Delivery[T], messages: list[Message], requests: int = 0) -> None:
         def instead(reason: str) -> list[Message]:
-            return self._replies.failed(delivery, "Refused", reason, with_value=False)
+            return self._replies.failed(delivery, "Refused", reason, with_value=False, requests=requests)
 
         self._outbox.put(Settling(delivery.partition, delivery.offset, messages, instead))
 

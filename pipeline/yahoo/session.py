@@ -62,7 +62,7 @@ class TooManyRequests(exceptions.YFRateLimitError):
 class Session(requests.Session):
     """yfinance's session with four differences.
 
-    - Each request waits for `before_request` and tells `after_response` its status (and Retry-After, in seconds).
+    - Each request waits for `before_request` and tells `after_response` its status (and Retry-After, in seconds), or `no_answer`.
     - The time-out never exceeds the one that was set up: yfinance's own are fixed.
     - With a base URL each request goes to that server as to a plain HTTP proxy, whatever host and scheme it names.
     - A data host's 429 (or a page that says the same in words) and its errors from 500 on are raised here, a 404 after a second one
@@ -75,6 +75,7 @@ class Session(requests.Session):
     timeout_seconds = 30.0
     before_request: BeforeRequest | None = None
     after_response: AfterResponse | None = None
+    no_answer: BeforeRequest | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -105,7 +106,12 @@ class Session(requests.Session):
     def _send(self, method: Any, url: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if self.before_request:
             self.before_request()
-        response = super().request(method, url, *args, **options)
+        try:
+            response = super().request(method, url, *args, **options)
+        except BaseException:
+            if self.no_answer:
+                self.no_answer()
+            raise
         if self.after_response:
             patience = urlsplit(url).hostname in _DATA_HOSTS and asks_for_patience(response)
             status = 429 if patience else response.status_code
@@ -127,19 +133,20 @@ def setup(
     timeout_seconds: float = 30,
     before_request: BeforeRequest | None = None,
     after_response: AfterResponse | None = None,
+    no_answer: BeforeRequest | None = None,
     today: Callable[[], date] = config.utc_today,
 ) -> None:
     """Make this process's yfinance ready: live (`base_url` empty) or with a server that stands in for the whole site.
 
     `cache_dir` is this process's own, since yfinance's caches there are locked by one another. `before_request` is called
     before each HTTP request, those for cookie and crumb included, and may block; `after_response` after each answer with
-    its status and its Retry-After in seconds, if any (a request that got no answer is not told). Both from any thread.
+    its status and its Retry-After in seconds, if any (`no_answer` if it got none). Both from any thread.
     `today` is the day that ages count from (config.Settings.today).
     """
     global _timeout_seconds, _today
     _timeout_seconds = timeout_seconds
     _today = today
-    hooks = {"before_request": before_request, "after_response": after_response}
+    hooks = {"before_request": before_request, "after_response": after_response, "no_answer": no_answer}
     attributes: dict[str, Any] = {"stand_in": base_url.rstrip("/"), "timeout_seconds": float(timeout_seconds)}
     # A plain function as a class attribute would be bound to the session.
     attributes |= {name: staticmethod(hook) if hook else None for name, hook in hooks.items()}

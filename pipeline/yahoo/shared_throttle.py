@@ -1,10 +1,9 @@
-"""What the processing consumers tell each other of the site's patience: one process's 429 slows all of them on all hosts.
+"""What all processes that ask the site tell each other: it is the site's total that counts, on all hosts together.
 
-One small topic, `pipeline-control`, with two kinds of message. Both carry `sender` (host:pid) and `expires_at` (epoch ms)
-and mean nothing after that, so what retention leaves standing does no harm.
-
-slow_down   a warning of the site: `status`, `pause_seconds`
-state       a throttled process's own state, every few seconds while it is throttled and once when it no longer is
+One small topic, `pipeline-control`. Its messages are reports (`Throttle.report`): what a process asked since its last one, and
+from the one that leads, what the site is believed to allow. Each carries `sender` (host:pid) and `expires_at` (epoch ms) and
+means nothing after that, so what retention leaves standing does no harm. Answers are told as so many seconds ago: clocks of
+hosts differ.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import json
 import logging
 import math
 import os
-import queue
 import socket
 import threading
 import time
@@ -27,50 +25,53 @@ from config import Kafka
 from pipeline.broker import clients
 from pipeline.errors import ServiceError
 from pipeline.wire import messages, topics
-from pipeline.yahoo.throttle import LARGEST_PAUSE_SECONDS, Throttle, Warned
+from pipeline.yahoo.learned import Learned
+from pipeline.yahoo.throttle import Throttle
+from pipeline.yahoo.throttle_text import Site, site_of
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a warning is news; where its pause is longer, for as long as that.
-WARNING_SECONDS = 5.0
-#: Seconds between two messages of a process's state, and for which one counts.
-STATE_SECONDS = 3.0
-STATE_EXPIRES_SECONDS = 10.0
+#: Seconds between two reports of a busy process; what stops the others is told at once.
+REPORT_SECONDS = 0.5
+#: Seconds for which a report says how things are.
+EXPIRES_SECONDS = 10.0
 #: A process that comes late reads so many messages back: what has not expired is among them.
 READ_BACK = 200
-#: Seconds before the follower connects again to a broker that was away.
+#: Seconds before the follower connects again to a broker that was away, and between two savings of what was learned.
 AGAIN_SECONDS = 2.0
+SAVE_SECONDS = 5.0
+#: More answers than this in one report are no report of ours.
+_MOST_ANSWERS = 1_000
 
 _PARTITION = TopicPartition(topics.CONTROL, 0)
 
 
-def slow_down(sender: str, warned: Warned, now: float) -> bytes:
-    """A warning as a message. Pure; `now` in epoch seconds."""
-    expires = now + max(warned.pause_seconds, WARNING_SECONDS)
-    return _message("slow_down", sender, expires, {"status": warned.status, "pause_seconds": warned.pause_seconds})
-
-
-def state(sender: str, found: dict[str, Any], now: float) -> bytes:
-    """`Throttle.state()` as a message. Pure."""
-    return _message("state", sender, now + STATE_EXPIRES_SECONDS, found)
-
-
-def _message(status: str, sender: str, expires: float, more: dict[str, Any]) -> bytes:
-    named = {"status": status, "sender": sender, "timestamp": messages.now_text(), "expires_at": int(expires * 1000)}
-    # `status` says what a message is on every topic; the site's own is `site_status`.
-    return messages.encode({**named, **{"site_status" if name == "status" else name: value for name, value in more.items()}})
+def encode(report: dict[str, Any], now: float) -> bytes:
+    """A report as a message. Pure; `now` in epoch seconds."""
+    named = {"status": "report", "timestamp": messages.now_text(), "expires_at": int((now + EXPIRES_SECONDS) * 1000)}
+    return messages.encode({**named, **report})
 
 
 def decode(raw: bytes | None, now: float) -> dict[str, Any] | None:
-    """The fields of a message that still counts; None for one that has expired, and for what is none. Pure."""
+    """The fields of a report that still counts; None for one that has expired, and for what is none. Pure."""
     try:
         fields = json.loads(raw or b"")
-        good = isinstance(fields["sender"], str) and fields["status"] in ("slow_down", "state") and fields["expires_at"] > now * 1000
-        names = ("site_status", "pause_seconds") if fields["status"] == "slow_down" else ("requests_per_second", "paused_seconds")
-        numbers = all(isinstance(fields[name], int | float) and math.isfinite(fields[name]) for name in names)
+        good = fields["status"] == "report" and fields["expires_at"] > now * 1000 and isinstance(fields["sender"], str)
+        texts = all(isinstance(fields[name], str) for name in ("stage", "probe", "reason"))
+        numbers = [fields[name] for name in ("since", "in_flight", "courtesy", "refusals", "answered_total", "refused_total")]
+        answers = fields["answers"]
+        numbers += [number for ago, count in answers for number in (ago, count)]
+        limits = fields["limits"] if fields["leads"] else []
+        numbers += [limit[name] for limit in limits for name in ("requests", "seconds", "confirmed", "cap", "left")]
+        numbers += [fields[name] for name in ("waits_seconds", "per_second", "ceiling") if fields["leads"]]
+        good = good and texts and len(answers) <= _MOST_ANSWERS and all(map(_is_number, numbers))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return fields if good and numbers else None
+    return fields if good else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12 and math.isfinite(value)
 
 
 def sender_name() -> str:
@@ -78,58 +79,75 @@ def sender_name() -> str:
 
 
 class Follower:
-    """Ties a process's throttle to the topic: tells the others of its warnings, and heeds theirs. Two threads, both daemons.
+    """Ties a process's throttle to the topic, and to the file of what was learned. Two threads, both daemons.
 
     A broker that is away stops neither the process nor its own courtesy.
     """
 
-    def __init__(self, settings: Kafka, throttle: Throttle, sender: str = "") -> None:
-        """The topic must be there (topics.ensure). Returns at once; `ready` is set when warnings are heard."""
+    def __init__(self, settings: Kafka, throttle: Throttle, learned: Learned | None = None) -> None:
+        """The topic must be there (topics.ensure). Returns at once; `ready` is set when others are heard."""
         self.settings = settings
         self.throttle = throttle
-        self.sender = sender or sender_name()
+        self.learned = learned
         self.ready = threading.Event()
         self._stopping = threading.Event()
-        self._warnings: queue.SimpleQueue[Warned | None] = queue.SimpleQueue()
-        throttle.on_warning = self._warnings.put
+        self._news = threading.Event()
+        self._told_busy = False
+        self._saved_at = time.monotonic()
+        self._remember()
+        throttle.shared = True
+        throttle.on_news = self._news.set
         self._threads = [threading.Thread(target=work, name="control", daemon=True) for work in (self._tell, self._hear)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._warnings.put(None)
+        self._news.set()
         for thread in self._threads:
             thread.join(5)
+        self._save()
+
+    def _remember(self) -> None:
+        kept = self.learned.load() if self.learned is not None else None
+        if kept is None:
+            return
+        try:
+            self.throttle.remember(kept)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("what was learned of the site makes no sense, so it is learned anew: %s: %s", type(error).__name__, error)
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self.learned is not None:
+            found = self.throttle.learned()
+            if found["limits"]:
+                self.learned.save(found)
 
     def _tell(self) -> None:
-        """Publish warnings as they come, and the state while it is throttled."""
+        """Publish reports: at once what stops the others, else twice a second while there is something to tell."""
         producer = None
-        told_of = False
-        last = 0.0
         while not self._stopping.is_set():
+            urgent = self._news.wait(REPORT_SECONDS)
+            self._news.clear()
+            busy = self.throttle.has_news()
             try:
-                warned = self._warnings.get(timeout=STATE_SECONDS)
-            except queue.Empty:
-                warned = None
-            found = self.throttle.state()
-            try:
-                if warned is None and not found["reason"] and not told_of:
-                    continue
-                producer = producer or clients.producer(self.settings)
-                if warned is not None:
-                    log.warning("slowing down, and all others with this process: the site answered %d", warned.status)
-                    producer.send(topics.CONTROL, value=slow_down(self.sender, warned, time.time()))
-                if time.monotonic() - last >= STATE_SECONDS or not found["reason"]:
-                    producer.send(topics.CONTROL, value=state(self.sender, found, time.time()))
-                    last, told_of = time.monotonic(), bool(found["reason"])
+                if urgent or busy or self._told_busy:
+                    producer = producer or clients.producer(self.settings)
+                    report = self.throttle.report()
+                    producer.send(topics.CONTROL, value=encode(report, time.time()))
+                    self._told_busy = bool(report["busy"])
+                    if urgent:
+                        producer.flush(timeout=1.0)
             except (kafka.errors.KafkaError, ServiceError) as error:
                 log.warning("the other processes could not be told: %s", error)
+            if busy and time.monotonic() - self._saved_at >= SAVE_SECONDS and self.throttle.leads():
+                self._save()
         if producer is not None:
             producer.close(timeout=1)
 
     def _hear(self) -> None:
-        """Act on the others' warnings."""
+        """Act on the others' reports."""
         while not self._stopping.is_set():
             try:
                 consumer = _reader(self.settings)
@@ -149,43 +167,48 @@ class Follower:
                 consumer.close()
 
     def _heed(self, fields: dict[str, Any]) -> None:
-        if fields["status"] != "slow_down" or fields["sender"] == self.sender:
-            return
-        # What was a pause when it was sent is less by now; a clock that is off must not make it more.
-        left = min(fields["pause_seconds"], fields["expires_at"] / 1000 - time.time(), LARGEST_PAUSE_SECONDS)
-        log.info("slowing down: the site answered %s to %s", fields["site_status"], fields["sender"])
-        self.throttle.slow_down(fields["site_status"], left, f"the site answered {fields['site_status']} to {fields['sender']}")
+        try:
+            self.throttle.heard(fields)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            log.warning("not heeded, since it is no report: %s: %s", type(error).__name__, error)
 
 
-class States:
-    """The throttled processes, kept up to date by `latest()`; for a monitor that asks again and again."""
+class Reports:
+    """The newest report of each process, kept up to date by `latest()`; for a monitor that asks again and again."""
 
     def __init__(self, settings: Kafka) -> None:
         """Raises ServiceError where the broker or the topic isn't there."""
         with clients.reaching(settings):
             self._consumer = _reader(settings)
-        self._states: dict[str, dict[str, Any]] = {}
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._totals: dict[str, tuple[int, int]] = {}
+        self._leader: dict[str, Any] | None = None
+
+    def site(self) -> Site:
+        """What the processes say of the site, with the counts of all that were heard of so far."""
+        return site_of(self.latest(), self._totals.values(), self._leader)
 
     def latest(self, timeout_ms: int = 200) -> list[dict[str, Any]]:
-        """One entry for each process that is slowed down now: sender, requests_per_second, paused_seconds, reason, expires_at."""
+        """One report for each process that has asked the site lately."""
         for fields in _poll(self._consumer, timeout_ms):
-            if fields["status"] == "state":
-                self._states[fields["sender"]] = fields
+            self._reports[fields["sender"]] = fields
+            self._leader = fields if fields["leads"] else self._leader
+            self._totals[fields["sender"]] = (int(fields["answered_total"]), int(fields["refused_total"]))
         now = time.time() * 1000
-        self._states = {sender: fields for sender, fields in self._states.items() if fields["expires_at"] > now}
-        return [fields for _, fields in sorted(self._states.items()) if fields.get("reason")]
+        self._reports = {sender: fields for sender, fields in self._reports.items() if fields["expires_at"] > now}
+        return [fields for _, fields in sorted(self._reports.items())]
 
     def close(self) -> None:
         self._consumer.close()
 
 
 def latest(settings: Kafka) -> list[dict[str, Any]]:
-    """The processes that are slowed down now, read once; see States. Raises ServiceError."""
-    states = States(settings)
+    """The newest reports, read once; see Reports. Raises ServiceError."""
+    reports = Reports(settings)
     try:
-        return states.latest(1_000)
+        return reports.latest(1_000)
     finally:
-        states.close()
+        reports.close()
 
 
 def _reader(settings: Kafka) -> KafkaConsumer:

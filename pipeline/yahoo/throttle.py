@@ -1,188 +1,358 @@
-"""Courtesy towards the site: a rate for all threads of a process, that gives way at once and comes back slowly.
+"""One process's part in how fast the site is asked: hands out the moments at which its requests may start.
 
-Timing alone, by the clock it is given: no IO. What other processes are told, and what they tell: pipeline/yahoo/shared_throttle.py.
+Timing alone, by the clock it is given: no IO. What the site allows: pipeline/yahoo/governor.py. Which part of that is this
+process's: pipeline/yahoo/peers.py. How the processes hear of each other: pipeline/yahoo/shared_throttle.py.
 
-- A 429, or an error from 500 on, halves the rate at once. Answers to requests of the same moment are one warning.
-- A 429 also pauses all threads: for as long as the site's Retry-After says, and longer with each further warning.
-- Good answers bring the rate back in even steps, never above the setting.
-- Without a setting there is no limit until the first 429. Then half of what was measured is one, and it ends when the
-  measured rate is reached again.
+- A 429 stops all processes until the site answers again, and teaches them its limits.
+- An error from 500 on halves the rate at once, if there is one; good answers bring it back within half a minute.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-#: First pause after a 429 in seconds; doubles with each further one until the site answers well again.
-FIRST_PAUSE_SECONDS = 1.0
-LARGEST_PAUSE_SECONDS = 60.0
-#: Seconds after a halving in which further warnings are taken for the same one: they were on their way already.
+from pipeline.errors import RateLimited
+from pipeline.wire import request_count
+from pipeline.yahoo.governor import Governor
+from pipeline.yahoo.history import History
+from pipeline.yahoo.peers import Peers, Word, word
+
+#: The longest time in seconds between two looks at the rate while a request waits.
+LOOK_SECONDS = 0.2
+#: A process is busy for so many seconds after its last request.
+BUSY_SECONDS = 2.0
+#: A single request to a site that refuses counts as lost after so many seconds.
+PROBE_SECONDS = 40.0
+#: Requests that were not made in time may follow within so many seconds' worth.
+CREDIT_SECONDS = 0.25
+#: Errors from 500 on within so many seconds are one warning; the rate is never cut below this fraction for them, and so many
+#: seconds of good answers bring it from nothing to the whole.
 SAME_WARNING_SECONDS = 1.0
-#: Seconds of good answers that bring the rate from nothing to the whole; from half of it, half as long.
+LEAST_COURTESY = 1 / 8
 RECOVERY_SECONDS = 30.0
-#: The rate is never cut below this fraction of the whole: a pause, not a slower rate, is the answer to a site that goes on warning.
-LEAST_FRACTION = 1 / 8
-#: Without a setting, the limit after a 429 is at least so many requests a second, whatever was measured.
-LEAST_UNLIMITED_RATE = 1.0
-#: The recent rate is measured over at most so many seconds, and over so many requests.
-MEASURED_SECONDS = 5.0
-MEASURED_REQUESTS = 2_000
-
-
-#: What scraping consumers that list by the endpoint get of the whole rate: one request lists 250 stocks, of which each costs three.
-LISTING_SHARE = 0.1
-
-
-def shares(requests_per_second: float, processors: int, listers: int) -> tuple[float, float]:
-    """The rate of each processing consumer, and of each scraping consumer that may list by the endpoint; 0 is no limit.
-
-    All of them together have `requests_per_second`. Pure.
-    """
-    listing = (LISTING_SHARE if processors else 1.0) if listers else 0.0
-    each_processor = requests_per_second * (1.0 - listing) / processors if processors else 0.0
-    return each_processor, requests_per_second * listing / listers if listers else 0.0
+#: Seconds over which the present rate is measured.
+MEASURED_SECONDS = 10.0
+#: Seconds of silence, also from itself, after which a process takes itself for cut off.
+CUT_OFF_SECONDS = 4.0
+#: Refusals that others tell of are of requests that started at most so many seconds ago.
+LATE_SECONDS = 1.0
+#: Seconds in which a process that stops still waits for its turn.
+CLOSING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Warned:
-    """One warning of the site: what it answered, and the seconds in which no request should start (0: only slower)."""
+class _Ticket:
+    """A request on its way: when it started, and whether it is the single one that asks a site that refuses."""
 
-    status: int
-    pause_seconds: float
+    started: float
+    probe: bool
 
 
 class Throttle:
-    """Hands out the moments at which requests may start. `requests_per_second` 0 is no limit. Safe in many threads.
+    """`requests_per_second`: the most that all processes together ask for, 0 for no such setting. Safe in many threads.
 
-    on_warning: told of each warning that this process's own answers held, in the thread that got it; must not block.
+    stage: this process's, "scraping" or "processing"; "" for one without tasks. share: which fraction of its stage's
+    partitions it holds now. on_news: told at once when others should hear of something; must not block.
     """
 
     def __init__(
         self,
         requests_per_second: float,
+        stage: str = "",
+        share: Callable[[], float] = lambda: 1.0,
+        *,
+        sender: str = "here",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        on_warning: Callable[[Warned], None] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self._setting = max(requests_per_second, 0.0)
+        self.governor = Governor(max(requests_per_second, 0.0))
+        self.peers = Peers()
+        self.sender = sender
+        self.stage = stage
+        self.share = share
+        self.on_news: Callable[[], None] = lambda: None
+        #: Whether others are told and heard at all.
+        self.shared = False
         self._clock = clock
         self._sleep = sleep
-        self.on_warning = on_warning
+        self._since = wall()
         self._lock = threading.Lock()
-        #: The rate to come back to, and the one now, in requests a second; 0 is no limit.
-        self._whole = self._rate = self._setting
-        self._next = 0.0
-        self._pause_seconds = 0.0
-        self._paused_until = 0.0
-        self._halved_at = float("-inf")
-        self._recovered_at = 0.0
+        # One thread at a time waits for its moment, so that a change of the rate costs one of them a look, not all.
+        self._turn = threading.Lock()
+        self._local = threading.local()
+        self._closing = False
+        self._credit = 1.0
+        self._credited_at = clock()
+        self._waiting = 0
+        self._in_flight = 0
+        self._asked_at = -math.inf
+        self._probe_began: float | None = None
+        self._courtesy = 1.0
+        self._cut_at = self._recovered_at = -math.inf
+        self._heard_at = clock()
         self._reason = ""
-        # Threads that sleep until a moment of an older generation queue again: it was given out at the old rate.
-        self._generation = 0
-        self._starts: deque[float] = deque(maxlen=MEASURED_REQUESTS)
+        self.answered_total = self.refused_total = 0
+        self._untold_answers: list[tuple[float, int]] = []
+        self._untold_refusals = 0
+        self._untold_probe = ""
 
-    def wait(self) -> None:
-        """Return when this thread's next request may start."""
-        while True:
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Return when this thread's next request may start. Raises RateLimited if the process ends before that."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            with self._turn:
+                while (wait := self.try_start()) > 0:
+                    if self._closing and wait > CLOSING_SECONDS:
+                        raise RateLimited("the process ends before the site may be asked again")
+                    self._sleep(min(wait, LOOK_SECONDS))
+        finally:
             with self._lock:
-                now = self._clock()
-                start = max(now, self._next, self._paused_until)
-                self._next = start + (1.0 / self._rate if self._rate else 0.0)
-                generation = self._generation
-                if start <= now:
-                    self._starts.append(now)
-                    return
-            self._sleep(start - now)
-            with self._lock:
-                if self._generation == generation:
-                    self._starts.append(self._clock())
-                    return
+                self._waiting -= 1
+        request_count.note()
+
+    def try_start(self) -> float:
+        """Start a request now and return 0, or return the seconds after which to try again."""
+        with self._lock:
+            now = self._asked_at = self._clock()
+            probe = False
+            if self.governor.episode is not None:
+                wait = self._until_probe(now)
+                if wait > 0:
+                    return wait
+                self._probe_began = now
+                probe = True
+            else:
+                rate = self._rate(now)
+                if math.isfinite(rate):
+                    self._credit = min(self._credit + rate * (now - self._credited_at), max(1.0, rate * CREDIT_SECONDS))
+                self._credited_at = now
+                if math.isfinite(rate):
+                    if self._credit < 1.0:
+                        return self._until_credit(rate, now)
+                    self._credit -= 1.0
+            self._in_flight += 1
+            self._local.ticket = _Ticket(now, probe)
+            return 0.0
 
     def answered(self, status: int, retry_after_seconds: float | None = None) -> None:
-        """Hear how a request went: status, and the Retry-After in seconds that came with it, if any."""
-        warned = None
+        """Hear how a request went that `acquire` let start in this thread: status, and the Retry-After in seconds, if any."""
         with self._lock:
-            now = self._clock()
-            if status == 429 or (status >= 500 and self._rate):
-                warned = self._warn(now, status, min(retry_after_seconds or 0.0, LARGEST_PAUSE_SECONDS))
-            elif status < 400 and now >= self._paused_until:
-                self._pause_seconds = 0.0
-                self._recover(now)
-        if warned is not None and self.on_warning is not None:
-            self.on_warning(warned)
+            self._in_flight -= 1
+            news = self._note(status, retry_after_seconds, self._ticket())
+        if news:
+            self.on_news()
 
-    def slow_down(self, status: int, pause_seconds: float, reason: str) -> None:
-        """Act on a warning that another process got: the same cut, and the same pause."""
+    def unanswered(self) -> None:
+        """Hear that a request got no answer. The site may have counted it."""
+        with self._lock:
+            self._in_flight -= 1
+            now = self._clock()
+            self._count_answer(now)
+            if self._ticket().probe:
+                self.governor.next_probe_at = now + LOOK_SECONDS
+
+    def noted(self, status: int) -> None:
+        """Count a request that was made without being asked for: a redirect, say, or what a page fetches by itself."""
+        request_count.note()
+        with self._lock:
+            news = self._note(status, None, _Ticket(self._clock(), False))
+        if news:
+            self.on_news()
+
+    def close(self) -> None:
+        """Let no request wait for long any more: the process ends."""
+        self._closing = True
+
+    # -- the others -------------------------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """What the others have to know; each answer and refusal is told once. `ago` are seconds before this report."""
         with self._lock:
             now = self._clock()
-            self._pause(now, min(pause_seconds, LARGEST_PAUSE_SECONDS))
-            if self._rate or status == 429:
-                self._halve(now, reason)
+            mine = self._mine(now)
+            leads = self.peers.leads(mine, now)
+            found: dict[str, Any] = {
+                "sender": self.sender,
+                "stage": self.stage,
+                "since": self._since,
+                "busy": mine.busy,
+                "in_flight": self._in_flight,
+                "courtesy": round(self._courtesy, 3),
+                "answers": [[round(now - at, 2), count] for at, count in self._untold_answers],
+                "refusals": self._untold_refusals,
+                "probe": self._untold_probe,
+                "holding": self.governor.episode is not None,
+                "leads": leads,
+                "answered_total": self.answered_total,
+                "refused_total": self.refused_total,
+                "reason": self._reason_now(),
+            }
+            if leads:
+                found["limits"] = [{**limit.fields(), "left": int(left)} for limit, left in self.governor.room(now)]
+                found["waits_seconds"] = round(self.governor.waits(now), 1)
+                found["per_second"] = self._measured(now)
+                found["ceiling"] = self.governor.ceiling if math.isfinite(self.governor.ceiling) else 0.0
+            self._untold_answers, self._untold_refusals, self._untold_probe = [], 0, ""
+            return found
+
+    def has_news(self) -> bool:
+        """Whether there is something to tell that can wait for half a second."""
+        with self._lock:
+            return bool(self._untold_answers or self._untold_refusals or self._mine(self._clock()).busy)
+
+    def heard(self, fields: dict[str, Any]) -> None:
+        """Act on what another process reported. Raises KeyError, TypeError or ValueError if it is no report."""
+        with self._lock:
+            now = self._clock()
+            if fields["sender"] == self.sender:
+                self._heard_at = now
+                return
+            said = word(fields, now)
+            answers = [(now - max(float(ago), 0.0), int(count)) for ago, count in fields["answers"]]
+            refusals, probe = int(fields["refusals"]), str(fields["probe"])
+            self.peers.heard(said)
+            for at, count in answers:
+                self.governor.answered(at, count)
+            if refusals and probe != "refused" and self.governor.refused(now, started=now - LATE_SECONDS):
+                self._reason = f"the site answered 429 to {said.sender}"
+            self._heard_probe(probe, now)
+            if fields["leads"] and self.peers.is_leader(said.sender, self._mine(now), now):
+                self.governor.adopt(fields["limits"])
+                episode = self.governor.episode
+                if episode is not None and not fields["holding"] and episode.lasted(now) > 2.0:
+                    self.governor.probe_answered(now, learn=False)
+
+    def leads(self) -> bool:
+        """Whether it is this process that draws conclusions for all, and keeps them."""
+        with self._lock:
+            now = self._clock()
+            return self.peers.leads(self._mine(now), now)
+
+    def learned(self) -> dict[str, Any]:
+        """What the next run should know: the limits, and what was answered, in seconds before now."""
+        with self._lock:
+            now = self._clock()
+            self.governor.history.tidy(now)
+            bins = [[round(now - first, 1), round(now - last, 1), count] for first, last, count in self.governor.history.bins]
+            return {"limits": self.governor.fields(), "history": bins}
+
+    def remember(self, learned: dict[str, Any]) -> None:
+        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
+        with self._lock:
+            now = self._clock()
+            history = History((now - float(first), now - float(last), int(count)) for first, last, count in learned["history"])
+            self.governor.adopt([{**limit, "cap": 0.0} for limit in learned["limits"]])
+            self.governor.history = history
+            history.tidy(now)
 
     def state(self) -> dict[str, Any]:
-        """`requests_per_second` now (0: no limit), `paused_seconds` still to go, `reason` ("" where nothing is slowed down)."""
+        """`requests_per_second` of this process now (0: no limit), `paused_seconds` still to go, `reason` ("" if nothing slows down)."""
         with self._lock:
-            left = max(0.0, self._paused_until - self._clock())
-            throttled = left > 0 or self._rate < self._whole
+            now = self._clock()
+            paused = self.governor.waits(now) if self.governor.episode is not None else 0.0
+            rate = self._rate(now)
             return {
-                "requests_per_second": round(self._rate, 3),
-                "paused_seconds": round(left, 3),
-                "reason": self._reason if throttled else "",
+                "requests_per_second": round(rate, 3) if math.isfinite(rate) else 0.0,
+                "paused_seconds": round(paused, 3),
+                "reason": self._reason_now(),
             }
 
     # -- with the lock held -----------------------------------------------------------------------------------------
 
-    def _warn(self, now: float, status: int, retry_after_seconds: float) -> Warned | None:
-        """Slow down; None where this warning is one that is acted on already."""
-        if now < self._paused_until:
-            return None
-        if status != 429 and now - self._halved_at < SAME_WARNING_SECONDS and not retry_after_seconds:
-            return None
-        pause = retry_after_seconds
+    def _mine(self, now: float) -> Word:
+        busy = bool(self._waiting or self._in_flight) or now - self._asked_at < BUSY_SECONDS
+        return Word(now, self.sender, self.stage, self._since, busy, self._in_flight, self._courtesy)
+
+    def _ticket(self) -> _Ticket:
+        """That of this thread's request, once."""
+        ticket: _Ticket = getattr(self._local, "ticket", None) or _Ticket(self._clock(), False)
+        self._local.ticket = None
+        if ticket.probe:
+            self._probe_began = None
+        return ticket
+
+    def _until_probe(self, now: float) -> float:
+        if not self.peers.leads(self._mine(now), now):
+            return LOOK_SECONDS
+        if self._probe_began is not None and now - self._probe_began < PROBE_SECONDS:
+            return LOOK_SECONDS
+        return self.governor.next_probe_at - now
+
+    def _until_credit(self, rate: float, now: float) -> float:
+        if rate > 0:
+            return max((1.0 - self._credit) / rate, 0.001)
+        return max(self.governor.waits(now), LOOK_SECONDS)
+
+    def _rate(self, now: float) -> float:
+        leads = self.peers.leads(self._mine(now), now)
+        whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
+        cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
+        part = self.peers.part(self.stage, self.share(), now, cut_off)
+        return whole * part * min(self._courtesy, self.peers.courtesy(now))
+
+    def _note(self, status: int, retry_after_seconds: float | None, ticket: _Ticket) -> bool:
+        """True if the others should hear of it at once."""
+        now = self._clock()
         if status == 429:
-            self._pause_seconds = min(max(self._pause_seconds * 2, FIRST_PAUSE_SECONDS), LARGEST_PAUSE_SECONDS)
-            pause = max(pause, self._pause_seconds)
-        # Before the pause: what was measured is what the site found too much.
-        self._halve(now, f"the site answered {status}")
-        self._pause(now, pause)
-        return Warned(status, pause)
+            self.refused_total += 1
+            self._untold_refusals += 1
+            self._reason = "the site answered 429"
+            if ticket.probe:
+                self._untold_probe = "refused"
+                self.governor.probe_refused(now, retry_after_seconds or 0.0)
+                return True
+            return self.governor.refused(now, retry_after_seconds or 0.0, started=ticket.started)
+        self._count_answer(now)
+        if status >= 500:
+            self._cut(now, status)
+        elif status < 400:
+            self._recover(now)
+        if ticket.probe:
+            self._untold_probe = "answered"
+            self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
+        return ticket.probe
 
-    def _pause(self, now: float, seconds: float) -> None:
-        if now + seconds > self._paused_until and seconds > 0:
-            self._paused_until = now + seconds
-            self._generation += 1
+    def _count_answer(self, now: float) -> None:
+        self.answered_total += 1
+        self.governor.answered(now)
+        if self._untold_answers and now - self._untold_answers[-1][0] < 0.1:
+            at, count = self._untold_answers[-1]
+            self._untold_answers[-1] = (at, count + 1)
+        else:
+            self._untold_answers.append((now, 1))
 
-    def _halve(self, now: float, reason: str) -> None:
-        if now - self._halved_at < SAME_WARNING_SECONDS:
+    def _heard_probe(self, probe: str, now: float) -> None:
+        if probe == "refused":
+            self.governor.probe_refused(now)
+        elif probe == "answered":
+            self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
+
+    def _cut(self, now: float, status: int) -> None:
+        if not math.isfinite(self._rate(now)) or now - self._cut_at < SAME_WARNING_SECONDS:
             return
-        if not self._rate:
-            self._whole = max(self._measured(now), 2 * LEAST_UNLIMITED_RATE)
-            self._rate = self._whole
-        self._rate = max(self._rate / 2, self._whole * LEAST_FRACTION)
-        self._halved_at = self._recovered_at = now
-        self._reason = reason
-        # Moments that were given out at the old rate are given back.
-        self._next = now
-        self._generation += 1
+        self._courtesy = max(self._courtesy / 2, LEAST_COURTESY)
+        self._cut_at = self._recovered_at = now
+        self._reason = f"the site answered {status}"
 
     def _recover(self, now: float) -> None:
         """Come back a step: as far as the time since the last good answer goes, at most a second's worth, so that silence earns nothing."""
-        if self._rate >= self._whole:
-            return
-        passed = min(max(0.0, now - max(self._recovered_at, self._paused_until)), 1.0)
-        self._recovered_at = now
-        self._rate = min(self._whole, self._rate + self._whole * passed / RECOVERY_SECONDS)
-        if self._rate >= self._whole:
-            # Recovered: with no setting the limit goes again.
-            self._whole = self._rate = self._setting
-            self._reason = ""
+        if self._courtesy < 1.0:
+            passed = min(max(0.0, now - self._recovered_at), 1.0)
+            self._recovered_at = now
+            self._courtesy = min(1.0, self._courtesy + passed / RECOVERY_SECONDS)
+
+    def _reason_now(self) -> str:
+        slow = self.governor.episode is not None or self._courtesy < 1.0 or bool(self.governor.limits)
+        return self._reason if slow else ""
 
     def _measured(self, now: float) -> float:
-        """Requests a second that were started lately."""
-        recent = [start for start in self._starts if now - start <= MEASURED_SECONDS]
-        return len(recent) / max(now - recent[0], 1.0) if recent else 0.0
+        return round(self.governor.history.count(now - MEASURED_SECONDS) / MEASURED_SECONDS, 2)

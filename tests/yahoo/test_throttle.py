@@ -1,8 +1,20 @@
+"""The throttle by a simulated clock: one process's requests, and whole sites with their limits."""
+
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.yahoo.throttle import LEAST_FRACTION, RECOVERY_SECONDS, Throttle, Warned, shares
+from pipeline.errors import RateLimited
+from pipeline.yahoo.governor import Governor
+from pipeline.yahoo.history import History
+from pipeline.yahoo.limits import Limit
+from pipeline.yahoo.throttle import LEAST_COURTESY, RECOVERY_SECONDS, Throttle
+from tests.yahoo.simulated_site import START, World
+
+ONE = [(300, 30)]
+TWO = [(100, 20), (600, 200)]
 
 
 class Clock:
@@ -21,12 +33,19 @@ def clock():
     return Clock()
 
 
+@pytest.fixture
+def throttle(clock):
+    """Of 4 requests a second, all of them this process's."""
+    return Throttle(4.0, clock=clock, sleep=clock.sleep, stage="processing")
+
+
 def starts_of(throttle, clock, count):
     """The moments at which `count` requests of one thread start, from now on."""
     began, found = clock.now, []
     for _ in range(count):
-        throttle.wait()
-        found.append(round(clock.now - began, 6))
+        throttle.acquire()
+        found.append(round(clock.now - began, 3))
+        throttle.answered(200)
     return found
 
 
@@ -34,183 +53,301 @@ def rate(throttle):
     return throttle.state()["requests_per_second"]
 
 
-def ask_for(seconds, throttle, clock, status=200):
-    """One answer every tenth of a second."""
-    for _ in range(round(seconds * 10)):
-        clock.now += 0.1
-        throttle.answered(status)
+# One process
 
 
-def test_requests_start_at_the_rate(clock):
-    assert starts_of(Throttle(4.0, clock, clock.sleep), clock, 5) == [0, 0.25, 0.5, 0.75, 1.0]
+def test_requests_start_at_the_rate(throttle, clock):
+    assert starts_of(throttle, clock, 5) == pytest.approx([0, 0.25, 0.5, 0.75, 1.0], abs=0.002)
 
 
 def test_without_a_rate_nothing_waits(clock):
-    throttle = Throttle(0.0, clock, clock.sleep)
+    throttle = Throttle(0.0, clock=clock, sleep=clock.sleep)
     assert starts_of(throttle, clock, 100) == [0] * 100
     assert throttle.state() == {"requests_per_second": 0.0, "paused_seconds": 0.0, "reason": ""}
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_warning_halves_the_rate_at_once(clock, status):
-    throttle = Throttle(8.0, clock, clock.sleep)
-    throttle.answered(status)
-    assert rate(throttle) == 4.0
+def test_a_429_stops_all_until_a_single_request_is_answered(throttle, clock):
+    throttle.acquire()
+    throttle.acquire()
+    throttle.answered(429)
+    assert throttle.state() == {"requests_per_second": 0.0, "paused_seconds": 1.0, "reason": "the site answered 429"}
+    began = clock.now
+    throttle.acquire()
+    assert clock.now - began == pytest.approx(1.0, abs=0.01)
+    assert throttle.try_start() > 0, "the second one waits for the answer to the first"
+    throttle.answered(200)
+    assert throttle.state()["paused_seconds"] == 0.0
+
+
+def test_single_requests_come_later_and_later(throttle, clock):
+    throttle.acquire()
+    throttle.answered(429)
+    began, moments = clock.now, []
+    for _ in range(6):
+        throttle.acquire()
+        moments.append(clock.now - began)
+        throttle.answered(429)
+    assert moments[0] == pytest.approx(1.0, abs=0.01)
+    assert all(1.25 <= later / sooner <= 2.3 for sooner, later in zip(moments, moments[1:], strict=False))
+
+
+def test_the_sites_own_retry_after_is_honoured_up_to_a_minute(throttle, clock):
+    throttle.acquire()
+    throttle.answered(429, retry_after_seconds=86_400)
+    assert throttle.state()["paused_seconds"] == 60.0
+
+
+def test_a_request_without_an_answer_counts_and_holds_nothing_up(throttle, clock):
+    throttle.acquire()
+    throttle.answered(429)
+    throttle.acquire()
+    throttle.unanswered()
+    began = clock.now
+    throttle.acquire()
+    assert clock.now - began < 0.5
+    assert (throttle.report()["answered_total"], throttle.report()["refused_total"]) == (1, 1)
+
+
+def test_what_a_page_fetches_by_itself_is_counted(clock):
+    throttle = Throttle(0.0, clock=clock, sleep=clock.sleep)
+    throttle.noted(200)
+    throttle.noted(429)
+    found = throttle.report()
+    assert (found["answers"], found["refusals"], found["holding"]) == ([[0.0, 1]], 1, True)
+    assert throttle.report()["answers"] == [], "each is told once"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_error_of_the_site_halves_the_rate_once_a_second(throttle, clock, status):
+    for _ in range(3):
+        throttle.noted(status)
+        clock.now += 0.3
+    assert rate(throttle) == 2.0
     assert throttle.state()["reason"] == f"the site answered {status}"
 
 
-def test_a_500_makes_slower_and_does_not_pause(clock):
-    throttle = Throttle(4.0, clock, clock.sleep)
-    throttle.answered(500)
-    assert starts_of(throttle, clock, 3) == [0, 0.5, 1.0]
-
-
-def test_a_500_with_a_retry_after_pauses(clock):
-    throttle = Throttle(4.0, clock, clock.sleep)
-    throttle.answered(503, retry_after_seconds=9)
-    assert starts_of(throttle, clock, 1) == [9.0]
-
-
-def test_a_429_pauses_for_longer_each_time_and_a_good_answer_ends_that(clock):
-    throttle = Throttle(1000.0, clock, clock.sleep)
-    pauses = []
-    for status in (429, 429, 429, 200, 429):
-        throttle.answered(status)
-        pauses.append(throttle.state()["paused_seconds"])
-        throttle.wait()
-    assert pauses == [1.0, 2.0, 4.0, 0.0, 1.0]
-
-
-def test_many_warnings_of_one_moment_are_one(clock):
-    heard = []
-    throttle = Throttle(8.0, clock, clock.sleep, heard.append)
-    for _ in range(32):
-        throttle.answered(429)
-    throttle.wait()
-    assert clock.now == 101.0
-    assert rate(throttle) == 4.0
-    assert heard == [Warned(429, 1.0)]
-
-
-def test_the_sites_own_retry_after_is_honoured(clock):
-    throttle = Throttle(0.0, clock, clock.sleep)
-    throttle.answered(429, retry_after_seconds=7)
-    assert throttle.state()["paused_seconds"] == 7.0
-    throttle.wait()
-    assert clock.now == 107.0
-
-
-def test_a_site_that_says_to_come_back_in_a_day_is_asked_in_a_minute(clock):
-    throttle = Throttle(1.0, clock, clock.sleep)
-    throttle.answered(429, retry_after_seconds=86_400)
-    throttle.wait()
-    assert clock.now == 160.0
-
-
-def test_a_thread_that_sleeps_while_a_warning_comes_queues_again_at_the_new_rate(clock):
-    throttle = Throttle(2.0, clock, clock.sleep)
-    throttle.wait()
-
-    def sleep(seconds):
-        if seconds == 0.5:  # the first wait: the warning comes in the middle of it
-            clock.now += 0.25
-            throttle.answered(429)
-            clock.now += 0.25
-        else:
-            clock.sleep(seconds)
-
-    throttle._sleep = sleep
-    throttle.wait()
-    assert clock.now == 101.25
-
-
-def test_the_rate_comes_back_in_even_steps_and_stops_at_the_setting(clock):
-    throttle = Throttle(8.0, clock, clock.sleep)
-    throttle.answered(500)
-    seen = []
-    for _ in range(4):
-        ask_for(RECOVERY_SECONDS / 8, throttle, clock)
-        seen.append(rate(throttle))
-    assert seen == pytest.approx([5.0, 6.0, 7.0, 8.0], abs=0.1)
-    ask_for(RECOVERY_SECONDS, throttle, clock)
-    assert throttle.state() == {"requests_per_second": 8.0, "paused_seconds": 0.0, "reason": ""}
-
-
-def test_silence_earns_nothing(clock):
-    throttle = Throttle(8.0, clock, clock.sleep)
-    throttle.answered(500)
+def test_the_rate_comes_back_with_good_answers_and_never_falls_below_the_least(throttle, clock):
+    for _ in range(10):
+        throttle.acquire()
+        throttle.answered(500)
+        clock.now += 1.1
+    assert rate(throttle) == 4.0 * LEAST_COURTESY
     clock.now += 10 * RECOVERY_SECONDS
-    throttle.answered(200)
-    assert rate(throttle) == pytest.approx(4.0 + 8.0 / RECOVERY_SECONDS, abs=0.001)
+    throttle.noted(200)
+    assert rate(throttle) < 4.0 * LEAST_COURTESY + 0.2, "silence earns nothing"
+    for _ in range(round(RECOVERY_SECONDS)):
+        clock.now += 1.0
+        throttle.noted(200)
+    assert throttle.state() == {"requests_per_second": 4.0, "paused_seconds": 0.0, "reason": ""}
 
 
-def test_a_site_that_goes_on_warning_is_not_asked_slower_than_the_least_rate(clock):
-    throttle = Throttle(8.0, clock, clock.sleep)
-    ask_for(60, throttle, clock, status=500)
-    assert rate(throttle) == 8.0 * LEAST_FRACTION
-
-
-def test_without_a_setting_a_429_starts_a_limit_of_half_the_measured_rate_that_ends_when_it_is_reached_again(clock):
-    throttle = Throttle(0.0, clock, clock.sleep)
-    for _ in range(200):
-        throttle.wait()
-        clock.now += 0.02
-    throttle.answered(429)
-    assert rate(throttle) == pytest.approx(25, rel=0.02)
-    ask_for(1, throttle, clock, status=429)  # within the pause
-    ask_for(RECOVERY_SECONDS / 4, throttle, clock)
-    assert 25 < rate(throttle) < 50
-    ask_for(RECOVERY_SECONDS / 2, throttle, clock)
-    assert throttle.state() == {"requests_per_second": 0.0, "paused_seconds": 0.0, "reason": ""}
-
-
-def test_without_a_setting_a_500_starts_no_limit(clock):
-    throttle = Throttle(0.0, clock, clock.sleep)
-    starts_of(throttle, clock, 50)
-    throttle.answered(500)
-    assert throttle.state() == {"requests_per_second": 0.0, "paused_seconds": 0.0, "reason": ""}
-
-
-def test_anothers_warning_slows_down_as_ones_own_and_is_not_passed_on(clock):
-    heard = []
-    throttle = Throttle(8.0, clock, clock.sleep, heard.append)
-    throttle.slow_down(429, 3.0, "the site answered 429 to host:1")
-    assert throttle.state() == {"requests_per_second": 4.0, "paused_seconds": 3.0, "reason": "the site answered 429 to host:1"}
-    assert heard == []
-
-
-def test_a_warning_that_two_processes_got_halves_once(clock):
-    throttle = Throttle(8.0, clock, clock.sleep)
-    throttle.answered(429)
-    clock.now += 0.5
-    throttle.slow_down(429, 1.0, "the site answered 429 to host:1")
-    assert rate(throttle) == 4.0
+def test_a_process_that_ends_waits_for_no_allowance(throttle, clock):
+    throttle.acquire()
+    throttle.answered(429, retry_after_seconds=60)
+    throttle.close()
+    with pytest.raises(RateLimited):
+        throttle.acquire()
 
 
 @given(
     st.floats(0.1, 1000),
     st.lists(st.tuples(st.floats(0, 20), st.sampled_from([200, 404, 429, 500]), st.none() | st.floats(0, 1e6)), max_size=60),
 )
-def test_whatever_is_answered_the_rate_stays_between_its_bounds(setting, answers):
+def test_whatever_is_answered_the_ceiling_holds_and_the_site_is_asked_again(setting, answers):
     clock = Clock()
-    throttle = Throttle(setting, clock, clock.sleep)
+    throttle = Throttle(setting, clock=clock, sleep=clock.sleep)
     for passed, status, retry_after in answers:
         clock.now += passed
-        throttle.answered(status, retry_after)
+        if throttle.try_start() == 0:
+            throttle.answered(status, retry_after)
         found = throttle.state()
-        assert setting * LEAST_FRACTION - 0.001 <= found["requests_per_second"] <= setting + 0.001
-        assert 0 <= found["paused_seconds"] <= 60
+        assert 0 <= found["requests_per_second"] <= setting + 0.001
+        assert 0 <= found["paused_seconds"] <= 300
+
+
+# What is counted
+
+
+@given(st.lists(st.floats(0, 5000), min_size=1, max_size=300), st.floats(0, 5000))
+def test_a_history_never_counts_too_few_and_hardly_too_many(moments, window):
+    history = History()
+    for moment in sorted(moments):
+        history.add(moment)
+    now = max(moments)
+    history.tidy(now)
+    since = now - window
+    exact = sum(moment > since for moment in moments)
+    assert exact <= history.count(since) <= sum(moment >= since - 0.1 - 0.012 * window for moment in moments)
+    assert history.count(-1) == len(moments)
+
+
+def test_a_days_history_is_small():
+    history = History()
+    for second in range(86_400):
+        history.add(float(second))
+    history.tidy(86_400.0)
+    assert len(history.bins) < 1_500
+
+
+def test_a_limit_that_makes_no_sense_is_refused():
+    for wrong in ({"seconds": 0, "requests": 5, "confirmed": 0}, {"seconds": 5, "requests": math.nan, "confirmed": 0}, {"seconds": 5}):
+        with pytest.raises((ValueError, KeyError)):
+            Governor().adopt([wrong])
+
+
+@pytest.mark.parametrize(("requests", "cap"), [(1, 1), (2, 1), (10, 9), (300, 285)])
+def test_what_is_asked_for_stays_below_a_limit(requests, cap):
+    assert Limit(30.0, requests).cap == cap
+
+
+# Whole sites
+
+
+def best(limits):
+    return min(requests / seconds for requests, seconds in limits)
+
+
+def run(limits, seconds, *, processes=2, learned=None, change=None, **options):
+    """A world after so many seconds. change: (moment, the limits from then on)."""
+    world = World(limits, **options)
+    for number in range(processes):
+        world.join(f"p{number}", learned=learned)
+    if change is not None:
+        world.run(change[0])
+        world.allow(*change[1])
+        seconds -= change[0]
+    world.run(seconds)
+    return world
 
 
 @pytest.mark.parametrize(
-    ("whole", "processors", "listers", "expected"),
+    ("limits", "from_second", "to_second", "options"),
     [
-        (10.0, 2, 0, (5.0, 0.0)),
-        (10.0, 2, 2, (4.5, 0.5)),
-        (10.0, 0, 2, (0.0, 5.0)),
-        (10.0, 0, 0, (0.0, 0.0)),
-        (0.0, 2, 2, (0.0, 0.0)),
+        (ONE, 60, 360, {}),
+        (ONE, 60, 360, {"processes": 1, "latency": 1.0}),
+        (ONE, 60, 360, {"processes": 6}),
+        (TWO, 60, 660, {}),
+        ([(600, 60)], 120, 420, {}),
+        ([(47, 23)], 60, 360, {}),
+        ([(10, 60)], 180, 1200, {}),
+        ([(100, 30)], 60, 360, {"ceiling": 4.0}),
+        ([(60, 600)], 600, 4200, {"ceiling": 4.0}),
     ],
 )
-def test_all_processes_together_have_the_whole_rate(whole, processors, listers, expected):
-    assert shares(whole, processors, listers) == pytest.approx(expected)
+def test_an_allowance_is_found_out_and_kept_to(limits, from_second, to_second, options):
+    world = run(limits, to_second, **options)
+    assert world.rate(from_second, to_second) >= 0.85 * best(limits)
+    assert world.refused_part(from_second, to_second) <= 0.02
+
+
+@pytest.mark.parametrize("limits", [ONE, TWO])
+def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits):
+    first = run(limits, 600)
+    learned = first.processes["p0"].throttle.learned()
+    second = run(limits, 410, learned={**learned, "history": []})
+    assert second.rate(10, 410) >= 0.85 * best(limits)
+    assert second.refused_part(0, 410) <= 0.02
+    # On the same site, at once: what the first run has asked is still in the windows.
+    for name in list(first.processes):
+        first.kill(name)
+    first.run(1.0)
+    for name in ("q0", "q1"):
+        first.join(name, learned=learned)
+    first.run(400)
+    assert first.refused_part(600, 1000) <= 0.02
+    assert first.rate(611, 1001) >= 0.85 * best(limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "third", "windows"), [(ONE, [(100, 30)], 60), (TWO, [(33, 20), (200, 200)], 400), ([(600, 60)], [(200, 60)], 120)]
+)
+def test_a_drop_to_a_third_is_followed_within_two_windows(limits, third, windows):
+    world = run(limits, 600 + 3 * windows, change=(600, third))
+    assert world.rate(600 + windows, 600 + 3 * windows) >= 0.85 * best(third)
+    assert world.refused_part(600 + windows, 600 + 3 * windows) <= 0.03
+
+
+@pytest.mark.parametrize(("limits", "double"), [(ONE, [(600, 30)]), (TWO, [(200, 20), (1200, 200)])])
+def test_a_doubling_is_followed_within_ten_minutes(limits, double):
+    world = run(limits, 1800, change=(600, double))
+    assert world.rate(1200, 1800) >= 0.85 * best(double)
+    assert world.refused_part(600, 1800) <= 0.02
+
+
+@pytest.mark.parametrize("part", [0.01, 0.05])
+def test_refusals_that_follow_no_count_do_not_bring_a_run_to_a_stop(part):
+    """As the stand-in's fault `rate_limit`: now and then half a second of 429."""
+    refusing = {"until": 0.0, "number": 0}
+
+    def fault(now):
+        refusing["number"] += 1
+        if now >= refusing["until"] and refusing["number"] * part % 1 < part:
+            refusing["until"] = now + 0.5
+        return 429 if now < refusing["until"] else None
+
+    world = World([], ceiling=4.0, faults=fault)
+    for name in ("a", "b"):
+        world.join(name)
+    world.run(400)
+    assert world.rate(120, 400) > 2.0
+
+
+def test_a_site_that_refuses_for_an_hour_is_asked_ever_more_rarely():
+    world = World([], faults=lambda now: 429 if now < START + 3600 else None)
+    world.join("a")
+    world.run(4200)
+    assert len(world.refused) < 32 + 30
+    assert world.answered
+
+
+# One ceiling for all
+
+
+def shares(held, total=24):
+    """A function for a process: which fraction of the partitions it has now. `held` maps names to partitions."""
+    return lambda name: lambda: held.get(name, 0) / total
+
+
+def test_all_processes_together_keep_to_the_ceiling_while_they_join_leave_and_are_killed():
+    held = {"a": 12, "b": 12, "s": 24}
+    share = shares(held)
+    world = World([], ceiling=4.0)
+    for name in ("a", "b"):
+        world.join(name, share=share(name))
+    world.join("s", "scraping", share("s"))
+    world.run(60)
+    held.update(a=8, b=8, c=8)
+    world.join("c", share=share("c"))
+    world.run(60)
+    world.kill("b")
+    world.run(12)
+    held.update(a=12, b=0, c=12)
+    world.run(60)
+    for begin in range(0, 190, 5):
+        assert world.rate(begin, begin + 5) <= 4.0 + 3 * 3 / 5, f"in second {begin}: each may be one request ahead"
+    assert world.rate(0, 120) == pytest.approx(4.0, rel=0.05)
+    assert world.rate(132, 192) == pytest.approx(4.0, rel=0.05)
+
+
+def test_scraping_has_a_tenth_while_there_is_processing_and_all_of_it_otherwise():
+    world = World([], ceiling=10.0)
+    scraper = world.join("s", "scraping")
+    world.run(30)
+    assert world.rate(5, 30) == pytest.approx(10.0, rel=0.05)
+    processor = world.join("p", "processing", work=540)
+    world.run(50)
+    assert rate(scraper) == pytest.approx(1.0)
+    assert rate(processor) == pytest.approx(9.0)
+    world.run(30)
+    assert world.processes["p"].work == 0
+    assert rate(scraper) == pytest.approx(10.0), "who has nothing to do leaves its part to the other"
+
+
+def test_who_is_cut_off_takes_the_others_for_busy(clock):
+    throttle = Throttle(10.0, "processing", clock=clock, sleep=clock.sleep)
+    throttle.shared = True
+    throttle.acquire()
+    assert rate(throttle) == 10.0
+    clock.now += 5.0
+    throttle.acquire()
+    assert rate(throttle) == pytest.approx(9.0)

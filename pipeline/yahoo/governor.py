@@ -1,0 +1,276 @@
+"""Governs how fast the whole site is asked, by all processes together: below what it is believed to allow. Pure.
+
+Told of every answer and refusal, whoever got it. It models the site as sliding windows (pipeline/yahoo/limits.py):
+
+- A refusal stops everything. Single requests, each a good deal later than the one before, find out when the site answers again.
+- What that says of the windows is a limit from then on. The rate is what is left of each window, spread over a part of it:
+  after a pause it is higher than the limit's own, and then falls to it.
+- Now and then a step beyond the limit that binds is tried. If it is answered, the limit rises, by larger and larger steps; if
+  it is refused, the limit is confirmed, and the next step is the later the more the refusals cost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pipeline.yahoo import limits as model
+from pipeline.yahoo.history import History
+from pipeline.yahoo.limits import FIRST_STEP, LONGEST_STEP, REFUTED, STEP_GROWTH, WINDOWS, Episode, Limit
+
+#: Seconds from the first refusal to the first single request.
+FIRST_PROBE_SECONDS = 1.0
+#: How much longer after the first refusal each next one is: between the two, as a window is due to be free.
+PROBE_RATIO_LEAST, PROBE_RATIO_MOST = 1.3, 2.0
+#: A known limit that may have dropped is tried whenever its window has lost a quarter of what is in it.
+FALLS_TO = 0.75
+LONGEST_PROBE_GAP_SECONDS = 300.0
+#: Seconds added to the moment at which a window is due to be free: for the way to the site.
+GUARD_SECONDS = 0.3
+#: Between two steps beyond a confirmed limit: so many seconds at least, and so many answers for each refusal of the last one.
+STEP_SECONDS, ANSWERS_PER_REFUSAL = 60.0, 120.0
+#: Steps are rarer with each confirmation, up to this many seconds.
+RARE_STEP_SECONDS = 240.0
+#: A limit binds whose rate is at most so many times the least.
+BINDS = 1.15
+#: A step ends if it leads nowhere for so many horizons of its limit.
+STEP_HORIZONS = 5.0
+#: A step is done when so much of it was answered: the last of it would take as long again.
+DONE = 0.6
+#: So many short refusals within so many seconds that no step explains are noise, and so are others for so long after them.
+SURPRISES, SURPRISE_SECONDS, NOISE_SECONDS = 3, 60.0, 120.0
+#: Noise does away with limits that only short refusals speak for, unless they were confirmed so often.
+FIRM_CONFIRMATIONS = 2
+#: How often the fullest windows so far are noted, in seconds.
+NOTE_SECONDS = 0.5
+#: Longest a site that says when to come back is believed, in seconds.
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+
+
+class Governor:
+    """The model of one site. All moments are seconds of one clock, and never run back by more than a little."""
+
+    def __init__(self, ceiling: float = 0.0) -> None:
+        """ceiling: the most requests a second, 0 for no such setting."""
+        self.ceiling = ceiling or math.inf
+        self.history = History()
+        self.limits: list[Limit] = []
+        self.episode: Episode | None = None
+        #: When the site may be asked for a single request, during an episode.
+        self.next_probe_at = 0.0
+        self._ended_at = -math.inf
+        self._steps_end_at = self._no_step_before = 0.0
+        self._surprises: list[float] = []
+        self._noise_until = -math.inf
+        #: The fullest that each window has been without a refusal.
+        self._reached: dict[float, int] = {}
+        self._noted_at = -math.inf
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    def answered(self, at: float, count: int = 1) -> None:
+        """Requests that the site answered, whatever with."""
+        self.history.add(at, count)
+
+    def refused(self, at: float, retry_after_seconds: float = 0.0, started: float = math.inf) -> bool:
+        """A request that the site refused, which started then. True if that began an episode."""
+        wait = min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+        if self.episode is None:
+            if started < self._ended_at:
+                return False  # it was on its way when the episode ended
+            self._note(at)
+            self.episode = Episode(at, at)
+            self.next_probe_at = at + max(FIRST_PROBE_SECONDS, wait)
+            return True
+        self.episode.refusals += 1
+        self.next_probe_at = max(self.next_probe_at, at + wait)
+        return False
+
+    def probe_refused(self, at: float, retry_after_seconds: float = 0.0) -> None:
+        """The single request was refused as well: the next one comes later."""
+        if self.episode is None:
+            return
+        self.episode.refused_at = at
+        self.episode.refusals += 1
+        self.next_probe_at = max(self._next_probe(at), at + min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
+
+    def probe_answered(self, at: float, learn: bool = True) -> None:
+        """The single request was answered: the episode is over. `learn` is False for one who leaves the conclusions to another."""
+        if self.episode is None:
+            return
+        episode, self.episode, self._ended_at = self.episode, None, at
+        if learn:
+            self._learn(episode, at)
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    def rate(self, now: float, in_flight: int = 0, steps: bool = True) -> float:
+        """Requests a second that all processes together may start now; inf is no limit, 0 in an episode.
+
+        steps: whether steps beyond the limits may be tried, by one who would hear of their end.
+        """
+        if self.episode is not None:
+            return 0.0
+        if now - self._noted_at >= NOTE_SECONDS:
+            self._note(now)
+        rates = [(self._rate_of(limit, now, in_flight), limit) for limit in self.limits]
+        least = min((rate for rate, _ in rates), default=math.inf)
+        if steps:
+            self._step_beyond([limit for rate, limit in rates if rate <= least * BINDS] if least < self.ceiling else [], now)
+        return min(least, self.ceiling)
+
+    def waits(self, now: float) -> float:
+        """Seconds until another request may start, as far as the limits say."""
+        if self.episode is not None:
+            return max(0.0, self.next_probe_at - now)
+        return max([0.0, *(self._free_at(limit, limit.cap) - now for limit in self.limits)])
+
+    def room(self, now: float) -> list[tuple[Limit, float]]:
+        """Each limit and how many requests are left of it now."""
+        return [(limit, max(0.0, limit.cap - self.history.count(now - limit.seconds))) for limit in self.limits]
+
+    def fields(self) -> list[dict[str, float]]:
+        """The limits as messages and files carry them."""
+        return [limit.fields() for limit in self.limits]
+
+    def adopt(self, fields: Any) -> None:
+        """Take over limits that another process has learned, or an earlier run. Raises ValueError, KeyError, TypeError."""
+        adopted = [model.limit_from(one) for one in list(fields)[: model.MOST_LIMITS]]
+        known = {limit.seconds: limit for limit in self.limits}
+        for one, raw in zip(adopted, fields, strict=False):
+            mine = known.get(one.seconds)
+            if mine is not None:
+                one.next_step_at, one.learned_requests, one.lowered_at = mine.next_step_at, mine.learned_requests, mine.lowered_at
+            if float(raw.get("cap", 0.0)) > one.requests:
+                # The one who leads tries a step beyond it.
+                one.step_from, one.step = one.requests, float(raw["cap"]) / one.requests - 1
+        self.limits = adopted
+
+    # -- the inside -------------------------------------------------------------------------------------------------
+
+    def _rate_of(self, limit: Limit, now: float, in_flight: int) -> float:
+        """What is left of the window, spread over the horizon: the least of some looks ahead."""
+        rates = []
+        for part in (8, 4, 2, 1):
+            ahead = limit.horizon / part
+            left = limit.cap - in_flight - self.history.count(now + ahead - limit.seconds - min(GUARD_SECONDS, limit.seconds / 10))
+            rates.append(max(left, 0.0) / ahead)
+        return min(rates)
+
+    def _note(self, now: float) -> None:
+        self._noted_at = now
+        for seconds in WINDOWS:
+            count = self.history.count(now - seconds)
+            if count > self._reached.get(seconds, 0):
+                self._reached[seconds] = count
+
+    def _step_beyond(self, binding: list[Limit], now: float) -> None:
+        """Begin, carry on or end steps beyond the limits. Of several that bind, a step beyond one alone would lead nowhere."""
+        stepping = [limit for limit in self.limits if limit.step_from is not None]
+        if not stepping and (not binding or now < self._no_step_before or any(now < limit.next_step_at for limit in binding)):
+            return
+        for limit in binding:
+            if limit.step_from is None:
+                limit.step_from = limit.requests
+                self._steps_end_at = max(self._steps_end_at if stepping else 0.0, now + STEP_HORIZONS * limit.horizon)
+        for limit in stepping:
+            count = self.history.count(now - limit.seconds)
+            limit.requests = max(limit.requests, float(count))
+            assert limit.step_from is not None
+            if count >= limit.step_from + DONE * (limit.cap - limit.step_from):
+                limit.step_from, limit.step = limit.requests, min(limit.step * STEP_GROWTH, LONGEST_STEP)
+                self._steps_end_at = max(self._steps_end_at, now + STEP_HORIZONS * limit.horizon)
+            if not limit.confirmed and limit.requests > REFUTED * limit.learned_requests:
+                self.limits.remove(limit)
+        if now > self._steps_end_at:
+            for limit in stepping:
+                limit.step_from, limit.step, limit.next_step_at = None, FIRST_STEP, now + STEP_SECONDS
+
+    def _next_probe(self, now: float) -> float:
+        """When to ask next: as a known limit is due to be free; or another window is, or one has lost a part of what is in it."""
+        assert self.episode is not None
+        full = [self._free_at(limit, min(limit.requests, count)) for limit, count in self._full(now)]
+        if full:
+            return max(max(full) + GUARD_SECONDS, now + FIRST_PROBE_SECONDS / 2)
+        began, elapsed = self.episode.began, max(self.episode.lasted(now), FIRST_PROBE_SECONDS)
+        least, most = began + PROBE_RATIO_LEAST * elapsed, began + PROBE_RATIO_MOST * elapsed
+        due = [most]
+        for seconds in WINDOWS:
+            oldest = self.history.first_after(began - seconds)
+            if oldest is not None and oldest + seconds + GUARD_SECONDS >= least:
+                due.append(oldest + seconds + GUARD_SECONDS)
+        for limit in self.limits:
+            left = self.history.when_below(int(FALLS_TO * self.history.count(now - limit.seconds)))
+            if left is not None and left + limit.seconds > now:
+                due.append(left + limit.seconds)
+        return min(max(min(due), least), now + LONGEST_PROBE_GAP_SECONDS)
+
+    def _full(self, now: float) -> list[tuple[Limit, int]]:
+        """The known limits that are reached, each with the count in its window."""
+        counts = [(limit, self.history.count(now - limit.seconds)) for limit in self.limits]
+        return [(limit, count) for limit, count in counts if count >= limit.requests * (1 - model.SAME)]
+
+    def _free_at(self, limit: Limit, requests: float) -> float:
+        """When there are fewer than so many in the limit's window."""
+        free = self.history.when_below(int(requests))
+        return -math.inf if free is None else free + limit.seconds
+
+    def _learn(self, episode: Episode, now: float) -> None:
+        """Conclude from an episode that has ended."""
+        if self._is_noise(episode, now):
+            self.limits = [limit for limit in self.limits if limit.firm or limit.confirmed >= FIRM_CONFIRMATIONS]
+            return
+        known = model.explained_by(self.limits, episode, self.history)
+        if known:
+            self._met(known, episode, now)
+            return
+        new = model.new_limits(episode, self.history, now, self._reached) if episode.informs() or not self.limits else []
+        if not new and not model.lowered(self.limits, episode, self.history, now, self._reached):
+            new = [model.guessed(episode, self.history, now)]
+        seconds = {limit.seconds for limit in new}
+        self.limits = sorted([*new, *(one for one in self.limits if one.seconds not in seconds)], key=lambda one: one.per_second)
+        del self.limits[model.MOST_LIMITS :]
+        self._no_step_before = now
+        for limit in self.limits:
+            limit.step_from = None
+            if not limit.confirmed:
+                limit.next_step_at = now + max(2 * limit.horizon, 5.0)
+        if not new or episode.informs():
+            # What was answered once may be too much now.
+            self._reached = {window: self.history.count(now - window) for window in WINDOWS}
+
+    def _is_noise(self, episode: Episode, now: float) -> bool:
+        """Whether the site refuses now and then whatever the counts: short refusals, none of them met by a step, that go on."""
+        noisy = now < self._noise_until
+        if episode.lasted(now) > model.BRIEF_SECONDS * (3 if noisy else 1):
+            return False
+        stepping = [limit for limit in self.limits if limit.step_from is not None]
+        for limit in stepping if noisy else ():
+            # It says nothing of the limit. The next step comes soon.
+            limit.step_from, limit.next_step_at = None, now + max(2 * limit.horizon, 5.0)
+        if stepping:
+            return noisy
+        self._surprises = [*(at for at in self._surprises if now - at < SURPRISE_SECONDS), now]
+        if len(self._surprises) < SURPRISES and not noisy:
+            return False
+        self._noise_until = now + NOISE_SECONDS
+        return True
+
+    def _met(self, known: list[Limit], episode: Episode, now: float) -> None:
+        """Known limits were reached: confirmed by a step beyond them, or one is lower than was thought."""
+        stepped = [limit for limit in known if limit.step_from is not None]
+        for limit in self.limits:
+            limit.step_from = None
+        for limit in stepped:
+            limit.step = FIRST_STEP
+            limit.confirmed += 1
+            limit.learned_requests = limit.requests
+            least = ANSWERS_PER_REFUSAL * episode.refusals / limit.per_second
+            limit.next_step_at = now + max(least, min(STEP_SECONDS * limit.confirmed, RARE_STEP_SECONDS))
+            # Also for the others that bind with it: the next step costs the same refusals, whichever it begins with.
+            self._no_step_before = max(self._no_step_before, limit.next_step_at)
+        if not stepped:
+            limit = known[0]
+            limit.requests = max(1.0, min(limit.requests, float(self.history.count(episode.began - limit.seconds))))
+            limit.step = FIRST_STEP
+            limit.next_step_at = now + max(limit.seconds / 2, 10.0)

@@ -120,8 +120,6 @@ class GroupWatch:
         self.seen = replace(self.seen, lost=True, problem=problem)
 
 
-
-
 def _close(client: object) -> None:
     """A client whose broker is gone may fail to close, and that is no news."""
     try:

@@ -18,8 +18,9 @@ from typing import Any
 
 from pipeline.errors import RateLimited
 from pipeline.wire import request_count
+from pipeline.yahoo.courtesy import Courtesy
 from pipeline.yahoo.governor import Governor
-from pipeline.yahoo.history import History
+from pipeline.yahoo.history import FINEST_SECONDS, History
 from pipeline.yahoo.peers import Peers, Word, word
 
 #: The longest time in seconds between two looks at the rate while a request waits.
@@ -30,11 +31,6 @@ BUSY_SECONDS = 2.0
 PROBE_SECONDS = 40.0
 #: Requests that were not made in time may follow within so many seconds' worth.
 CREDIT_SECONDS = 0.25
-#: Errors from 500 on within so many seconds are one warning; the rate is never cut below this fraction for them, and so many
-#: seconds of good answers bring it from nothing to the whole.
-SAME_WARNING_SECONDS = 1.0
-LEAST_COURTESY = 1 / 8
-RECOVERY_SECONDS = 30.0
 #: Seconds over which the present rate is measured.
 MEASURED_SECONDS = 10.0
 #: Seconds of silence, also from itself, after which a process takes itself for cut off.
@@ -51,6 +47,22 @@ class _Ticket:
 
     started: float
     probe: bool
+
+
+class _Untold:
+    """What the others have not been told yet."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[float, int]] = []
+        self.refusals = 0
+        self.probe = ""
+
+    def answer(self, now: float) -> None:
+        if self.answers and now - self.answers[-1][0] < FINEST_SECONDS:
+            at, count = self.answers.pop()
+            self.answers.append((at, count + 1))
+        else:
+            self.answers.append((now, 1))
 
 
 class Throttle:
@@ -93,14 +105,11 @@ class Throttle:
         self._in_flight = 0
         self._asked_at = -math.inf
         self._probe_began: float | None = None
-        self._courtesy = 1.0
-        self._cut_at = self._recovered_at = -math.inf
+        self._courtesy = Courtesy()
         self._heard_at = clock()
         self._reason = ""
         self.answered_total = self.refused_total = 0
-        self._untold_answers: list[tuple[float, int]] = []
-        self._untold_refusals = 0
-        self._untold_probe = ""
+        self._untold = _Untold()
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -186,10 +195,10 @@ class Throttle:
                 "since": self._since,
                 "busy": mine.busy,
                 "in_flight": self._in_flight,
-                "courtesy": round(self._courtesy, 3),
-                "answers": [[round(now - at, 2), count] for at, count in self._untold_answers],
-                "refusals": self._untold_refusals,
-                "probe": self._untold_probe,
+                "courtesy": round(self._courtesy.factor, 3),
+                "answers": [[round(now - at, 2), count] for at, count in self._untold.answers],
+                "refusals": self._untold.refusals,
+                "probe": self._untold.probe,
                 "holding": self.governor.episode is not None,
                 "leads": leads,
                 "answered_total": self.answered_total,
@@ -201,13 +210,13 @@ class Throttle:
                 found["waits_seconds"] = round(self.governor.waits(now), 1)
                 found["per_second"] = self._measured(now)
                 found["ceiling"] = self.governor.ceiling if math.isfinite(self.governor.ceiling) else 0.0
-            self._untold_answers, self._untold_refusals, self._untold_probe = [], 0, ""
+            self._untold = _Untold()
             return found
 
     def has_news(self) -> bool:
         """Whether there is something to tell that can wait for half a second."""
         with self._lock:
-            return bool(self._untold_answers or self._untold_refusals or self._mine(self._clock()).busy)
+            return bool(self._untold.answers or self._untold.refusals or self._mine(self._clock()).busy)
 
     def heard(self, fields: dict[str, Any]) -> None:
         """Act on what another process reported. Raises KeyError, TypeError or ValueError if it is no report."""
@@ -270,7 +279,7 @@ class Throttle:
 
     def _mine(self, now: float) -> Word:
         busy = bool(self._waiting or self._in_flight) or now - self._asked_at < BUSY_SECONDS
-        return Word(now, self.sender, self.stage, self._since, busy, self._in_flight, self._courtesy)
+        return Word(now, self.sender, self.stage, self._since, busy, self._in_flight, self._courtesy.factor)
 
     def _ticket(self) -> _Ticket:
         """That of this thread's request, once."""
@@ -297,38 +306,34 @@ class Throttle:
         whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
         cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
         part = self.peers.part(self.stage, self.share(), now, cut_off)
-        return whole * part * min(self._courtesy, self.peers.courtesy(now))
+        return whole * part * min(self._courtesy.factor, self.peers.courtesy(now))
 
     def _note(self, status: int, retry_after_seconds: float | None, ticket: _Ticket) -> bool:
         """True if the others should hear of it at once."""
         now = self._clock()
         if status == 429:
             self.refused_total += 1
-            self._untold_refusals += 1
+            self._untold.refusals += 1
             self._reason = "the site answered 429"
             if ticket.probe:
-                self._untold_probe = "refused"
+                self._untold.probe = "refused"
                 self.governor.probe_refused(now, retry_after_seconds or 0.0)
                 return True
             return self.governor.refused(now, retry_after_seconds or 0.0, started=ticket.started)
         self._count_answer(now)
-        if status >= 500:
-            self._cut(now, status)
+        if status >= 500 and math.isfinite(self._rate(now)) and self._courtesy.cut(now):
+            self._reason = f"the site answered {status}"
         elif status < 400:
-            self._recover(now)
+            self._courtesy.recover(now)
         if ticket.probe:
-            self._untold_probe = "answered"
+            self._untold.probe = "answered"
             self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
         return ticket.probe
 
     def _count_answer(self, now: float) -> None:
         self.answered_total += 1
         self.governor.answered(now)
-        if self._untold_answers and now - self._untold_answers[-1][0] < 0.1:
-            at, count = self._untold_answers[-1]
-            self._untold_answers[-1] = (at, count + 1)
-        else:
-            self._untold_answers.append((now, 1))
+        self._untold.answer(now)
 
     def _heard_probe(self, probe: str, now: float) -> None:
         if probe == "refused":
@@ -336,22 +341,8 @@ class Throttle:
         elif probe == "answered":
             self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
 
-    def _cut(self, now: float, status: int) -> None:
-        if not math.isfinite(self._rate(now)) or now - self._cut_at < SAME_WARNING_SECONDS:
-            return
-        self._courtesy = max(self._courtesy / 2, LEAST_COURTESY)
-        self._cut_at = self._recovered_at = now
-        self._reason = f"the site answered {status}"
-
-    def _recover(self, now: float) -> None:
-        """Come back a step: as far as the time since the last good answer goes, at most a second's worth, so that silence earns nothing."""
-        if self._courtesy < 1.0:
-            passed = min(max(0.0, now - self._recovered_at), 1.0)
-            self._recovered_at = now
-            self._courtesy = min(1.0, self._courtesy + passed / RECOVERY_SECONDS)
-
     def _reason_now(self) -> str:
-        slow = self.governor.episode is not None or self._courtesy < 1.0 or bool(self.governor.limits)
+        slow = self.governor.episode is not None or self._courtesy.factor < 1.0 or bool(self.governor.limits)
         return self._reason if slow else ""
 
     def _measured(self, now: float) -> float:

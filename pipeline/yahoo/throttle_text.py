@@ -54,7 +54,7 @@ class Site:
 
 
 def site_of(reports: Sequence[Mapping[str, Any]], totals: Iterable[tuple[int, int]], leader: Mapping[str, Any] | None) -> Site:
-    """From the newest reports of all processes, the (answered, refused) of each that was ever heard of, and the last word of one that led."""
+    """reports: the newest of each process; totals: (answered, refused) of each ever heard of; leader: the last report of one that led."""
     counts = list(totals)
     reasons = [report["reason"] for report in reports if report["reason"]]
     answered, refused = (sum(int(count[number]) for count in counts) for number in (0, 1))
@@ -70,6 +70,8 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
     """One line; `pending` stocks are still to be asked for."""
     if site is None:
         return ""
+    if not (site.answered or site.refused or site.limits):
+        return "the site was not asked for anything yet"
     parts = [f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"]
     if site.waits_seconds >= 1:
         parts.append(f"waiting for {duration(site.waits_seconds)}" + (f" ({site.reason})" if site.reason else ""))
@@ -93,7 +95,7 @@ def allowed(site: Site) -> str:
 def learned(kept: Mapping[str, Any] | None, ceiling: float) -> str:
     """What an earlier run has learned, and when; `kept` as pipeline/yahoo/learned.py loads it."""
     if kept is None or not kept["limits"]:
-        return f"nothing was learned of the site's yet; at most {ceiling:g} requests a second" if ceiling else "nothing was learned yet"
+        return "nothing was learned of the site yet" + (f"; at most {ceiling:g} requests a second" if ceiling else "")
     limits = tuple(Allowed(float(limit["requests"]), float(limit["seconds"])) for limit in kept["limits"])
     when = datetime.fromtimestamp(float(kept["learned_at"]), timezone.utc)
     return f"{allowed(Site(ceiling=ceiling, limits=limits))}, learned {when:%Y-%m-%d %H:%M} UTC"

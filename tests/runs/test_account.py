@@ -24,6 +24,9 @@ def finished_account():
     account.task("processing", STOCK.fields())
     account.completion("scraping", read(completion(FRANCE, Listed(1))))
     account.completion("processing", read(completion(STOCK, Computed(5))))
+    # A refused attempt, and the one that went through.
+    for message in (messages.error_message(STOCK, "429", "RateLimited", 1, False, 2), completion(STOCK, Computed(5), 3), b"{}"):
+        account.asked(read(message))
     return account
 
 
@@ -38,6 +41,8 @@ def test_a_run_that_is_done_adds_up():
         "ratio_rows": 5,
         "dead_letters": 0,
         "unreadable": 0,
+        "requests": 5,
+        "requests_per_stock": 5.0,
     }
 
 

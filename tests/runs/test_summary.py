@@ -12,7 +12,6 @@ import config
 from config import Database, Kafka
 from pipeline.runs import summary
 from pipeline.runs.account import Account
-from pipeline.runs.group_watch import throttle_text
 from tests.runs.test_drawing import HOSTILE, RUN, account_of
 
 
@@ -108,17 +107,6 @@ def test_texts_of_others_cannot_drive_the_terminal():
         named = {"task_id": text, "country_code": text, "region_name": text, "status": "failed", "error_type": text, "error": text}
         account.error("processing", {**named, "attempt": 1})
     assert all(character.isprintable() for line in said(account).split("\n") for character in line)
-
-
-def test_the_throttle_says_who_is_slowed_down_to_what_and_why():
-    def state(rate, pause=0.0):
-        return {"sender": "host:1", "requests_per_second": rate, "paused_seconds": pause, "reason": "the site answered 429"}
-
-    assert throttle_text([]) == "full speed: nobody is slowed down"
-    assert throttle_text([state(2.5)]) == "1 process slowed down to 2.5/s: the site answered 429"
-    assert throttle_text([state(2.5, 3.2), state(1.5, 8.0)]) == "2 processes slowed down to 4.0/s, paused for 8 s: the site answered 429"
-    # One without a limit of its own is only paused.
-    assert throttle_text([state(0.0, 4.0)]) == "1 process slowed down, paused for 4 s: the site answered 429"
 
 
 def test_the_commands_that_are_told_work_as_they_stand(monkeypatch):

@@ -1,4 +1,4 @@
-"""One process's 429 slows all of them: on a real broker."""
+"""What one process learns of the site holds for all of them: on a real broker."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from config import PROJECT
 from pipeline.broker import clients, topic_setup
 from pipeline.yahoo import shared_throttle
-from pipeline.yahoo.throttle import Throttle, Warned
+from pipeline.yahoo.throttle import Throttle
 from tests.conftest import until
+from tests.yahoo.reports import REPORT
 
-#: How long the others may take to hear of a warning.
+#: How long the others may take to hear of a refusal.
 HEARD_SECONDS = 2.0
 
 _OTHER = """
@@ -24,12 +25,12 @@ from pipeline.broker import clients
 from pipeline.yahoo import shared_throttle
 from pipeline.yahoo.throttle import Throttle
 clients.quiet()
-throttle = Throttle(8.0)
-follower = shared_throttle.Follower(Kafka(bootstrap_servers=sys.argv[1], source=sys.argv[2]), throttle, "elsewhere:1")
+throttle = Throttle(8.0, "processing", lambda: 0.5, sender="elsewhere:1")
+follower = shared_throttle.Follower(Kafka(bootstrap_servers=sys.argv[1], source=sys.argv[2]), throttle)
 assert follower.ready.wait(30)
 print("ready", flush=True)
 for line in sys.stdin:
-    throttle.answered(int(line))
+    throttle.noted(int(line))
 follower.stop()
 """
 
@@ -47,8 +48,8 @@ def follow(kafka):
     """Followers, stopped at the end."""
     running = []
 
-    def start(throttle, sender):
-        follower = shared_throttle.Follower(kafka, throttle, sender)
+    def start(throttle):
+        follower = shared_throttle.Follower(kafka, throttle)
         running.append(follower)
         assert follower.ready.wait(30)
         return follower
@@ -69,79 +70,91 @@ def other_process(kafka, python):
     assert process.returncode == 0
 
 
-def test_a_429_in_one_process_slows_another_within_two_seconds(follow, other_process):
-    throttle = Throttle(8.0)
-    follow(throttle, "here:1")
+def test_a_429_in_one_process_stops_another_within_two_seconds(follow, other_process):
+    throttle = Throttle(8.0, "processing", sender="here:1")
+    follow(throttle)
     other_process.stdin.write("429\n")
     other_process.stdin.flush()
     asked = time.monotonic()
-    until(lambda: throttle.state()["requests_per_second"] == 4.0, 10, "the slower rate")
+    until(lambda: throttle.state()["requests_per_second"] == 0.0, 10, "the stop")
     assert time.monotonic() - asked < HEARD_SECONDS
     assert throttle.state()["reason"] == "the site answered 429 to elsewhere:1"
 
 
-def test_a_process_that_comes_late_hears_of_a_warning_that_still_counts(follow):
-    first = Throttle(8.0)
-    follow(first, "here:1")
-    first.answered(429, retry_after_seconds=30)
-    second = Throttle(8.0)
-    follow(second, "here:2")
-    until(lambda: second.state()["paused_seconds"] > 20, 10, "the pause")
+def test_what_is_learned_of_the_site_and_what_was_asked_of_it_is_known_to_all(follow):
+    first, second = Throttle(0.0, "processing", sender="here:1"), Throttle(0.0, "processing", sender="here:2")
+    follow(first)
+    follow(second)
+    for _ in range(20):
+        first.noted(200)
+    first.noted(429)
+    until(lambda: second.governor.episode is not None, 10, "the stop")
+    first.acquire()  # the older one asks first
+    first.answered(200)
+    until(lambda: second.governor.limits and second.governor.episode is None, 10, "the limits")
+    assert [(one.seconds, one.requests) for one in second.governor.limits] == [(one.seconds, one.requests) for one in first.governor.limits]
+    assert second.governor.history.count(-1e9) == 21
+    assert second.report()["answered_total"] == 0
 
 
-def test_ones_own_warning_is_heard_once(follow):
-    first, second = Throttle(8.0), Throttle(8.0)
-    follow(first, "here:1")
-    follow(second, "here:2")
-    first.answered(500)
+def test_an_error_of_the_site_makes_all_slower(follow):
+    first, second = Throttle(8.0, "processing", sender="here:1"), Throttle(8.0, "processing", sender="here:2")
+    follow(first)
+    follow(second)
+    first.noted(500)
     until(lambda: second.state()["requests_per_second"] == 4.0, 10, "the slower rate")
-    assert first.state()["requests_per_second"] == 4.0
 
 
-def test_the_state_of_a_throttled_process_is_there_for_all_to_see(kafka, follow):
-    throttle = Throttle(8.0)
-    follow(throttle, "here:1")
+def test_the_site_is_there_for_all_to_see(kafka, follow):
+    throttle = Throttle(8.0, "processing", sender="here:1")
+    follow(throttle)
     assert shared_throttle.latest(kafka) == []
-    throttle.answered(429)
-    (found,) = until(lambda: shared_throttle.latest(kafka), 10, "the state")
-    assert found["sender"] == "here:1"
-    assert found["requests_per_second"] == 4.0
-    assert found["reason"] == "the site answered 429"
+    throttle.noted(200)
+    throttle.noted(429)
+    reports = shared_throttle.Reports(kafka)
+    site = until(lambda: (found := reports.site()).refused and found, 10, "the report")
+    assert (site.answered, site.refused, site.ceiling, site.reason) == (1, 1, 8.0, "the site answered 429")
+    reports.close()
 
 
-def test_a_message_counts_until_it_expires():
-    message = shared_throttle.slow_down("here:1", Warned(429, 1.0), now=1000.0)
-    assert shared_throttle.decode(message, now=1004.9)["site_status"] == 429
-    assert shared_throttle.decode(message, now=1005.1) is None
-    assert shared_throttle.decode(shared_throttle.slow_down("here:1", Warned(429, 60.0), now=1000.0), now=1059.0) is not None
+# What counts as a report
+
+
+def test_a_report_counts_until_it_expires():
+    message = shared_throttle.encode(REPORT, now=1000.0)
+    assert shared_throttle.decode(message, now=1009.9)["answered_total"] == 1234
+    assert shared_throttle.decode(message, now=1010.1) is None
 
 
 @pytest.mark.parametrize(
     "raw",
-    [
-        None,
-        b"",
-        b"\xff",
-        b"[]",
-        b"7",
-        b"{}",
-        b'{"status": "slow_down"}',
-        b'{"status": [], "sender": "a", "expires_at": 9e99}',
-        b"[" * 99_999,
-    ],
+    [None, b"", b"\xff", b"[]", b"7", b"{}", b'{"status": "report"}', b'{"status": [], "sender": "a", "expires_at": 9e99}', b"[" * 99_999],
 )
-def test_what_is_no_message_is_none(raw):
+def test_what_is_no_report_is_none(raw):
     assert shared_throttle.decode(raw, now=0.0) is None
 
 
-@pytest.mark.parametrize("pause", [float("nan"), float("inf"), "1", None, 10**400])
-def test_a_pause_that_is_no_number_is_none(pause):
-    fields = json.loads(shared_throttle.slow_down("here:1", Warned(429, 1.0), now=1000.0))
-    assert shared_throttle.decode(json.dumps({**fields, "pause_seconds": pause}).encode(), now=1000.0) is None
-
-
-@pytest.mark.parametrize("field", ["status", "sender", "expires_at", "site_status", "pause_seconds"])
-def test_a_message_without_one_of_its_fields_is_none(field):
-    fields = json.loads(shared_throttle.slow_down("here:1", Warned(429, 1.0), now=1000.0))
-    del fields[field]
+@pytest.mark.parametrize("name", [name for name in REPORT if name not in ("busy", "holding")])
+def test_a_report_without_one_of_its_fields_is_none(name):
+    fields = json.loads(shared_throttle.encode(REPORT, now=1000.0))
+    del fields[name]
     assert shared_throttle.decode(json.dumps(fields).encode(), now=1000.0) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, -1, 10**400])
+@pytest.mark.parametrize("name", ["refusals", "since", "per_second", "answers", "limits"])
+def test_a_number_that_is_none_is_no_report(name, value):
+    limit = {"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": value, "left": 0}
+    wrong = {"answers": [[0.5, value]], "limits": [limit]}.get(name, value)
+    fields = json.loads(shared_throttle.encode(REPORT, now=1000.0))
+    assert shared_throttle.decode(json.dumps({**fields, name: wrong}).encode(), now=1000.0) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"sender": "a"}, {**REPORT, "answers": [[1]]}, {**REPORT, "limits": [{"seconds": 1}]}, {**REPORT, "busy": 1, "stage": 5}]
+)
+def test_a_report_that_slips_through_does_no_harm(fields):
+    throttle = Throttle(8.0, "processing")
+    with pytest.raises((KeyError, TypeError, ValueError)) if fields.get("stage") != 5 else pytest.MonkeyPatch.context():
+        throttle.heard(fields)
+    assert throttle.try_start() == 0.0 or throttle.governor.episode is not None

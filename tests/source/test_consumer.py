@@ -99,7 +99,8 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
     set_faults(terminal, rate_limit=1.0)
     assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
-    (told,) = until(lambda: shared_throttle.latest(config.load(True, terminal.environment()).kafka), 150, "its word to the others")
+    kafka = config.load(True, terminal.environment()).kafka
+    (told,) = until(lambda: [one for one in shared_throttle.latest(kafka) if one["holding"]], 150, "its word to the others")
     assert told["reason"] == "the site answered 429"
     set_faults(terminal, changed_layout=1.0)
     (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 180, "the completion")

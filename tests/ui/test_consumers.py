@@ -9,6 +9,7 @@ from pipeline.wire import messages, topics
 from pipeline.yahoo import shared_throttle
 from tests.conftest import until
 from tests.ui.conftest import Producer
+from tests.yahoo.reports import REPORT
 
 
 def lag_row(window, group):
@@ -51,9 +52,9 @@ def test_a_process_that_the_site_slows_down_is_seen(window, page):
     def shown(text):
         until(lambda: text in window.text('[data-testid="throttle-state"]'), 30, text)
 
-    shown("full speed: nobody is slowed down")
-    throttled = {"requests_per_second": 2.5, "paused_seconds": 4.0, "reason": "the site answered 429"}
+    shown("the site was not asked for anything yet")
+    report = {**REPORT, "limits": [{"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left": 0}]}
     with Producer(page.kafka, messages.new_run_id()) as producer:
-        producer.send(topics.CONTROL, "", shared_throttle.state("host:1", throttled, time.time()))
-        shown("1 process slowed down to 2.5/s, paused for 4 s: the site answered 429")
-    shown("full speed")  # its state expires
+        producer.send(topics.CONTROL, "", shared_throttle.encode(report, time.time()))
+        shown("1,234 answered, 5 refused, 9.5/s now; waiting for 4 s (the site answered 429); about 36,000 allowed an hour (300 in 30 s)")
+    shown("0.0/s now")  # its report expires

@@ -1,16 +1,18 @@
 """The throttle by a simulated clock: one process's requests, and whole sites with their limits."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RateLimited
+from pipeline.yahoo.courtesy import LEAST_COURTESY, RECOVERY_SECONDS
 from pipeline.yahoo.governor import Governor
 from pipeline.yahoo.history import History
 from pipeline.yahoo.limits import Limit
-from pipeline.yahoo.throttle import LEAST_COURTESY, RECOVERY_SECONDS, Throttle
+from pipeline.yahoo.throttle import Throttle
 from tests.yahoo.simulated_site import START, World
 
 ONE = [(300, 30)]
@@ -88,7 +90,7 @@ def test_single_requests_come_later_and_later(throttle, clock):
         moments.append(clock.now - began)
         throttle.answered(429)
     assert moments[0] == pytest.approx(1.0, abs=0.01)
-    assert all(1.25 <= later / sooner <= 2.3 for sooner, later in zip(moments, moments[1:], strict=False))
+    assert all(1.25 <= later / sooner <= 2.3 for sooner, later in pairwise(moments))
 
 
 def test_the_sites_own_retry_after_is_honoured_up_to_a_minute(throttle, clock):

@@ -1,0 +1,123 @@
+"""What is said of the site, and what is kept of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import config
+from pipeline.yahoo import throttle_text
+from pipeline.yahoo.learned import Learned, forget
+from pipeline.yahoo.throttle import Throttle
+from pipeline.yahoo.throttle_text import Allowed, Site, duration, site_of
+from tests.yahoo.reports import REPORT
+
+LIMIT = {"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left": 85}
+
+
+def test_a_site_that_nobody_asks_is_said_to_be_just_that():
+    assert throttle_text.text(None) == ""
+    assert throttle_text.text(Site()) == "the site was not asked for anything yet"
+
+
+def test_answered_refused_allowed_and_the_rest_are_said():
+    leader = {**REPORT, "limits": [LIMIT], "waits_seconds": 0.0}
+    site = site_of([leader, {**REPORT, "leads": False, "reason": ""}], [(1234, 5), (66, 7)], leader)
+    assert throttle_text.text(site, 1000, 3.0) == (
+        "1,300 answered, 12 refused, 9.5/s now; about 36,000 allowed an hour (300 in 30 s); the rest takes 5 min"
+    )
+    # Once nobody asks any more.
+    assert "0.0/s now; about 36,000" in throttle_text.text(site_of([], [(1234, 5)], leader))
+
+
+def test_the_ceiling_is_named_if_it_is_what_limits():
+    site = Site(10, 0, 4.0, 4.0, (Allowed(300, 30, 285),))
+    assert (
+        throttle_text.text(site, 100, 3.0)
+        == "10 answered, 0 refused, 4.0/s now; about 14,400 allowed an hour (REQUESTS_PER_SECOND 4); the rest takes 75 s"
+    )
+
+
+def test_a_wait_has_its_reason():
+    site = Site(10, 1, 0.0, 0.0, (Allowed(10, 7200, 0),), 5400.0, "the site answered 429")
+    assert (
+        throttle_text.text(site)
+        == "10 answered, 1 refused, 0.0/s now; waiting for 90 min (the site answered 429); about 10 allowed an hour (10 in 2.0 h)"
+    )
+
+
+def test_of_a_long_window_what_is_left_can_be_used_at_once():
+    assert Site(limits=(Allowed(8000, 86_400, 6000),), ceiling=4.0).seconds_for(3000) == 750
+    assert Site(limits=(Allowed(8000, 86_400, 0),), ceiling=4.0).seconds_for(4000) == 43_200
+    assert Site(per_second=2.0).seconds_for(100) == 50
+    assert Site().seconds_for(100) is None
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+# Kept for the next run
+
+
+@pytest.fixture
+def settings(tmp_path: Path):
+    return replace(
+        config.load(environ={"PIPELINE_HOME": str(tmp_path), "YAHOO_BASE_URL": "http://127.0.0.1:1"}, env_file=tmp_path / "none")
+    )
+
+
+LEARNED = {"limits": [LIMIT], "history": [[20.0, 15.0, 7], [3.0, 2.9, 1]]}
+
+
+def test_what_was_learned_is_there_for_the_next_run_as_old_as_it_is(settings):
+    Learned(settings).save(LEARNED, now=1000.0)
+    kept = Learned(settings).load(now=1010.0)
+    assert kept == {"limits": [LIMIT], "history": [[30.0, 25.0, 7], [13.0, 12.9, 1]], "learned_at": 1000.0}
+    again = Learned(settings)
+    again.load(now=1010.0)
+    again.save(LEARNED, now=2000.0)
+    assert Learned(settings).load(now=2000.0)["learned_at"] == 1000.0, "the same limits were learned then"
+    assert [path.name for path in settings.state_dir.iterdir()] == ["throttle.json"]
+    assert throttle_text.learned(kept, 4.0) == "about 14,400 allowed an hour (REQUESTS_PER_SECOND 4), learned 1970-01-01 00:16 UTC"
+
+
+def test_another_site_is_learned_anew_and_another_stand_in_of_a_demo_has_the_limits_alone(settings):
+    Learned(settings).save(LEARNED, now=1000.0)
+    other = replace(settings, yahoo_base_url="http://127.0.0.1:2")
+    assert Learned(other).load() is None
+    assert Learned(replace(other, demo=True)).load(now=1000.0)["history"] == []
+    forget(settings.state_dir)
+    assert Learned(settings).load() is None
+    forget(settings.state_dir)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "7",
+        "\xff",
+        '{"version": 1}',
+        '{"version": 2, "site": ""}',
+        "[" * 99_999,
+        json.dumps({"version": 1, "site": "http://127.0.0.1:1", "saved_at": "x"}),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
+    path = Learned(settings).path
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="latin-1")
+    assert Learned(settings).load() is None
+    assert throttle_text.learned(None, 4.0) == "nothing was learned of the site yet; at most 4 requests a second"
+
+
+def test_limits_that_make_no_sense_leave_the_throttle_as_it_was():
+    throttle = Throttle(0.0)
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        throttle.remember({"limits": [{**LIMIT, "seconds": -1}], "history": []})
+    assert throttle.governor.limits == []

@@ -41,6 +41,8 @@ DONE = 0.6
 SURPRISES, SURPRISE_SECONDS, NOISE_SECONDS = 3, 60.0, 120.0
 #: Noise does away with limits that only short refusals speak for, unless they were confirmed so often.
 FIRM_CONFIRMATIONS = 2
+#: Seconds over which the rate of late is measured.
+MEASURED_SECONDS = 10.0
 #: How often the fullest windows so far are noted, in seconds.
 NOTE_SECONDS = 0.5
 #: Longest a site that says when to come back is believed, in seconds.
@@ -125,13 +127,28 @@ class Governor:
             return max(0.0, self.next_probe_at - now)
         return max([0.0, *(self._free_at(limit, limit.cap) - now for limit in self.limits)])
 
-    def room(self, now: float) -> list[tuple[Limit, float]]:
-        """Each limit and how many requests are left of it now."""
-        return [(limit, max(0.0, limit.cap - self.history.count(now - limit.seconds))) for limit in self.limits]
+    def site(self, now: float) -> dict[str, Any]:
+        """What others should know of the site: the limits and what is left of each, how long to wait, the rate of late, the ceiling."""
+        left = [max(0.0, limit.cap - self.history.count(now - limit.seconds)) for limit in self.limits]
+        return {
+            "limits": [{**limit.fields(), "left": int(rest)} for limit, rest in zip(self.limits, left, strict=True)],
+            "waits_seconds": round(self.waits(now), 1),
+            "per_second": round(self.history.count(now - MEASURED_SECONDS) / MEASURED_SECONDS, 2),
+            "ceiling": self.ceiling if math.isfinite(self.ceiling) else 0.0,
+        }
 
-    def fields(self) -> list[dict[str, float]]:
-        """The limits as messages and files carry them."""
-        return [limit.fields() for limit in self.limits]
+    def learned(self, now: float) -> dict[str, Any]:
+        """What the next run should know: the limits, and what was answered, in seconds before now."""
+        self.history.tidy(now)
+        bins = [[round(now - first, 1), round(now - last, 1), count] for first, last, count in self.history.bins]
+        return {"limits": [limit.fields() for limit in self.limits], "history": bins}
+
+    def remember(self, learned: dict[str, Any], now: float) -> None:
+        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
+        history = History((now - float(first), now - float(last), int(count)) for first, last, count in learned["history"])
+        self.adopt([{**limit, "cap": 0.0} for limit in learned["limits"]])
+        self.history = history
+        history.tidy(now)
 
     def adopt(self, fields: Any) -> None:
         """Take over limits that another process has learned, or an earlier run. Raises ValueError, KeyError, TypeError."""

@@ -20,19 +20,19 @@ from pipeline.errors import RateLimited
 from pipeline.wire import request_count
 from pipeline.yahoo.courtesy import Courtesy
 from pipeline.yahoo.governor import Governor
-from pipeline.yahoo.history import FINEST_SECONDS, History
+from pipeline.yahoo.history import FINEST_SECONDS
 from pipeline.yahoo.peers import Peers, Word, word
 
 #: The longest time in seconds between two looks at the rate while a request waits.
 LOOK_SECONDS = 0.2
+#: The rate is worked out anew after so many seconds, or when something has happened.
+RATE_SECONDS = 0.05
 #: A process is busy for so many seconds after its last request.
 BUSY_SECONDS = 2.0
 #: A single request to a site that refuses counts as lost after so many seconds.
 PROBE_SECONDS = 40.0
 #: Requests that were not made in time may follow within so many seconds' worth.
 CREDIT_SECONDS = 0.25
-#: Seconds over which the present rate is measured.
-MEASURED_SECONDS = 10.0
 #: Seconds of silence, also from itself, after which a process takes itself for cut off.
 CUT_OFF_SECONDS = 4.0
 #: Refusals that others tell of are of requests that started at most so many seconds ago.
@@ -49,20 +49,58 @@ class _Ticket:
     probe: bool
 
 
-class _Untold:
-    """What the others have not been told yet."""
+class _Credit:
+    """Requests that may start: they come in at the rate, and are hardly saved up."""
+
+    def __init__(self, now: float) -> None:
+        self._credit = 1.0
+        self._at = now
+
+    def take(self, rate: float, now: float) -> float:
+        """Take one and return 0, or return the seconds until there is one; inf if there is no rate."""
+        if math.isinf(rate):
+            self._at = now
+            return 0.0
+        self._credit = min(self._credit + rate * (now - self._at), max(1.0, rate * CREDIT_SECONDS))
+        self._at = now
+        if self._credit < 1.0:
+            return max((1.0 - self._credit) / rate, 0.001) if rate > 0 else math.inf
+        self._credit -= 1.0
+        return 0.0
+
+
+class _Counts:
+    """What was answered and refused, in all and since the others were told last."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[float, int]] = []
-        self.refusals = 0
+        self.answered = self.refused = 0
         self.probe = ""
+        self._answers: list[tuple[float, int]] = []
+        self._refusals = 0
 
     def answer(self, now: float) -> None:
-        if self.answers and now - self.answers[-1][0] < FINEST_SECONDS:
-            at, count = self.answers.pop()
-            self.answers.append((at, count + 1))
-        else:
-            self.answers.append((now, 1))
+        self.answered += 1
+        count = self._answers.pop() if self._answers and now - self._answers[-1][0] < FINEST_SECONDS else (now, 0)
+        self._answers.append((count[0], count[1] + 1))
+
+    def refuse(self) -> None:
+        self.refused += 1
+        self._refusals += 1
+
+    def untold(self) -> bool:
+        return bool(self._answers or self._refusals)
+
+    def tell(self, now: float) -> dict[str, Any]:
+        """The fields of a report, once."""
+        found = {
+            "answers": [[round(now - at, 2), count] for at, count in self._answers],
+            "refusals": self._refusals,
+            "probe": self.probe,
+            "answered_total": self.answered,
+            "refused_total": self.refused,
+        }
+        self._answers, self._refusals, self.probe = [], 0, ""
+        return found
 
 
 class Throttle:
@@ -99,33 +137,25 @@ class Throttle:
         self._turn = threading.Lock()
         self._local = threading.local()
         self._closing = False
-        self._credit = 1.0
-        self._credited_at = clock()
-        self._waiting = 0
+        self._credit = _Credit(clock())
         self._in_flight = 0
         self._asked_at = -math.inf
         self._probe_began: float | None = None
         self._courtesy = Courtesy()
         self._heard_at = clock()
         self._reason = ""
-        self.answered_total = self.refused_total = 0
-        self._untold = _Untold()
+        self._rated, self._rated_at = math.inf, -math.inf
+        self._counts = _Counts()
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def acquire(self) -> None:
         """Return when this thread's next request may start. Raises RateLimited if the process ends before that."""
-        with self._lock:
-            self._waiting += 1
-        try:
-            with self._turn:
-                while (wait := self.try_start()) > 0:
-                    if self._closing and wait > CLOSING_SECONDS:
-                        raise RateLimited("the process ends before the site may be asked again")
-                    self._sleep(min(wait, LOOK_SECONDS))
-        finally:
-            with self._lock:
-                self._waiting -= 1
+        with self._turn:
+            while (wait := self.try_start()) > 0:
+                if self._closing and wait > CLOSING_SECONDS:
+                    raise RateLimited("the process ends before the site may be asked again")
+                self._sleep(min(wait, LOOK_SECONDS))
         request_count.note()
 
     def try_start(self) -> float:
@@ -140,14 +170,9 @@ class Throttle:
                 self._probe_began = now
                 probe = True
             else:
-                rate = self._rate(now)
-                if math.isfinite(rate):
-                    self._credit = min(self._credit + rate * (now - self._credited_at), max(1.0, rate * CREDIT_SECONDS))
-                self._credited_at = now
-                if math.isfinite(rate):
-                    if self._credit < 1.0:
-                        return self._until_credit(rate, now)
-                    self._credit -= 1.0
+                wait = self._credit.take(self._rate(now), now)
+                if wait > 0:
+                    return max(self.governor.waits(now), LOOK_SECONDS) if math.isinf(wait) else wait
             self._in_flight += 1
             self._local.ticket = _Ticket(now, probe)
             return 0.0
@@ -165,7 +190,8 @@ class Throttle:
         with self._lock:
             self._in_flight -= 1
             now = self._clock()
-            self._count_answer(now)
+            self._counts.answer(now)
+            self.governor.answered(now)
             if self._ticket().probe:
                 self.governor.next_probe_at = now + LOOK_SECONDS
 
@@ -196,27 +222,19 @@ class Throttle:
                 "busy": mine.busy,
                 "in_flight": self._in_flight,
                 "courtesy": round(self._courtesy.factor, 3),
-                "answers": [[round(now - at, 2), count] for at, count in self._untold.answers],
-                "refusals": self._untold.refusals,
-                "probe": self._untold.probe,
                 "holding": self.governor.episode is not None,
                 "leads": leads,
-                "answered_total": self.answered_total,
-                "refused_total": self.refused_total,
                 "reason": self._reason_now(),
+                **self._counts.tell(now),
             }
             if leads:
-                found["limits"] = [{**limit.fields(), "left": int(left)} for limit, left in self.governor.room(now)]
-                found["waits_seconds"] = round(self.governor.waits(now), 1)
-                found["per_second"] = self._measured(now)
-                found["ceiling"] = self.governor.ceiling if math.isfinite(self.governor.ceiling) else 0.0
-            self._untold = _Untold()
+                found |= self.governor.site(now)
             return found
 
     def has_news(self) -> bool:
         """Whether there is something to tell that can wait for half a second."""
         with self._lock:
-            return bool(self._untold.answers or self._untold.refusals or self._mine(self._clock()).busy)
+            return self._counts.untold() or self._mine(self._clock()).busy
 
     def heard(self, fields: dict[str, Any]) -> None:
         """Act on what another process reported. Raises KeyError, TypeError or ValueError if it is no report."""
@@ -229,6 +247,7 @@ class Throttle:
             answers = [(now - max(float(ago), 0.0), int(count)) for ago, count in fields["answers"]]
             refusals, probe = int(fields["refusals"]), str(fields["probe"])
             self.peers.heard(said)
+            self._rated_at = -math.inf
             for at, count in answers:
                 self.governor.answered(at, count)
             if refusals and probe != "refused" and self.governor.refused(now, started=now - LATE_SECONDS):
@@ -243,25 +262,17 @@ class Throttle:
     def leads(self) -> bool:
         """Whether it is this process that draws conclusions for all, and keeps them."""
         with self._lock:
-            now = self._clock()
-            return self.peers.leads(self._mine(now), now)
+            return self._leads(self._clock())
 
     def learned(self) -> dict[str, Any]:
         """What the next run should know: the limits, and what was answered, in seconds before now."""
         with self._lock:
-            now = self._clock()
-            self.governor.history.tidy(now)
-            bins = [[round(now - first, 1), round(now - last, 1), count] for first, last, count in self.governor.history.bins]
-            return {"limits": self.governor.fields(), "history": bins}
+            return self.governor.learned(self._clock())
 
     def remember(self, learned: dict[str, Any]) -> None:
         """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
         with self._lock:
-            now = self._clock()
-            history = History((now - float(first), now - float(last), int(count)) for first, last, count in learned["history"])
-            self.governor.adopt([{**limit, "cap": 0.0} for limit in learned["limits"]])
-            self.governor.history = history
-            history.tidy(now)
+            self.governor.remember(learned, self._clock())
 
     def state(self) -> dict[str, Any]:
         """`requests_per_second` of this process now (0: no limit), `paused_seconds` still to go, `reason` ("" if nothing slows down)."""
@@ -278,7 +289,7 @@ class Throttle:
     # -- with the lock held -----------------------------------------------------------------------------------------
 
     def _mine(self, now: float) -> Word:
-        busy = bool(self._waiting or self._in_flight) or now - self._asked_at < BUSY_SECONDS
+        busy = bool(self._in_flight) or now - self._asked_at < BUSY_SECONDS
         return Word(now, self.sender, self.stage, self._since, busy, self._in_flight, self._courtesy.factor)
 
     def _ticket(self) -> _Ticket:
@@ -290,60 +301,56 @@ class Throttle:
         return ticket
 
     def _until_probe(self, now: float) -> float:
-        if not self.peers.leads(self._mine(now), now):
+        if not self._leads(now):
             return LOOK_SECONDS
         if self._probe_began is not None and now - self._probe_began < PROBE_SECONDS:
             return LOOK_SECONDS
         return self.governor.next_probe_at - now
 
-    def _until_credit(self, rate: float, now: float) -> float:
-        if rate > 0:
-            return max((1.0 - self._credit) / rate, 0.001)
-        return max(self.governor.waits(now), LOOK_SECONDS)
-
     def _rate(self, now: float) -> float:
-        leads = self.peers.leads(self._mine(now), now)
-        whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
-        cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
-        part = self.peers.part(self.stage, self.share(), now, cut_off)
-        return whole * part * min(self._courtesy.factor, self.peers.courtesy(now))
+        """This process's part of the whole rate; inf for no limit."""
+        if now - self._rated_at >= RATE_SECONDS or now < self._rated_at:
+            leads = self._leads(now)
+            whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
+            cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
+            part = self.peers.part(self.stage, self.share(), now, cut_off)
+            self._rated, self._rated_at = whole * part * min(self._courtesy.factor, self.peers.courtesy(now)), now
+        return self._rated
+
+    def _leads(self, now: float) -> bool:
+        return self.peers.leads(self._mine(now), now)
 
     def _note(self, status: int, retry_after_seconds: float | None, ticket: _Ticket) -> bool:
         """True if the others should hear of it at once."""
         now = self._clock()
+        if status >= 429 or ticket.probe:
+            self._rated_at = -math.inf
         if status == 429:
-            self.refused_total += 1
-            self._untold.refusals += 1
+            self._counts.refuse()
             self._reason = "the site answered 429"
             if ticket.probe:
-                self._untold.probe = "refused"
+                self._counts.probe = "refused"
                 self.governor.probe_refused(now, retry_after_seconds or 0.0)
                 return True
             return self.governor.refused(now, retry_after_seconds or 0.0, started=ticket.started)
-        self._count_answer(now)
+        self._counts.answer(now)
+        self.governor.answered(now)
         if status >= 500 and math.isfinite(self._rate(now)) and self._courtesy.cut(now):
+            self._rated_at = -math.inf
             self._reason = f"the site answered {status}"
         elif status < 400:
             self._courtesy.recover(now)
         if ticket.probe:
-            self._untold.probe = "answered"
-            self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
+            self._counts.probe = "answered"
+            self.governor.probe_answered(now, learn=self._leads(now))
         return ticket.probe
-
-    def _count_answer(self, now: float) -> None:
-        self.answered_total += 1
-        self.governor.answered(now)
-        self._untold.answer(now)
 
     def _heard_probe(self, probe: str, now: float) -> None:
         if probe == "refused":
             self.governor.probe_refused(now)
         elif probe == "answered":
-            self.governor.probe_answered(now, learn=self.peers.leads(self._mine(now), now))
+            self.governor.probe_answered(now, learn=self._leads(now))
 
     def _reason_now(self) -> str:
         slow = self.governor.episode is not None or self._courtesy.factor < 1.0 or bool(self.governor.limits)
         return self._reason if slow else ""
-
-    def _measured(self, now: float) -> float:
-        return round(self.governor.history.count(now - MEASURED_SECONDS) / MEASURED_SECONDS, 2)

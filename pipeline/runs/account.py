@@ -162,6 +162,10 @@ class Account:
             "requests_per_stock": round(self.requests / len(self.processing.tasks), 2) if self.processing.tasks else None,
         }
 
+    def rest(self) -> tuple[int, float]:
+        """How many stocks are still to be done, and the requests that one takes."""
+        return self.processing["pending"], self.requests_per_stock
+
     @property
     def requests_per_stock(self) -> float:
         """What a stock of this run took so far, its share of the listing included."""

@@ -14,6 +14,7 @@ from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.runs.group_watch import GroupWatch
 from pipeline.runs.view import MonitorView, StageRates
+from pipeline.yahoo import throttle_text
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class RunFollower:
             lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
             problem=seen.problem,
             groups=seen.groups,
-            throttle=seen.throttle,
+            throttle=throttle_text.text(seen.site, *account.rest()) if account else throttle_text.text(seen.site),
             scraping_rate=rates[0],
             processing_rate=rates[1],
         )

@@ -207,8 +207,6 @@ class Throttle:
         """Let no request wait for long any more: the process ends."""
         self._closing = True
 
-    # -- the others -------------------------------------------------------------------------------------------------
-
     def report(self) -> dict[str, Any]:
         """What the others have to know; each answer and refusal is told once. `ago` are seconds before this report."""
         with self._lock:
@@ -232,7 +230,7 @@ class Throttle:
             return found
 
     def has_news(self) -> bool:
-        """Whether there is something to tell that can wait for half a second."""
+        """Whether there is something to tell within half a second."""
         with self._lock:
             return self._counts.untold() or self._mine(self._clock()).busy
 

@@ -1,5 +1,7 @@
 # The consumers, browser included: docker build -t stock-pipeline-worker .
 # How to run and scale them: docs/operations.md.
+# Not by digest, and the browser not by version: both get their security fixes by being built anew (docker build --pull), and
+# Debian keeps no older Chromium to pin.
 FROM python:3.13-slim-trixie
 
 # Browser and driver from one source, so that their versions fit; fonts, or pages lay out without text.

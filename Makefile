@@ -45,6 +45,7 @@ lint: $(VENV)/.installed ## ruff, its formatter, mypy, the arrows between the ro
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 sql: $(VENV)/.installed ## psql over the database of the run that is up, or of the last one (ARGS="--demo -c 'SELECT …'")
 	@$(PY) -m local.sql $(ARGS)

@@ -165,3 +165,32 @@ def test_each_node_is_reached_where_it_says(cluster: dict[str, Any]) -> None:
     settings = (PROJECT / "docker-compose.cluster.yml").read_text()
     assert f"KAFKA_BOOTSTRAP_SERVERS={','.join(outside)}" in settings
     assert "KAFKA_REPLICATION_FACTOR=3" in settings
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_kafka_ui_asks_for_a_login_and_changes_nothing(name: str) -> None:
+    """Its version answers requests of every origin: without a login a page of any site could read the topics."""
+    environment = read(name)["services"]["kafka-ui"]["environment"]
+    assert environment["AUTH_TYPE"] == "LOGIN_FORM"
+    assert environment["SPRING_SECURITY_USER_NAME"]
+    # Handed on if it is set, left out if not (one is made then): a default would be a password that everybody knows, or an empty one.
+    assert environment["SPRING_SECURITY_USER_PASSWORD"] is None
+    assert environment["KAFKA_CLUSTERS_0_READONLY"] == "true"
+    assert not any("DYNAMIC" in variable for variable in environment)
+
+
+def test_actions_are_named_by_commit_with_their_version_beside_it() -> None:
+    text = (PROJECT / ".github" / "workflows" / "ci.yml").read_text()
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    assert used
+    for action, beside in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r"  # v\d+\.\d+\.\d+", beside), action
+    assert "-latest" not in text
+
+
+def test_what_is_named_by_a_movable_name_has_its_reason_beside_it() -> None:
+    assert "by digest" in (PROJECT / "Dockerfile").read_text()
+    assert "by digest" in (PROJECT / "docker-compose.yml").read_text()
+    updates = YAML(typ="safe").load(PROJECT / ".github" / "dependabot.yml")["updates"]
+    assert {one["package-ecosystem"] for one in updates} >= {"github-actions", "docker", "docker-compose", "pip"}

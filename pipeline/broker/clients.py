@@ -221,8 +221,11 @@ def rest_of(thin_answers: int, timeout_ms: float) -> float:
     return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
 
 
-def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsumer:
-    """A member of a consumer group that commits by hand. Subscribe it yourself."""
+def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_reset: str = "earliest") -> KafkaConsumer:
+    """A member of a consumer group that commits by hand. Subscribe it yourself.
+
+    auto_offset_reset: "none" raises out of `poll` what lost_positions.py says and mends.
+    """
     # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
     session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
     client: Patient = _reached(
@@ -230,7 +233,7 @@ def group_consumer(settings: Kafka, group: str, most_records: int) -> KafkaConsu
         settings,
         group_id=group,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset=auto_offset_reset,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=min(session_ms // 3, LONGEST_HEARTBEAT_MS),
         max_poll_records=most_records,

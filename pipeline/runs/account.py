@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pipeline.wire.messages import run_started_at
+from pipeline.wire.messages import ERROR_TEXT_LIMIT, is_region, run_started_at
 from pipeline.wire.states import COMPLETIONS, RANKS, STATES
 from pipeline.yahoo import throttle_text
 
 #: How many of the newest errors are kept.
 ERRORS_KEPT = 50
+#: What is kept of each: any field of any message may be of any size.
+ERROR_FIELDS = frozenset(
+    ("task_id", "run_id", "timestamp", "status", "error", "error_type", "attempt", "symbol", "country_code", "region_code", "region_name")
+)
+#: A result whose time is further from the run's start than this has a time that means nothing.
+LONGEST_RUN = timedelta(days=366)
 
 
 @dataclass
@@ -109,18 +115,20 @@ class Account:
             return False
         region = self._region(fields)
         for child in _texts(fields.get("children")):
-            self.scraping.sent(child, region)
+            if stage == "scraping" and child.startswith(f"scrape:{self.run_id}:"):
+                self.scraping.sent(child, region)
         count = fields.get("tickers_found" if stage == "scraping" else "ratios_calculated")
-        number = count if isinstance(count, int) else 0
-        return self._final(stage, fields, region, status, number, str(fields.get("reason", "")))
+        return self._final(stage, fields, region, status, _count(count), _short(fields.get("reason", "")))
 
     def error(self, stage: str, fields: dict[str, Any]) -> bool:
         """A message of an error topic. True if it changed the state of a task."""
-        self.errors.append({"stage": stage, **fields})
+        self.errors.append({"stage": stage, **{name: _short(value) for name, value in fields.items() if name in ERROR_FIELDS}})
         if fields["status"] == "failed":
-            return self._final(stage, fields, self._region(fields), "failed", 0, str(fields.get("error_type", "")))
-        task = self._stage(stage).sent(fields["task_id"], self._region(fields))
-        task.retrying = task.state == "pending"
+            return self._final(stage, fields, self._region(fields), "failed", 0, _short(fields.get("error_type", "")))
+        # Only of a task that was sent: what will come back makes no task of its own, or a stray message would be waited for.
+        task = self._stage(stage).tasks.get(fields["task_id"])
+        if task is not None:
+            task.retrying = task.state == "pending"
         return False
 
     @property
@@ -174,22 +182,43 @@ class Account:
 
     def _final(self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str) -> bool:
         changed = self._stage(stage).result(fields["task_id"], region, state, count, reason)
-        timestamp = fields.get("timestamp")
-        if changed and isinstance(timestamp, str):
-            self.last_result_at = max(self.last_result_at, timestamp)
+        if changed:
+            self.last_result_at = max(self.last_result_at, self._time(fields.get("timestamp")))
         return changed
+
+    def _time(self, text: Any) -> str:
+        """A message's time in UTC; empty if it is none, has no zone, or can't be of this run."""
+        try:
+            found = datetime.fromisoformat(text).astimezone(timezone.utc) if datetime.fromisoformat(text).tzinfo else None
+            if found is None or not abs(found - run_started_at(self.run_id)) < LONGEST_RUN:
+                return ""
+        except (TypeError, ValueError, OverflowError):
+            return ""
+        return found.isoformat(timespec="milliseconds")
 
     def _stage(self, stage: str) -> Stage:
         return self.scraping if stage == "scraping" else self.processing
 
     def _region(self, fields: dict[str, Any]) -> str:
         code = fields.get("region_code") or fields.get("country_code")
-        if not isinstance(code, str):
+        if not isinstance(code, str) or not is_region(code):
             return ""
         name = fields.get("region_name")
         if isinstance(name, str) or code not in self.regions:
-            self.regions[code] = name if isinstance(name, str) else self.regions.get(code, "")
+            self.regions[code] = name[:ERROR_TEXT_LIMIT] if isinstance(name, str) else self.regions.get(code, "")
         return code
+
+
+def _count(value: Any) -> int:
+    """A number of rows or stocks; 0 for what can be none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9 else 0
+
+
+def _short(value: Any) -> Any:
+    """A field that is kept to be shown: a text is cut, a number or nothing stays, all else is left out."""
+    if isinstance(value, str):
+        return value[:ERROR_TEXT_LIMIT]
+    return value if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 10**12) else ""
 
 
 def _texts(value: Any) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import kafka.errors
@@ -36,6 +37,15 @@ def _is_of(run_id: str, timestamp_ms: int) -> bool:
     return timestamp_ms < 0 or timestamp_ms / 1000 >= messages.run_started_at(run_id).timestamp() - CLOCK_MARGIN_SECONDS
 
 
+def _result(stage: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a completion or error. Raises MessageError for one that is of no task of its run and stage."""
+    name, symbol = fields["task_id"], fields.get("symbol")
+    prefix = f"{'scrape' if stage == 'scraping' else 'process'}:{fields['run_id']}:"
+    if not name.startswith(prefix) or not name.isprintable() or (stage == "processing" and symbol not in (None, name[len(prefix) :])):
+        raise MessageError(f"task_id {name[:100]!r}: it is of no task of run {fields['run_id']}")
+    return fields
+
+
 class Tally:
     """Follows the topics without a consumer group and keeps the accounts of the runs it has seen.
 
@@ -50,6 +60,7 @@ class Tally:
         #: Seconds (time.monotonic) of the last change of a task's state.
         self.last_progress = time.monotonic()
         #: Times in ms of the records that could not be read: which run they were of, nobody can say.
+        self._latest = ""
         self._unreadable: deque[int] = deque(maxlen=UNREADABLE_KEPT)
         self._consumer = clients.reader(settings)
         with clients.reaching(settings):
@@ -69,6 +80,7 @@ class Tally:
     def poll(self, timeout_ms: int = 100) -> int:
         """Read what has come in; the number of records."""
         count = 0
+        self._latest = messages.new_run_id(datetime.now(timezone.utc) + timedelta(days=1))
         for partition, records in self._consumer.poll(timeout_ms).items():
             for record in records:
                 count += 1
@@ -115,7 +127,8 @@ class Tally:
         except MessageError:
             return  # the worker that meets it sends it to the dead letters; it belongs to no run
         run_id = fields["run_id"]
-        if self.run_id not in (None, run_id):
+        # A run that begins in days to come is somebody's invention, or a clock's that is far off: it must not hide all others.
+        if run_id > self._latest if self.run_id is None else run_id != self.run_id:
             return
         account = self.accounts.get(run_id)
         if account is None:
@@ -129,7 +142,7 @@ class Tally:
 
     def _fields(self, stage: str, kind: str, value: bytes | None) -> dict[str, Any]:
         if kind != "task":
-            return messages.decode(value)
+            return _result(stage, messages.decode(value))
         if stage == "processing":
             return messages.processing_task(value).fields()
         # What the producer asked the site before it sent the task.

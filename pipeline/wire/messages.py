@@ -36,9 +36,12 @@ def run_started_at(run_id: str) -> datetime:
     if match is None:
         raise MessageError(f"run_id {run_id[:60]!r}: expected one such as 20261124T071326Z-1f3a")
     try:
-        return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        found = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
     except ValueError as error:
         raise MessageError(f"run_id {run_id!r}: {error}") from None
+    if not 2000 <= found.year < 2200:
+        raise MessageError(f"run_id {run_id!r}: no run begins in the year {found.year}")
+    return found
 
 
 def now_text() -> str:
@@ -221,9 +224,13 @@ def _text(fields: dict[str, Any], name: str, most: int = 1000, least: int = 1) -
     return value
 
 
+def is_region(text: str) -> bool:
+    return _REGION.fullmatch(text) is not None
+
+
 def _region(fields: dict[str, Any], name: str) -> str:
     value = _text(fields, name)
-    if not _REGION.fullmatch(value):
+    if not is_region(value):
         raise MessageError(f"{name} {value[:20]!r}: expected two small letters, such as fr")
     return value
 

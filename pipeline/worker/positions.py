@@ -13,9 +13,10 @@ import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
-from pipeline.broker import clients
+from pipeline.broker import clients, lost_positions
 from pipeline.broker.internals import Unreadable
 from pipeline.broker.outage import BrokerWatch
+from pipeline.wire.topics import StageTopics
 from pipeline.worker.ledger import OffsetLedger
 
 log = logging.getLogger(__name__)
@@ -47,16 +48,17 @@ class _Rebalances(ConsumerRebalanceListener):
 class Positions:
     """Subscribes to the task and the retry topic, and keeps a ledger of each partition."""
 
-    def __init__(self, consumer: KafkaConsumer, watch: BrokerWatch, topics: tuple[str, str]) -> None:
+    def __init__(self, consumer: KafkaConsumer, watch: BrokerWatch, topics: StageTopics) -> None:
         self._consumer = consumer
         self._watch = watch
-        self._retries = topics[1]
+        self._retries = topics.retries
+        self._group = topics.group
         self._ledgers: dict[TopicPartition, OffsetLedger] = {}
         self._rebalances = _Rebalances()
         self._last_commit = 0.0
         #: After a poll that has changed whose partitions are whose: those that were this worker's without a break. Else None.
         self.kept: set[TopicPartition] | None = None
-        consumer.subscribe(list(topics), listener=self._rebalances)
+        consumer.subscribe([topics.tasks, topics.retries], listener=self._rebalances)
 
     def pause(self, everything: bool, retries: bool) -> None:
         """Hold back all partitions, or those of retries. A paused consumer goes on polling: that keeps it in its group."""
@@ -69,7 +71,11 @@ class Positions:
         """New records, noted as taken. Those that can't be read are finished: they were said and passed over."""
         self.kept = None
         try:
-            found = self._consumer.poll(timeout_ms, max_records=most)
+            try:
+                found = self._consumer.poll(timeout_ms, max_records=most)
+            except lost_positions.LOST as error:
+                lost_positions.recover(self._consumer, self._group, error)
+                found = {}
         except kafka.errors.KafkaError as error:
             self._watch.trouble("poll failed, trying again", error)
             time.sleep(0.2)

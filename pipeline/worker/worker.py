@@ -109,10 +109,10 @@ class TaskWorker(Generic[T]):
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop()`. Raises ServiceError if the broker can't be reached at the start, or is another one later."""
         self._sender = Sender(self.settings)
-        self._consumer = clients.group_consumer(self.settings, self.topics.group, max(1, self.buffered))
+        self._consumer = clients.group_consumer(self.settings, self.topics.group, max(1, self.buffered), "none")
         self._broker = BrokerWatch(self._consumer, self.settings)
         self._outbox = Outbox(self._sender, self._broker)
-        self._positions = Positions(self._consumer, self._broker, (self.topics.tasks, self.topics.retries))
+        self._positions = Positions(self._consumer, self._broker, self.topics)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix=self.topics.name)
         ready()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 from kafka import KafkaProducer
 from kafka.record._crc32c import crc as crc32c
@@ -14,10 +15,12 @@ from pipeline.broker import clients
 
 #: Where a batch's checksum, and what it is over, begin.
 CRC, ATTRIBUTES = 17, 21
+#: Apache Kafka refuses records of a time that lies ahead.
+NOW_MS = int(time.time() * 1000)
 LZ4, SNAPPY, ZSTD, GZIP = 3, 2, 4, 1
 
 
-def batch(values, offset=0, headers=(), compression=0, timestamp=1_800_000_000_000):
+def batch(values, offset=0, headers=(), compression=0, timestamp=NOW_MS):
     """The bytes of a batch of these values from this offset on."""
     builder = DefaultRecordBatchBuilder(2, compression, False, -1, -1, -1, 100 * 1024 * 1024)
     for place, value in enumerate(values):

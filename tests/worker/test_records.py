@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import zlib
@@ -19,7 +18,7 @@ from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.topics import LARGEST_MESSAGE_BYTES
 from pipeline.worker import dead_letters
 from pipeline.worker.replies import VALUE_BYTES
-from tests.broker.batches import GZIP, batch, packed_with, put, with_header_name
+from tests.broker.batches import GZIP, batch, put, with_header_name
 from tests.conftest import until
 from tests.worker.test_worker import Running, committed, follow, kafka, run_id, send_tasks, short_sessions
 
@@ -39,10 +38,9 @@ def send_raw(settings, topic, value, partition=None, headers=(), key=b"raw", com
 
 def unreadable():
     """Batches that cannot be read, each with its reason."""
-    good = batch([b"any"])
     return {
         "invalid start byte": with_header_name([b"any"], b"\xff\xfe\xfd\xfc"),
-        "unpacks to more than 32 MiB": packed_with(good, GZIP, gzip.compress(bytes(40 * 1024 * 1024))),
+        "unpacks to more than 32 MiB": batch([bytes(40 * 1024 * 1024)], compression=GZIP),
     }
 
 
@@ -159,6 +157,8 @@ ODD_RESULTS = {
     "ratios_calculated": [-1, 10**30, "5", None, True],
     "reason": [None, [], "x" * 100_000],
     "country_code": [None, 5, "\x1b[2J", "x" * 100_000],
+    "children": ["x", [5], {}],
+    "region_name": [None, 5, "x" * 100_000],
     "error": [None, {}, "\x1b]0;title\x07" * 1_000],
     "attempt": [None, "many", 10**30],
 }

@@ -12,7 +12,7 @@ from math import log
 from typing import Any
 
 from pipeline.ratios.figure import Figure, Rank
-from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
+from pipeline.ratios.fundamentals import Fundamentals, Points, major, unit_value
 from pipeline.ratios.periods import Period
 from pipeline.ratios.rates import rate
 from pipeline.ratios.share_counts import SHARES, ShareCounts, product
@@ -110,6 +110,9 @@ def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesse
     if quoted is None or quoted <= 0:
         return quoted, "none quoted"
     candidates = {quoted: ""} if unit == 1 else {quoted: "", quoted * unit: " in the trading unit"}
+    if unit != 1 and _is_disputed(fundamentals, price):
+        # A price that is a hundred times off would make pence of a market cap that is right.
+        candidates = {quoted: ""}
     for market_cap, how in candidates.items():
         for name, witness in witnesses.items():
             if _within(market_cap / witness, SHARE_UNIT):
@@ -121,6 +124,14 @@ def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesse
         if _within(times, (1 / UNIT_BAND, UNIT_BAND)):
             return quoted * unit, "no witness"
     return quoted, "no witness"
+
+
+def _is_disputed(fundamentals: Fundamentals, price: float | None) -> bool:
+    """Whether the newest close, in the same currency, is in another unit than the quoted price."""
+    newest, code = fundamentals.newest_close, fundamentals.chart_currency
+    if newest is None or price is None or (code and major(code) != major(fundamentals.currency)):
+        return False
+    return not _within(newest[1] * unit_value(code or fundamentals.currency) / price, (1 / UNIT_STEP, UNIT_STEP))
 
 
 def _within(value: float, bounds: tuple[float, float]) -> bool:

@@ -41,6 +41,7 @@ from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
 from pipeline.wire.results import Computed, Nothing
+from pipeline.wire.text import clean_name
 from pipeline.worker.delivery import Delivery, Outcome
 from pipeline.worker.failures import GONE
 from pipeline.worker.untouched import LeftAlone
@@ -82,13 +83,13 @@ class Processor:
 def _profile(task: ProcessingTask, found: Fundamentals) -> Profile:
     return Profile(
         symbol=task.symbol,
-        name=task.name or messages.clean_text(found.name or "") or task.symbol,
+        name=task.name or clean_name(found.name or "") or task.symbol,
         country_code=task.country_code,
-        exchange=messages.clean_text(found.exchange or ""),
-        sector=messages.clean_text(found.sector or ""),
-        industry=messages.clean_text(found.industry or ""),
-        currency=messages.clean_text(found.currency or ""),
-        financial_currency=messages.clean_text(found.financial_currency or ""),
+        exchange=clean_name(found.exchange or ""),
+        sector=clean_name(found.sector or ""),
+        industry=clean_name(found.industry or ""),
+        currency=clean_name(found.currency or ""),
+        financial_currency=clean_name(found.financial_currency or ""),
     )
 
 

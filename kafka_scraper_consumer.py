@@ -49,6 +49,7 @@ from pipeline.wire.market_cap import cut_of
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.regions import REGIONS
 from pipeline.wire.results import Listed, Split
+from pipeline.wire.text import clean_name
 from pipeline.worker.delivery import Delivery, Outcome
 from pipeline.worker.failures import GoesBack
 from pipeline.worker.untouched import LeftAlone
@@ -112,7 +113,7 @@ class Scraper:
         """Write what is listed, then send a processing task for each."""
         seen_at = quotes.seen_at(self.today())
         seen = {listing.symbol: quotes.cleaned(listing.quote, seen_at) for listing in listings if listing.quote}
-        names = {listing.symbol: messages.clean_text(listing.name) or listing.symbol for listing in listings}
+        names = {listing.symbol: clean_name(listing.name) or listing.symbol for listing in listings}
         stocks = [rows.ListedStock(symbol, name, task.region_code) for symbol, name in names.items()]
         self.writer.write(Write(listings=stocks, quotes=seen))
         tasks = [ProcessingTask(task.run_id, symbol, name, task.region_code, seen.get(symbol, {})) for symbol, name in names.items()]

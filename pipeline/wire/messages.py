@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pipeline.errors import MessageError
 from pipeline.wire import quotes
 from pipeline.wire.market_cap import parse_market_cap
+from pipeline.wire.text import clean_name
 
 #: Longest error text in a message or header, in characters.
 ERROR_TEXT_LIMIT = 1000
@@ -185,7 +186,9 @@ def scraping_task(raw: bytes | None) -> ScrapingTask:
             raise MessageError(f"{name}: {error}") from None
     if bounds[0] > bounds[1]:
         raise MessageError(f"market_cap_min {bounds[0]} is above market_cap_max {bounds[1]}")
-    task = ScrapingTask(_text(fields, "run_id"), _region(fields, "region_code"), _text(fields, "region_name"), bounds[0], bounds[1])
+    task = ScrapingTask(
+        _text(fields, "run_id"), _region(fields, "region_code"), clean_name(_text(fields, "region_name")), bounds[0], bounds[1]
+    )
     return _same_id(task, fields)
 
 
@@ -193,13 +196,13 @@ def processing_task(raw: bytes | None) -> ProcessingTask:
     """Bytes of `stock-processing-tasks` → the task. Raises MessageError."""
     fields = decode(raw)
     symbol = _text(fields, "symbol", 64)
-    if any((character.isspace() and character != " ") or ord(character) < 32 for character in symbol) or symbol != symbol.strip():
-        raise MessageError(f"symbol {symbol!r}: expected no white space around it and no control characters")
+    if not symbol.isprintable() or symbol != symbol.strip():
+        raise MessageError(f"symbol {symbol!r}: expected no white space around it, no control characters and no invisible ones")
     quote = fields.get("quote")
     task = ProcessingTask(
         _text(fields, "run_id"),
         symbol,
-        _text(fields, "name", least=0),
+        clean_name(_text(fields, "name", least=0)),
         _region(fields, "country_code"),
         quotes.cleaned(quote) if isinstance(quote, dict) else {},
     )

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from typing import Any
 
+from pipeline.wire.text import clean_name
+
 #: Numbers of a quote. Times (`…Time`, `…Timestamp…`) are epoch seconds; `bookValue` is in the statements' currency, all other
 #: amounts in `currency`.
 NUMBERS = (
@@ -28,7 +30,6 @@ TEXTS = ("currency", "financialCurrency", "exchange", "quoteType", "sector", "in
 TEXT_LIMIT = 200
 #: Fields of the screener's records that have another name in its quotes.
 _OTHER_NAMES = {"intradaymarketcap": "marketCap", "intradayprice": "regularMarketPrice"}
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 def cleaned(fields: Mapping[str, Any], seen_at: str = "") -> dict[str, Any]:
@@ -73,7 +74,7 @@ def plain_text(value: Any) -> str:
         value = value.get("raw") or value.get("fmt")
     if not isinstance(value, str):
         return ""
-    text = _CONTROLS.sub(" ", value).strip()[:TEXT_LIMIT]
+    text = clean_name(value[: 4 * TEXT_LIMIT])[:TEXT_LIMIT]
     return "" if text in ("--", "-", "—", "N/A") else text
 
 

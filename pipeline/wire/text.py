@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 #: What stands in the place of a character that is taken out.
 _MARK = "\ufffd"
 
@@ -22,3 +24,13 @@ def one_line(text: str, most: int = 0) -> str:
     lines = (line.strip() for line in text.splitlines())
     shown = printable(" | ".join(filter(None, lines)).replace("\t", " "))
     return shown if not most or len(shown) <= most else shown[: most - 1] + "…"
+
+
+def clean_name(text: str) -> str:
+    """The name of a company or a region on one line: white space of any kind and controls become single spaces, and formats
+    (direction marks, soft hyphens), which nobody sees, go.
+    """
+    if text.isprintable() and "  " not in text:
+        return text.strip()
+    seen = "".join(character if character.isprintable() else " " for character in text if unicodedata.category(character) != "Cf")
+    return " ".join(seen.split())

@@ -145,3 +145,27 @@ def test_cleaned_text_is_what_postgresql_takes(text):
     cleaned = messages.clean_text(text + "\x00\ud800")
     assert "\x00" not in cleaned
     cleaned.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "symbol", ["A\x1b[2J", "A\x9b31m", "A\u202eB", "A\u2028B", "A\u200bB", "A\u00a0B", "A\u00adB", "A\x7f", " A", "A\u3000"]
+)
+def test_a_symbol_with_what_nobody_sees_is_no_symbol(symbol):
+    with pytest.raises(MessageError):
+        messages.processing_task(messages.pending(ProcessingTask(RUN, symbol, "A", "us")))
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("Söhne & Cie", "Söhne & Cie"),
+        ("Two\nlines\r\n of\ttext", "Two lines of text"),
+        ("Red\x1b[31m\x9b0m", "Red [31m 0m"),
+        ("a\u202etxt.exe\u2066", "atxt.exe"),
+        ("Volks\u00adwagen\u00a0AG", "Volkswagen AG"),
+        ("\x1b\u200f", ""),
+        ("東京エレクトロン", "東京エレクトロン"),
+    ],
+)
+def test_a_name_is_cleaned_where_it_comes_in(name, clean):
+    assert messages.processing_task(messages.pending(ProcessingTask(RUN, "A", name, "us"))).name == clean

@@ -40,6 +40,7 @@ class Own:
             **self.postgres.settings,
             "KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "YAHOO_BASE_URL": self.market.base_url,
+            "PIPELINE_TODAY": self.market.day.isoformat(),
             "REQUESTS_PER_SECOND": "0",
             **BANDS,
         }

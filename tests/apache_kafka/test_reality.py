@@ -13,6 +13,7 @@ from kafka.admin import (
     ACLFilter,
     ACLOperation,
     ACLPermissionType,
+    ACLResourcePatternType,
     ConfigResource,
     ConfigResourceType,
     ResourcePattern,
@@ -192,7 +193,7 @@ class Rights:
         self.admin.create_acls([ACL(USER, "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))])
 
     def withdraw(self, kind, name, operation=ACLOperation.ANY):
-        self.admin.delete_acls([ACLFilter(USER, "*", operation, ACLPermissionType.ANY, ResourcePatternFilter(kind, name, 3))])
+        self.admin.delete_acls([ACLFilter(USER, "*", operation, ACLPermissionType.ANY, ResourcePatternFilter(kind, name, ACLResourcePatternType.LITERAL))])
 
 
 @pytest.fixture

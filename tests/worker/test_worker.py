@@ -49,9 +49,16 @@ def complete(delivery: Delivery) -> Outcome:
 class Running:
     """A worker in a thread of its own."""
 
-    def __init__(self, kafka, handler=complete, threads=4, buffered=16, max_attempts=3):
+    def __init__(self, kafka, handler=complete, threads=4, buffered=16, max_attempts=3, writer=None):
         self.worker = TaskWorker(
-            kafka, topics.PROCESSING, messages.processing_task, handler, threads=threads, buffered=buffered, max_attempts=max_attempts
+            kafka,
+            topics.PROCESSING,
+            messages.processing_task,
+            handler,
+            threads=threads,
+            buffered=buffered,
+            max_attempts=max_attempts,
+            writer=writer,
         )
         self.error: ServiceError | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 #: So many replicas must have a message before it is acknowledged; where a topic has fewer, none ever is.
 _MIN_INSYNC_REPLICAS = "min.insync.replicas"
+_MAX_MESSAGE_BYTES = "max.message.bytes"
 
 
 def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
@@ -63,6 +64,7 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
             log.warning(
                 "topic %s has %d partitions, the settings say %d: going on with %d", name, count, topics.partitions(name, settings), count
             )
+    _check_limits(admin, settings)
     _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
 
 
@@ -71,7 +73,7 @@ def _check_new_topics(admin: Any, settings: Kafka) -> None:
     if settings.source == "embedded":
         return  # it knows no such setting, and drops the connection of who asks
     nodes = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
-    needed = max(_min_insync_replicas(admin, ConfigResourceType.BROKER, nodes[:1]).values(), default=1)
+    needed = max(_numbers(admin, ConfigResourceType.BROKER, nodes[:1], _MIN_INSYNC_REPLICAS).values(), default=1)
     if settings.replication_factor < needed:
         raise ServiceError(
             f"the brokers' min.insync.replicas is {needed} and KAFKA_REPLICATION_FACTOR {settings.replication_factor}: every write to the "
@@ -83,7 +85,7 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
     """replicas: topic → how many its partitions have at least. Raises ServiceError where that is not enough for any write."""
     if settings.source == "embedded":
         return
-    needed = _min_insync_replicas(admin, ConfigResourceType.TOPIC, list(replicas))
+    needed = _numbers(admin, ConfigResourceType.TOPIC, list(replicas), _MIN_INSYNC_REPLICAS)
     short = sorted(name for name, count in replicas.items() if count < needed.get(name, 1))
     if short:
         most = max(needed[name] for name in short)
@@ -93,13 +95,29 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
         )
 
 
-def _min_insync_replicas(admin: Any, kind: Any, names: list[str]) -> dict[str, int]:
+def _check_limits(admin: Any, settings: Kafka) -> None:
+    """Say which topics take smaller messages than the tasks of their stage may be: nothing is lost, but letters lose their value."""
+    if settings.source == "embedded":
+        return
+    limits = _numbers(admin, ConfigResourceType.TOPIC, list(topics.ALL), _MAX_MESSAGE_BYTES)
+    for stage in topics.STAGES:
+        needed = min(limits.get(stage.tasks, 0), topics.LARGEST_MESSAGE_BYTES)
+        for name in (stage.retries, stage.dead_letters):
+            if limits.get(name, needed) < needed:
+                log.warning(
+                    "topic %s takes messages of %d bytes at most, %s of %d: larger tasks that fail are kept without their value. Set"
+                    " max.message.bytes=%d there",
+                    *(name, limits[name], stage.tasks, limits[stage.tasks], topics.LARGEST_MESSAGE_BYTES),
+                )
+
+
+def _numbers(admin: Any, kind: Any, names: list[str], setting: str) -> dict[str, int]:
     """What holds for each broker or topic, by name; nothing where the broker does not tell: not every user may ask."""
     try:
-        resources = [ConfigResource(kind, name, [_MIN_INSYNC_REPLICAS]) for name in names]
+        resources = [ConfigResource(kind, name, [setting]) for name in names]
         found = admin.describe_configs(resources, config_filter="all")
         entries = found[kind.name.lower()]
-        return {name: int(entry[_MIN_INSYNC_REPLICAS]["value"]) for name, entry in entries.items() if _MIN_INSYNC_REPLICAS in entry}
+        return {name: int(entry[setting]["value"]) for name, entry in entries.items() if setting in entry}
     except (kafka.errors.KafkaError, KeyError, TypeError, ValueError) as error:
-        log.debug("%s is not known: %s", _MIN_INSYNC_REPLICAS, error)
+        log.debug("%s is not known: %s", setting, error)
         return {}

@@ -143,5 +143,5 @@ def test_anything_in_every_topic_in_the_midst_of_a_run(terminal, request):
     assert summary["unreadable"] >= 1
     assert "Traceback" not in said + run.logs()
     for path in terminal.home.glob("logs/*/*.log"):
-        text = path.read_bytes()
-        assert b"\x1b" not in text, path
+        if path.stem not in ("broker", "postgres"):  # these write their own
+            assert b"\x1b" not in path.read_bytes(), path

@@ -13,7 +13,7 @@ import kafka.errors
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from config import Kafka
-from pipeline.broker import diagnosis, internals, outage
+from pipeline.broker import diagnosis, internals, outage, probe
 from pipeline.broker.assignor import EvenAssignor
 from pipeline.broker.internals import Unreadable
 from pipeline.errors import ServiceError
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 REACH_SECONDS = 8.0
 #: After so many of them one that has refused (a password, an authority) is not asked any longer: it will say the same again.
 REFUSED_SECONDS = 2.0
+#: Seconds in which a broker must say where it is, when it is asked why it can't be reached.
+ADVERTISED_SECONDS = 1.0
 _last_failure = diagnosis.attach()
 
 #: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
@@ -96,7 +98,23 @@ def reaching(settings: Kafka) -> Any:
     try:
         yield
     except (kafka.errors.KafkaError, OSError) as error:
-        raise ServiceError(diagnosis.explain(settings, error, _last_failure.error)) from error
+        logged = _last_failure.error
+        astray = [] if diagnosis.is_refusal(logged or error) else _advertised(settings)
+        raise ServiceError(diagnosis.explain(settings, error, logged, astray)) from error
+
+
+def _advertised(settings: Kafka) -> list[tuple[str, int]]:
+    """Where the brokers say that they are; empty where none answers in a moment."""
+    if not probe.listens(settings.bootstrap_servers, ADVERTISED_SECONDS):
+        return []
+    try:
+        client = KafkaAdminClient(**common(settings), bootstrap_timeout_ms=int(1000 * ADVERTISED_SECONDS))
+    except (kafka.errors.KafkaError, OSError):
+        return []
+    try:
+        return internals.advertised(client)
+    finally:
+        client.close()
 
 
 def _reached(kind: Callable[..., Any], settings: Kafka, **options: Any) -> Any:

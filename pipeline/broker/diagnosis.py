@@ -9,13 +9,16 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import socket
 import ssl
 import threading
+from collections.abc import Sequence
 
 import kafka.errors
 
 from config import Kafka, SettingsError
 from pipeline.broker import probe
+from pipeline.wire.text import one_line
 
 #: Seconds in which a port must answer the question whether it speaks TLS.
 PROBE_SECONDS = 3.0
@@ -117,10 +120,30 @@ def check_files(settings: Kafka) -> None:
         ) from error
 
 
-def explain(settings: Kafka, raised: BaseException, logged: BaseException | None) -> str:
-    """One line: what is wrong, and what to look at. `logged` is why the last connection failed, if that is known."""
+def explain(settings: Kafka, raised: BaseException, logged: BaseException | None, advertised: Sequence[tuple[str, int]] = ()) -> str:
+    """One line: what is wrong, and what to look at. `logged` is why the last connection failed, if that is known.
+
+    advertised: where the brokers say that they are, if one of them answered: clients go there after the first question.
+    """
+    for host, port in advertised:
+        failed = _connect_failure(host, port)
+        if failed:
+            return (
+                f"Kafka at {settings.bootstrap_servers} answers, and sends its clients on to {one_line(host, 100)}:{port}, which can't be "
+                f"reached from here ({failed}). Set advertised.listeners of that broker to an address that this machine knows "
+                "(KAFKA_ADVERTISED_LISTENERS of a container)"
+            )
     reason = raised if isinstance(raised, kafka.errors.BrokerResponseError) or logged is None else logged
     return f"Kafka at {settings.bootstrap_servers} {_what(settings, reason, type(raised).__name__)}"
+
+
+def _connect_failure(host: str, port: int) -> str:
+    """Why nothing can be reached there; empty if something can."""
+    try:
+        socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
+    except (OSError, UnicodeError, OverflowError) as error:
+        return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__, 200)
+    return ""
 
 
 def refusal(settings: Kafka, error: BaseException, topic: str) -> str:

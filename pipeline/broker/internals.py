@@ -331,3 +331,8 @@ def is_joining(consumer: KafkaConsumer) -> bool:
 def leave_silently(consumer: KafkaConsumer) -> None:
     """No LeaveGroup request when it is closed."""
     consumer._coordinator.maybe_leave_group = lambda *_, **__: None
+
+
+def advertised(client: Any) -> list[tuple[str, int]]:
+    """Host and port of each broker, as the first one that answered tells them to its clients."""
+    return [(str(broker.host), int(broker.port)) for broker in client._manager.cluster.brokers()]

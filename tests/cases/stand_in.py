@@ -94,7 +94,8 @@ def _add(lines: dict[str, dict[date, Any]], case: Case, table: str, when: date, 
 
 def _change(points: dict[date, Any], when: date, what: str, value: Any, currency: str) -> None:
     if what == "times":
-        points[when]["value"] *= value
+        if points[when]:
+            points[when]["value"] *= value
     elif what == "labels":
         points[when]["currency"] = value
     else:

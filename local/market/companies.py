@@ -76,7 +76,7 @@ INDUSTRIES = (
 
 _PRICE_RANGE = {
     **{"USD": (4, 160), "EUR": (3, 120), "GBp": (40, 3200), "JPY": (250, 6500), "SEK": (20, 400), "CHF": (8, 300)},
-    **{"KRW": (1500, 300_000), "IDR": (80, 12_000), "KWD": (1, 8), "VES": (5, 900)},
+    **{"KRW": (1500, 300_000), "IDR": (80, 12_000), "KWF": (150, 4000), "VES": (5, 900)},
 }
 #: Prices without a decimal point.
 _WHOLE_PRICES = frozenset({"JPY", "KRW", "IDR"})

@@ -143,7 +143,10 @@ def _known(**fields: float | None) -> dict[str, float]:
 
 
 def currency_quote(symbol: str, today: date = MARKET_DAY) -> dict[str, Any] | None:
-    """Quote of `XXXYYY=X` (or `YYY=X`, from dollars), or None where it is no pair of known currencies."""
+    """Quote of `XXXYYY=X` (or `YYY=X`, from dollars), or None where it is no pair of known currencies.
+
+    Without a time: the site's rates are of the moment, and who runs on another day than the market's would find them old.
+    """
     pair = currency_pair(symbol)
     if pair is None:
         return None
@@ -158,7 +161,6 @@ def currency_quote(symbol: str, today: date = MARKET_DAY) -> dict[str, Any] | No
         "exchangeTimezoneName": "Europe/London",
         "regularMarketPrice": rates[-1],
         "regularMarketPreviousClose": rates[-2],
-        "regularMarketTime": prices.timestamps("Europe/London", time(0), today)[-1],
     }
 
 

@@ -39,7 +39,7 @@ EXCHANGES = {
     "ch": Exchange("EBS", "Swiss (made up)", ".SW", "CHF", "Europe/Zurich", time(9, 0), "Switzerland", "AG"),
     "kr": Exchange("KSC", "Korea (made up)", ".KS", "KRW", "Asia/Seoul", time(9, 0), "South Korea", "Co., Ltd."),
     "id": Exchange("JKT", "Jakarta (made up)", ".JK", "IDR", "Asia/Jakarta", time(9, 0), "Indonesia", "Tbk"),
-    "kw": Exchange("KUW", "Kuwait (made up)", ".KW", "KWD", "Asia/Kuwait", time(9, 0), "Kuwait", "KSCP"),
+    "kw": Exchange("KUW", "Kuwait (made up)", ".KW", "KWF", "Asia/Kuwait", time(9, 0), "Kuwait", "KSCP"),
     "ve": Exchange("CCS", "Caracas (made up)", ".CR", "VES", "America/Caracas", time(9, 0), "Venezuela", "CA"),
 }
 
@@ -110,6 +110,11 @@ REGIONS = {
 _DOLLARS = {
     **{"USD": 1.0, "EUR": 1.12, "GBP": 1.31, "JPY": 0.0068, "SEK": 0.098, "CHF": 1.19},
     **{"KRW": 0.00072, "IDR": 0.000061, "KWD": 3.25, "VES": 0.0041},
+    # Of regions without companies.
+    **{"AED": 0.272, "ARS": 0.0007, "AUD": 0.65, "BRL": 0.18, "CAD": 0.72, "CLP": 0.00105, "CNY": 0.14, "COP": 0.00025, "CZK": 0.047},
+    **{"DKK": 0.155, "EGP": 0.0207, "HKD": 0.128, "HUF": 0.0029, "ILS": 0.29, "INR": 0.0113, "ISK": 0.008, "LKR": 0.0033, "MXN": 0.054},
+    **{"MYR": 0.236, "NOK": 0.099, "NZD": 0.58, "PEN": 0.29, "PHP": 0.0171, "PKR": 0.00355, "PLN": 0.273, "QAR": 0.274, "RON": 0.226},
+    **{"RUB": 0.0122, "SAR": 0.266, "SGD": 0.77, "SRD": 0.026, "THB": 0.031, "TRY": 0.0235, "TWD": 0.0325, "VND": 0.000038, "ZAR": 0.057},
 }
 #: What the site gives exchange rates of. Not of VES: a region whose rate is missing.
 CURRENCIES = frozenset(_DOLLARS) - {"VES"}

@@ -11,7 +11,7 @@ import pytest
 import yfinance
 
 from local.market.companies import Company, Market
-from local.market.regions import MARKET_DAY, major
+from local.market.regions import MARKET_DAY, major, units
 from pipeline.errors import NoData
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS, Fundamentals, Points
@@ -240,8 +240,7 @@ def test_market_value_then_is_of_that_days_close_and_the_shares_as_after_every_s
             if close is None or shares is None:
                 continue
             split_day = next(iter(company.prices.splits), date.min)
-            unit = 0.01 if company.currency == "GBp" else 1.0
-            expected = close * unit * shares.value * (factor if row.period_end < split_day else 1)
+            expected = close / units(company.currency) * shares.value * (factor if row.period_end < split_day else 1)
             assert row.values["market_cap"] == pytest.approx(expected, rel=1e-9), (company.symbol, row.period_end)
             checked += 1
     assert checked > 100

@@ -98,6 +98,8 @@ class Settings:
     kafka_home: Path | None
     market_cap_min: str
     market_cap_max: str
+    #: What the bounds are in: an ISO code, or "local" for each region's own currency.
+    market_cap_currency: str
     #: What lists the stocks: "browser" (the screener's page), "api" (its JSON endpoint), or "auto" (the page while it is the
     #: one this code knows, else the endpoint).
     scraper_source: str
@@ -197,6 +199,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         kafka_home=Path(kafka_rest["KAFKA_HOME"]).expanduser() if "KAFKA_HOME" in kafka_rest else None,
         market_cap_min=rest.get("MARKET_CAP_MIN", "300M"),
         market_cap_max=rest.get("MARKET_CAP_MAX", "2B"),
+        market_cap_currency=setting_values.currency(rest.get("MARKET_CAP_CURRENCY", "USD")),
         scraper_source=setting_values.choice(rest, "SCRAPER_SOURCE", "browser", ("browser", "api", "auto")),
         scraper_browser=rest.get("SCRAPER_BROWSER"),
         scraper_driver=rest.get("SCRAPER_DRIVER"),

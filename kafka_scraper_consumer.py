@@ -20,6 +20,7 @@ import argparse
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,17 +35,20 @@ from pipeline.broker.sender import Message, Sender
 from pipeline.errors import PermanentError, ServiceError
 from pipeline.process import discovery
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
+from pipeline.ratios.rates import RATE_DAYS
 from pipeline.screener.answers import Listing
+from pipeline.screener.band_check import NO_RATE, BandCheck
 from pipeline.screener.browser import Browser
 from pipeline.screener.opening import Opening
 from pipeline.screener.page import Screener
 from pipeline.screener.source import Source
-from pipeline.storage import rows
+from pipeline.storage import fx_rates, rows
 from pipeline.storage.polled import abandoned_runs
 from pipeline.storage.rows import Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
 from pipeline.wire import messages, quotes, topics
+from pipeline.wire.currencies import DayRate
 from pipeline.wire.market_cap import cut_of
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.regions import REGIONS
@@ -76,6 +80,7 @@ class Scraper:
         self.opening = opening
         self.log_dir = settings.log_dir
         self.today = settings.today
+        self.database = settings.database
         self.split_above = settings.split_above
         self.writer = writer
         self.sender = sender
@@ -84,7 +89,8 @@ class Scraper:
         task = delivery.task
         if task.region_code not in REGIONS:
             raise PermanentError(f"region {task.region_code!r} is unknown to the screener: expected one of {', '.join(REGIONS)}")
-        run = Run(task.run_id, (task.region_code,), task.market_cap_min, task.market_cap_max)
+        bounds = (task.wanted.low, task.wanted.high) if task.wanted else (task.market_cap_min, task.market_cap_max)
+        run = Run(task.run_id, (task.region_code,), *bounds)
         self.writer.write(Write(countries={task.region_code: task.region_name}, runs=[run]))
         source = self._source()
         self.browser.renew_if_due()
@@ -96,18 +102,23 @@ class Scraper:
             log.info("%s: split at %d", task, cut)
             return Outcome(Split((replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)), source.name))
         emitted: set[str] = set()
-        for page in source.pages():
+        check = BandCheck(task, self._stored_rates)
+        for page in check.pages(source.pages()):
             fresh = [listing for listing in page if listing.symbol not in emitted]
             self._emit(task, fresh)
             emitted.update(listing.symbol for listing in fresh)
         log.info("%s: %d stocks emitted", task, len(emitted))
-        return Outcome(Listed(len(emitted), source.name))
+        skipped = {NO_RATE: check.unconverted} if check.unconverted else {}
+        return Outcome(Listed(len(emitted), source.name, skipped=skipped, outside_band=check.outside))
 
     def _source(self) -> Source:
         try:
             return self.opening.get()
         except Exception as error:  # whatever it is, it ends this process, and main says it
             raise GoesBack from error
+
+    def _stored_rates(self) -> Mapping[str, DayRate]:
+        return fx_rates.read_newest(self.database, self.today(), RATE_DAYS)
 
     def _emit(self, task: ScrapingTask, listings: list[Listing]) -> None:
         """Write what is listed, then send a processing task for each."""

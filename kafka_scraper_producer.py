@@ -3,7 +3,8 @@
 python kafka_scraper_producer.py                                  the regions below, band from the settings
 python kafka_scraper_producer.py --regions us,fr --market-cap-min 300M --market-cap-max 2B
 python kafka_scraper_producer.py --regions all                    all 59 that Yahoo Finance knows
-python kafka_scraper_producer.py --regions-file daily.txt         a line a task: fr, or fr 300M 2B
+python kafka_scraper_producer.py --regions jp --market-cap-min 50B --market-cap-max 300B --market-cap-currency JPY
+python kafka_scraper_producer.py --regions-file daily.txt         a line a task: fr, fr 300M 2B, or jp 50B 300B JPY
 python kafka_scraper_producer.py --demo                           to the demo that is up
 """
 
@@ -14,24 +15,29 @@ if __name__ == "__main__":
 
 # isort: split
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.process import packages
 
 if __name__ == "__main__":
-    packages.need("dotenv", "kafka")
+    packages.need("dotenv", "kafka", "psycopg2")
 
 import config
-from config import Settings, SettingsError
+from config import Settings
+from launch.bands import Converter
 from pipeline.broker import clients
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import ServiceError, TaskError
 from pipeline.process import discovery
-from pipeline.process.arguments import add_region_flags, chosen_tasks
+from pipeline.process.arguments import add_region_flags, asked_band, chosen_bands, read_bands, region_names
 from pipeline.process.script import run_script
 from pipeline.wire import messages, topics
-from pipeline.wire.market_cap import format_market_cap, parse_band
+from pipeline.wire.bands import rate_text
+from pipeline.wire.currencies import REGION_CURRENCIES
+from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.messages import ScrapingTask
-from pipeline.wire.regions import REGIONS
+from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
 
 #: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/wire/regions.py).
 regions = [
@@ -51,23 +57,36 @@ class ScraperProducer:
         self.settings = settings
         self.task_count = task_count or len(regions)
         self._sent = 0
+        self._converter = Converter(settings)
         self.run_id = run_id or messages.new_run_id()
         discovery.ensure_topics(settings)
         self._producer = Sender(settings.kafka)
         self._partitions = self._producer.partition_count(topics.SCRAPING_TASKS)
 
     def send_scraping_task(
-        self, region: dict[str, str], market_cap_min: str | None = None, market_cap_max: str | None = None
+        self,
+        region: dict[str, str],
+        market_cap_min: str | None = None,
+        market_cap_max: str | None = None,
+        currency: str | None = None,
     ) -> ScrapingTask:
         """Send one region and band, and wait for the acknowledgement.
 
-        Raises SettingsError for an unknown region or an unreadable band, ServiceError where the broker does not answer.
+        The bounds are in `currency`: an ISO code, `local` for the region's own, or None for the setting MARKET_CAP_CURRENCY.
+        Raises SettingsError for an unknown region, an unreadable band or currency; ServiceError where no exchange rate is known, or
+        the broker does not answer.
         """
-        code = region["code"]
-        if code not in REGIONS:
-            raise SettingsError(f"region {code!r} is unknown: expected one of {', '.join(REGIONS)}")
-        low, high = parse_band(market_cap_min or self.settings.market_cap_min, market_cap_max or self.settings.market_cap_max)
-        task = ScrapingTask(self.run_id, code, region.get("name") or REGIONS[code], low, high)
+        (band,) = self.converted([asked_band(self.settings, region["code"], market_cap_min, market_cap_max, currency)])
+        return self.send(band, region.get("name"))
+
+    def converted(self, bands: Sequence[AskedBand]) -> list[RegionBand]:
+        """The bands in the regions' own currencies. Raises ServiceError where no exchange rate is known."""
+        return self._converter.bands(bands)
+
+    def send(self, band: RegionBand, region_name: str | None = None) -> ScrapingTask:
+        """Send one band that is in the region's own currency. Raises ServiceError where the broker does not answer."""
+        name = region_name or REGIONS[band.code]
+        task = ScrapingTask(self.run_id, band.code, name, band.market_cap_min, band.market_cap_max, band.wanted)
         partition = topics.spread(self._sent % self.task_count, self.task_count, self._partitions)
         try:
             self._producer.send_all([Message(topics.SCRAPING_TASKS, task.key, messages.pending(task), partition=partition)])
@@ -80,26 +99,39 @@ class ScraperProducer:
         self._producer.close()
 
 
+def sent_text(task: ScrapingTask) -> str:
+    """What was sent, for people: `sent Japan: 300M to 2B USD = 44.7B to 299B JPY (149.2 of 27 Nov)`."""
+    own = REGION_CURRENCIES[task.region_code]
+    bounds = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)} {own}"
+    wanted = task.wanted
+    if wanted is None or wanted.currency == own:
+        return f"sent {task.region_name}: {bounds}"
+    return f"sent {task.region_name}: {wanted} = {bounds} ({rate_text(wanted.rate)} of {wanted.rate_day.day} {wanted.rate_day:%b})"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_region_flags(parser)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     parser.add_argument("--run-id", help=argparse.SUPPRESS)
+    # What run_pipeline.py has converted already.
+    parser.add_argument("--bands-file", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
     settings = config.load(demo=arguments.demo)
-    tasks = chosen_tasks(arguments, settings, regions)
-    for _, low, high in tasks:
-        parse_band(low, high)
+    asked = chosen_bands(arguments, settings, regions) if arguments.bands_file is None else []
+    bands = read_bands(Path(arguments.bands_file)) if arguments.bands_file else []
     clients.quiet()
 
-    producer = ScraperProducer(discovery.find_broker(settings), arguments.run_id, len(tasks))
-    for region, low, high in tasks:
-        task = producer.send_scraping_task(region, market_cap_min=low, market_cap_max=high)
-        band = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}"
-        print(f"sent {task.region_name}: {band} ({task.task_id})", flush=True)
+    producer = ScraperProducer(discovery.find_broker(settings), arguments.run_id, len(bands or asked))
+    # All of them before the first is sent: where a rate is missing, nothing is.
+    bands = bands or producer.converted(asked)
+    names = region_names((band.code for band in bands), regions)
+    for band in bands:
+        task = producer.send(band, names[band.code])
+        print(f"{sent_text(task)}, {task.task_id}", flush=True)
     producer.close()
-    print(f"run {producer.run_id}: {len(tasks)} scraping tasks sent", flush=True)
+    print(f"run {producer.run_id}: {len(bands)} scraping tasks sent", flush=True)
     return config.EXIT_DONE
 
 

@@ -30,7 +30,7 @@ from kafka_scraper_producer import regions
 from launch.orchestrator import Orchestrator
 from launch.plan import Plan
 from launch.voice import forget_old_logs
-from pipeline.process.arguments import add_region_flags, chosen_tasks, parse_age
+from pipeline.process.arguments import add_region_flags, chosen_bands, parse_age
 from pipeline.process.script import run_script, set_up_logging
 
 
@@ -91,7 +91,7 @@ def main() -> int:
 
         return check(settings, arguments.market)
     forget_old_logs(settings.log_dir)
-    plan = Plan.of(chosen_tasks(arguments, settings, regions))
+    plan = Plan.of(chosen_bands(arguments, settings, regions), regions)
     return Orchestrator(arguments, settings, plan, regions).main()
 
 

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from datetime import date
 from urllib.parse import urlsplit
 
+#: In place of a currency: bounds are in each region's own.
+LOCAL = "local"
+
 
 class SettingsError(Exception):
     """A setting or an argument that cannot be used; the text names it, its value and what is expected."""
@@ -97,6 +100,19 @@ def choice(values: Mapping[str, str], name: str, default: str, choices: tuple[st
         if text.upper() == choice.upper():
             return choice
     raise _bad(name, text, f"one of {', '.join(choices)}")
+
+
+def currency(text: str, name: str = "MARKET_CAP_CURRENCY") -> str:
+    """`"usd"` → `"USD"`, `"local"` in any case → `LOCAL`.
+
+    A trading unit as the site writes it (GBp, ZAc) is refused: in capitals it would be worth a hundred times as much.
+    """
+    code = text.strip()
+    if code.lower() == LOCAL:
+        return LOCAL
+    if re.fullmatch("[A-Z]{3}|[a-z]{3}", code) is None:
+        raise _bad(name, text, f"a currency's ISO code such as USD, or {LOCAL}")
+    return code.upper()
 
 
 def boolean(values: Mapping[str, str], name: str, default: bool) -> bool:

@@ -12,7 +12,7 @@ from launch.plan import Plan
 from launch.voice import Voice
 from pipeline.errors import ServiceError
 from pipeline.process import child as child_process
-from pipeline.process.arguments import write_regions
+from pipeline.process.arguments import write_bands
 from pipeline.process.child import Child
 
 #: Seconds within which the page must say its address.
@@ -62,9 +62,9 @@ class Children:
         for child in self._workers:
             child.start()
         if plan.unsent:
-            tasks = (self._say.log_dir / "tasks.txt").resolve()
-            write_regions(tasks, plan.unsent)
-            flags = [*self._demo, "--run-id", plan.run_id, "--regions-file", str(tasks)]
+            tasks = (self._say.log_dir / "tasks.json").resolve()
+            write_bands(tasks, plan.unsent)
+            flags = [*self._demo, "--run-id", plan.run_id, "--bands-file", str(tasks)]
             self._producer = self._child("producer", "kafka_scraper_producer.py", *flags)
             self._producer.start()
         # The monitor gets the terminal when all that is to be said is said.

@@ -76,9 +76,12 @@ class Orchestrator:
     def _open_run(self) -> None:
         given = self._arguments
         connection = database.connect(self._settings.database)
+        old = None
         if given.resume:
-            was_told = any((given.regions, given.regions_file, given.market_cap_min, given.market_cap_max))
-            self._plan = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
+            bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
+            was_told = any((given.regions, given.regions_file, *bounds))
+            old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
+        self._plan = old or self._plan.converted(self._settings)
         open_run(connection, self._plan, given.keep_others, self._say)
         connection.close()
 

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from config import Settings
+from launch.bands import Converter
 from pipeline.broker import clients
 from pipeline.errors import ServiceError
-from pipeline.process.arguments import chosen_regions
+from pipeline.process.arguments import region_names
 from pipeline.ratios import site_check
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, rows, run_table
 from pipeline.wire import messages
-from pipeline.wire.market_cap import format_market_cap, parse_band
-from pipeline.wire.regions import RegionBand
+from pipeline.wire.market_cap import format_market_cap
+from pipeline.wire.regions import AskedBand, RegionBand
+from setting_values import LOCAL
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of one run. `names` are the regions' names by code, in order; `unsent` the tasks that its producer must send."""
+    """The tasks of one run. `names` are the regions' names by code, in order; `asked` their bands as they were asked for, `tasks` the
+    same in the regions' own currencies; `unsent` the tasks that its producer must send.
+    """
 
     run_id: str
     names: dict[str, str]
-    tasks: tuple[RegionBand, ...]
-    unsent: tuple[RegionBand, ...]
+    asked: tuple[AskedBand, ...]
+    tasks: tuple[RegionBand, ...] = ()
+    unsent: tuple[RegionBand, ...] = ()
 
     @classmethod
-    def of(cls, chosen: Sequence[tuple[dict[str, str], str, str]]) -> Plan:
-        """The plan of a new run. `chosen`: each task's region and its bounds. Raises SettingsError for a band that is none."""
-        tasks = tuple(dict.fromkeys(RegionBand(region["code"], *parse_band(low, high)) for region, low, high in chosen))
-        return cls(messages.new_run_id(), {region["code"]: region["name"] for region, _, _ in chosen}, tasks, tasks)
+    def of(cls, asked: Sequence[AskedBand], usual: Sequence[dict[str, str]]) -> Plan:
+        """The plan of a new run. `usual` are regions with the names that people gave them."""
+        return cls(messages.new_run_id(), region_names((band.code for band in asked), usual), tuple(dict.fromkeys(asked)))
+
+    def converted(self, settings: Settings) -> Plan:
+        """With its tasks, at today's exchange rates. Raises ServiceError if one is missing."""
+        # Two bands that are the same in the region's own currency are one task.
+        bands = {band[:3]: band for band in reversed(Converter(settings).bands(self.asked))}
+        tasks = tuple(reversed(bands.values()))
+        return replace(self, tasks=tasks, unsent=tasks)
 
     def __str__(self) -> str:
-        bands = {f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)}" for task in self.tasks}
+        bands = {f"{format_market_cap(band.low)} to {format_market_cap(band.high)} {band.currency}" for band in self.asked}
         band = f"market cap {bands.pop()}" if len(bands) == 1 else "bands of their own"
-        return f"run {self.run_id}: {','.join(self.names)}, {band}"
+        return f"run {self.run_id}: {','.join(self.names)}, {band.replace(LOCAL, 'in local currency')}"
 
 
 def open_run(connection: Any, plan: Plan, keep_others: bool, say: Say) -> None:
@@ -49,13 +60,13 @@ def open_run(connection: Any, plan: Plan, keep_others: bool, say: Say) -> None:
         given_up = run_table.abandon_unfinished_runs(connection, plan.run_id)
         if given_up:
             say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
-    bounds = [bound for task in plan.tasks for bound in (task.market_cap_min, task.market_cap_max)]
+    bounds = [bound for band in plan.asked for bound in (band.low, band.high)]
     run = run_table.Run(plan.run_id, tuple(plan.names), min(bounds, default=None), max(bounds, default=None), plan.tasks)
     rows.write(connection, [rows.Write(countries=plan.names, runs=[run])])
 
 
-def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dict[str, str]], was_told: bool, say: Say) -> Plan:
-    """The plan of the newest unfinished run if it can be taken up, else `plan`.
+def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dict[str, str]], was_told: bool, say: Say) -> Plan | None:
+    """The plan of the newest unfinished run if it can be taken up, with the rates of its day; `plan` is what this command asks for.
 
     `usual` are the regions with the names that people gave them; `was_told` is whether this command names regions or bands.
     Raises ServiceError if it is not known what is missing of that run, or if Kafka can't be read.
@@ -63,11 +74,12 @@ def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dic
     run = run_table.newest_unfinished_run(connection)
     if run is None:
         say("no unfinished run to resume; starting anew")
-        return plan
+        return None
     if settings.kafka.source == "embedded":
         say(f"run {run.run_id} is gone: the embedded broker kept nothing of it; starting anew")
-        return plan
-    if was_told and set(plan.tasks) != set(run.tasks):
+        return None
+    asked = tuple(dict.fromkeys(task.asked for task in run.tasks))
+    if was_told and set(plan.asked) != set(asked):
         say(f"run {run.run_id} goes on with its own regions and bands, which are others than this command's")
     tally = Tally(settings.kafka, run.run_id)
     with clients.reaching(settings.kafka):
@@ -75,14 +87,14 @@ def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dic
     account = tally.newest() or Account(run.run_id)
     tally.close()
     say(f"resuming {run.run_id}: {account.finished} tasks are done, {account.pending} are pending")
-    regions = chosen_regions(",".join([task.code for task in run.tasks] or run.regions), usual)
-    return Plan(run.run_id, {region["code"]: region["name"] for region in regions}, run.tasks, _unsent(run, account))
+    names = region_names([task.code for task in run.tasks] or run.regions, usual)
+    return Plan(run.run_id, names, asked, run.tasks, _unsent(run, account))
 
 
 def _unsent(run: run_table.Run, account: Account) -> tuple[RegionBand, ...]:
     # By task_id, which is what makes a task the same one: bands that came of a split stand there too.
     sent = account.scraping.tasks
-    unsent = tuple(task for task in run.tasks if messages.ScrapingTask(run.run_id, task.code, "", *task[1:]).task_id not in sent)
+    unsent = tuple(task for task in run.tasks if messages.ScrapingTask(run.run_id, task.code, "", *task[1:3]).task_id not in sent)
     unknown = set(run.regions) - {task.code for task in run.tasks} - {task.region for task in sent.values()}
     if unknown:
         raise ServiceError(

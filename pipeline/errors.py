@@ -9,7 +9,8 @@ PipelineError
     │   ├── RateLimited    the site asks for patience: wait, the attempt does not count
     │   └── NotNow         a broker that is there does not take messages now: the attempt does not count
     ├── PermanentError     will never work: error message and dead letter at once
-    │   └── LayoutChanged  the page is not the one this code knows
+    │   ├── LayoutChanged  the page is not the one this code knows
+    │   └── BandCurrencyMismatch  the site filters by something else than market caps in the region's currency
     └── NoData             the company has nothing to compute: a completion, with the reason
 """
 
@@ -64,6 +65,10 @@ class PermanentError(TaskError):
 
 class LayoutChanged(PermanentError):
     """An element of the page is missing; the text names it and the selectors tried."""
+
+
+class BandCurrencyMismatch(PermanentError):
+    """The site lists other sizes than were asked for; the text has three examples."""
 
 
 class NoData(TaskError):

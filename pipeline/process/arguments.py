@@ -1,24 +1,27 @@
 """What people say on the command line and in files: ages, regions and bands, files of these. Pure but for reading and writing a file.
 
-One line of a regions file is one task: a region, and its market-cap band or nothing, which is the usual band. The same
-region may stand in several lines with bands of their own. `#` begins a comment.
+One line of a regions file is one task: a region, and its market-cap band or nothing, which is the usual band. A band may name its
+currency (`local` is the region's own). The same region may stand in several lines with bands of their own. `#` begins a comment.
 
     us 300M 2B      # small companies
     us 2B 10B
+    jp 50B 300B JPY
     fr
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import setting_values
 from config import Settings, SettingsError
 from pipeline.wire.market_cap import parse_band
-from pipeline.wire.regions import REGIONS, RegionBand
+from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
 
 _AGE = re.compile(r"(\d{1,9})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -37,9 +40,16 @@ def add_region_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regions", metavar="CODES", help="comma-separated, such as us,fr, or all (default: the list in kafka_scraper_producer.py)"
     )
-    parser.add_argument("--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, or fr 300M 2B")
+    parser.add_argument(
+        "--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, fr 300M 2B, or jp 50B 300B JPY"
+    )
     parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
     parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
+    parser.add_argument(
+        "--market-cap-currency",
+        metavar="CODE",
+        help="what the bounds are in: an ISO code such as USD, or local for each region's own currency (default: MARKET_CAP_CURRENCY)",
+    )
 
 
 def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[dict[str, str]]:
@@ -56,39 +66,59 @@ def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[di
     return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
 
 
-def chosen_tasks(
-    arguments: argparse.Namespace, settings: Settings, usual: Sequence[dict[str, str]]
-) -> list[tuple[dict[str, str], str, str]]:
-    """What the flags ask for: one task per region, or per line of the file, with its lower and upper bound. Raises SettingsError.
+def asked_band(settings: Settings, code: str, low: str | None, high: str | None, currency: str | None) -> AskedBand:
+    """A region's band, by the settings where something is not given. Raises SettingsError for an unknown region, a band that is none."""
+    if code not in REGIONS:
+        raise SettingsError(f"region {code!r} is unknown: expected one of {', '.join(REGIONS)}")
+    bounds = parse_band(low or settings.market_cap_min, high or settings.market_cap_max)
+    money = setting_values.currency(currency, "market-cap-currency") if currency else settings.market_cap_currency
+    return AskedBand(code, *bounds, money)
+
+
+def chosen_bands(arguments: argparse.Namespace, settings: Settings, usual: Sequence[dict[str, str]]) -> list[AskedBand]:
+    """What the flags ask for: one band per region, or per line of the file. Raises SettingsError.
 
     `usual` are the regions that are taken if no flag names any.
     """
-    low = arguments.market_cap_min or settings.market_cap_min
-    high = arguments.market_cap_max or settings.market_cap_max
+    low, high, currency = arguments.market_cap_min, arguments.market_cap_max, arguments.market_cap_currency
     if arguments.regions_file is None:
-        return [(region, low, high) for region in chosen_regions(arguments.regions, usual)]
+        return [asked_band(settings, region["code"], low, high, currency) for region in chosen_regions(arguments.regions, usual)]
     lines = read_regions(Path(arguments.regions_file))
-    named = {region["code"]: region for region in chosen_regions(",".join(line.code for line in lines), usual)}
     # With both flags: the lines of these regions.
-    wanted = named if arguments.regions is None else {region["code"] for region in chosen_regions(arguments.regions, usual)}
-    tasks = [(named[line.code], line.market_cap_min or low, line.market_cap_max or high) for line in lines if line.code in wanted]
-    if not tasks:
+    wanted = {region["code"] for region in chosen_regions(arguments.regions, usual)} if arguments.regions is not None else set(REGIONS)
+    bands = [
+        asked_band(settings, line.code, line.market_cap_min or low, line.market_cap_max or high, line.currency or currency)
+        for line in lines
+        if line.code in wanted
+    ]
+    if not bands:
         raise SettingsError(f"--regions {arguments.regions}: no line of {arguments.regions_file} is of these regions")
-    return tasks
+    return bands
+
+
+def region_names(codes: Iterable[str], usual: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Code → name, as people have named it in `usual`, else as the site does."""
+    named = {region["code"]: region["name"] for region in usual}
+    return {code: named.get(code, REGIONS[code]) for code in codes}
 
 
 @dataclass(frozen=True)
 class RegionLine:
-    """One line of a regions file. Without a band of its own both bounds are None."""
+    """One line of a regions file. What it does not say itself is None."""
 
     code: str
     market_cap_min: str | None = None
     market_cap_max: str | None = None
+    currency: str | None = None
 
 
-def write_regions(path: Path, tasks: Iterable[RegionBand]) -> None:
-    """A file that `read_regions` reads as these tasks."""
-    path.write_text("".join(f"{task.code} {task.market_cap_min} {task.market_cap_max}\n" for task in tasks), encoding="utf-8")
+def write_bands(path: Path, bands: Iterable[RegionBand]) -> None:
+    """A file that `read_bands` reads as these bands, each with what it was made of: no line of a regions file holds a rate."""
+    path.write_text(json.dumps([band.as_json() for band in bands]), encoding="utf-8")
+
+
+def read_bands(path: Path) -> list[RegionBand]:
+    return [RegionBand.read(band) for band in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def read_regions(path: Path) -> list[RegionLine]:
@@ -115,13 +145,13 @@ def parse_regions(text: str, name: str) -> list[RegionLine]:
             raise SettingsError(f"{name}:{number}: {' '.join(words)} stands in line {found[entry]} already")
         found[entry] = number
     if not found:
-        raise SettingsError(f"{name}: no region: expected lines such as fr, or fr 300M 2B")
+        raise SettingsError(f"{name}: no region: expected lines such as fr, fr 300M 2B, or jp 50B 300B JPY")
     return list(found)
 
 
 def _parse_line(words: list[str]) -> RegionLine:
-    if len(words) not in (1, 3):
-        raise SettingsError(f"{' '.join(words)!r}: expected a region, or a region and two bounds, such as fr 300M 2B")
+    if len(words) not in (1, 3, 4):
+        raise SettingsError(f"{' '.join(words)!r}: expected a region, or a region and two bounds, such as fr 300M 2B or jp 50B 300B JPY")
     code = words[0].lower()
     if code not in REGIONS:
         raise SettingsError(f"region {words[0]!r} is unknown: expected one of {', '.join(REGIONS)}")
@@ -129,4 +159,4 @@ def _parse_line(words: list[str]) -> RegionLine:
         return RegionLine(code)
     # As plain numbers, so that 2B and 2000M are one band.
     low, high = parse_band(words[1], words[2])
-    return RegionLine(code, str(low), str(high))
+    return RegionLine(code, str(low), str(high), setting_values.currency(words[3], "currency") if len(words) > 3 else None)

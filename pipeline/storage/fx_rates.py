@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
 
+import psycopg2
 from psycopg2.extras import execute_values
 
+from config import Database
+from pipeline.errors import ServiceError, TransientError
+from pipeline.storage.database import connect
 from pipeline.wire.currencies import DayRate
 
 _UPSERT = """
@@ -22,6 +27,15 @@ def store(connection: Any, rates: Mapping[str, DayRate]) -> None:
     if rates:
         with connection, connection.cursor() as cursor:
             execute_values(cursor, _UPSERT, [(pair, found.day, found.rate) for pair, found in sorted(rates.items())])
+
+
+def read_newest(settings: Database, today: date, most_days_old: int) -> dict[str, DayRate]:
+    """`newest` by a connection of its own. Raises TransientError while the database is away."""
+    try:
+        with closing(connect(settings, reach_seconds=3)) as connection:
+            return newest(connection, today, most_days_old)
+    except (ServiceError, psycopg2.Error) as error:
+        raise TransientError(f"stored exchange rates can't be read: {' '.join(str(error).split())}") from error
 
 
 def newest(connection: Any, today: date, most_days_old: int) -> dict[str, DayRate]:

@@ -26,7 +26,8 @@ ON CONFLICT (run_id) DO UPDATE SET
 class Run:
     """A run as its tasks describe it.
 
-    tasks: what its producer is to send, each a region and its band; only who starts the run knows it, else it is empty.
+    The bounds are those that the user asked for. `tasks`: what its producer is to send, each a region and its band in the region's own
+    currency; only who starts the run knows it, else it is empty.
     """
 
     run_id: str
@@ -45,7 +46,14 @@ def merge(one: Run | None, other: Run) -> Run:
 
 
 def run_row(run: Run) -> tuple[Any, ...]:
-    return (run.run_id, run_started_at(run.run_id), list(run.regions), run.market_cap_min, run.market_cap_max, Json(run.tasks))
+    return (
+        run.run_id,
+        run_started_at(run.run_id),
+        list(run.regions),
+        run.market_cap_min,
+        run.market_cap_max,
+        Json([task.as_json() for task in run.tasks]),
+    )
 
 
 def abandoned_runs(connection: Any) -> frozenset[str]:
@@ -84,7 +92,7 @@ def newest_unfinished_run(connection: Any) -> Run | None:
             "WHERE status IN ('running', 'stalled') AND market_cap_min IS NOT NULL ORDER BY run_id DESC LIMIT 1"
         )
         found = cursor.fetchone()
-        return Run(found[0], tuple(found[1]), found[2], found[3], tuple(RegionBand(*task) for task in found[4])) if found else None
+        return Run(found[0], tuple(found[1]), found[2], found[3], tuple(RegionBand.read(task) for task in found[4])) if found else None
 
 
 def trailing_rows(connection: Any, run_id: str) -> list[tuple[str, str, dict[str, float | None], dict[str, Any]]]:

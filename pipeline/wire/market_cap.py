@@ -13,6 +13,8 @@ from config import SettingsError
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 #: The header that says how often a task's band was cut.
 CUTS = "cuts"
+#: The largest bound that a message can carry.
+LARGEST = 10**20 - 1
 _PATTERN = re.compile(rf"\s*(\d{{1,20}}(?:\.\d{{1,12}})?)\s*([{''.join(UNITS)}]?)\s*", re.IGNORECASE)
 
 

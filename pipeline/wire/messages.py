@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from pipeline.errors import MessageError
 from pipeline.wire import quotes
+from pipeline.wire.bands import Wanted
 from pipeline.wire.market_cap import parse_market_cap
 from pipeline.wire.text import clean_name
 
@@ -59,13 +60,15 @@ def time_text(epoch_seconds: float) -> str:
 
 @dataclass(frozen=True)
 class ScrapingTask:
-    """One region and market-cap band; the bounds are whole units of currency, both included."""
+    """One region and market-cap band; the bounds are whole units of the region's own currency, both included."""
 
     run_id: str
     region_code: str
     region_name: str
     market_cap_min: int
     market_cap_max: int
+    #: What the user asked for, in one money for all regions; without it the bounds were given in the region's currency.
+    wanted: Wanted | None = None
 
     @property
     def task_id(self) -> str:
@@ -83,6 +86,7 @@ class ScrapingTask:
             "region_name": self.region_name,
             "market_cap_min": self.market_cap_min,
             "market_cap_max": self.market_cap_max,
+            **({"wanted": self.wanted.fields()} if self.wanted else {}),
         }
 
     def __str__(self) -> str:
@@ -186,9 +190,12 @@ def scraping_task(raw: bytes | None) -> ScrapingTask:
             raise MessageError(f"{name}: {error}") from None
     if bounds[0] > bounds[1]:
         raise MessageError(f"market_cap_min {bounds[0]} is above market_cap_max {bounds[1]}")
-    task = ScrapingTask(
-        _text(fields, "run_id"), _region(fields, "region_code"), clean_name(_text(fields, "region_name")), bounds[0], bounds[1]
-    )
+    try:
+        wanted = Wanted.read(fields["wanted"]) if fields.get("wanted") is not None else None
+    except ValueError as error:
+        raise MessageError(f"wanted: {error}") from None
+    run_id, region = _text(fields, "run_id"), _region(fields, "region_code")
+    task = ScrapingTask(run_id, region, clean_name(_text(fields, "region_name")), bounds[0], bounds[1], wanted)
     return _same_id(task, fields)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pipeline.wire.bands import Wanted
+from pipeline.wire.market_cap import LARGEST
+from setting_values import LOCAL
 
 #: Every region code that yfinance knows (its codes are lower case only), with its plain English name.
 REGIONS: dict[str, str] = {
@@ -76,9 +81,35 @@ def screener_label(code: str) -> str:
     return _LABELS.get(code) or REGIONS[code]
 
 
+class AskedBand(NamedTuple):
+    """A region and its band as it was asked for: both bounds in `currency`, an ISO code or `local` for the region's own."""
+
+    code: str
+    low: int
+    high: int
+    currency: str
+
+
 class RegionBand(NamedTuple):
-    """One task: a region, and both bounds of its band as plain numbers."""
+    """One task: a region, and both bounds of its band as plain numbers in its own currency; `wanted` is what they were made of."""
 
     code: str
     market_cap_min: int
     market_cap_max: int
+    wanted: Wanted | None = None
+
+    @property
+    def asked(self) -> AskedBand:
+        """What it was made of."""
+        if self.wanted is None:
+            return AskedBand(*self[:3], LOCAL)
+        return AskedBand(self.code, self.wanted.low or 0, LARGEST if self.wanted.high is None else self.wanted.high, self.wanted.currency)
+
+    def as_json(self) -> list[Any]:
+        """As it stands in `pipeline_run.tasks`."""
+        return [*self[:3], *([self.wanted.fields()] if self.wanted else [])]
+
+    @classmethod
+    def read(cls, value: Sequence[Any]) -> RegionBand:
+        """The opposite of `as_json`, also of what earlier versions wrote, without `wanted`. Raises ValueError."""
+        return cls(value[0], value[1], value[2], Wanted.read(value[3]) if len(value) > 3 else None)

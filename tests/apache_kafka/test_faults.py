@@ -121,7 +121,7 @@ def test_a_run_outlives_outages_and_kills(apache_kafka, live, kafka, start_marke
     site = start_market("--latency-ms", "250", "--page-latency-ms", "1500")
     chosen = random.Random(FAULTS_SEED)
     codes = ["us", "fr", "gb", "de", "jp"]
-    listed = [company for code in codes for company in market.in_band(code, LOW, HIGH)]
+    listed = [company for code in codes for company in market.in_dollars(code, LOW, HIGH)]
     run = live.start(
         "run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", YAHOO_BASE_URL=site.base_url, PROCESSOR_THREADS="1"
     )

@@ -35,7 +35,7 @@ def test_a_run_on_a_cluster_adds_up_and_redelivery_of_everything_changes_nothing
     done = live.run("run_pipeline.py", "--exit-when-done", "--json", "--regions", "fr,gb,jp", YAHOO_BASE_URL=site.base_url)
     assert done.returncode == 0, done.stderr
     summary = last_json(done.stdout)
-    listed = [company for code in summary["regions"] for company in market.in_band(code, LOW, HIGH)]
+    listed = [company for code in summary["regions"] for company in market.in_dollars(code, LOW, HIGH)]
     without = [company for company in listed if company.traits & {"gone", "no_statements"}]
     assert summary["scraping"] == {"sent": 3, "completed": 3, "split": 0, "failed": 0, "pending": 0}
     assert summary["processing"] == {
@@ -137,7 +137,7 @@ def test_a_run_on_kafka_home_whose_broker_dies_goes_on_when_it_is_started_again_
     note("a run's own broker (KAFKA_HOME) killed: started again and answering after", float(seconds))
 
     summary = last_json(terminal.output(run))
-    listed = [company for code in ("fr", "gb") for company in market.in_band(code, LOW, HIGH)]
+    listed = [company for code in ("fr", "gb") for company in market.in_dollars(code, LOW, HIGH)]
     assert summary["scraping"] == {"sent": 2, "completed": 2, "split": 0, "failed": 0, "pending": 0}
     assert summary["processing"]["sent"] == len(listed)
     assert (summary["processing"]["failed"], summary["processing"]["pending"], summary["dead_letters"]) == (0, 0, 0)

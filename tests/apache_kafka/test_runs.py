@@ -16,7 +16,7 @@ NARROW = ("--scrapers", "1", "--processors", "1")
 
 
 def in_bands(market, *codes):
-    return [company for code in codes for company in market.in_band(code, LOW, HIGH)]
+    return [company for code in codes for company in market.in_dollars(code, LOW, HIGH)]
 
 
 def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_undone(live, kafka, start_market, market, tables):

@@ -22,6 +22,7 @@ import config
 from local.market.companies import Market, build_market
 from local.postgres_place import remove_data
 from local.state import data_dir
+from pipeline.broker import clients
 from pipeline.storage import database
 from tests.conftest import PROJECT, until
 
@@ -161,8 +162,24 @@ def rows(connection: Any, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
+def values_of(settings: config.Kafka, topic: str) -> list[bytes]:
+    """What stands in a topic now."""
+    reader = clients.reader(settings)
+    reader.assign(clients.partitions_of(reader, [topic]))
+    marks = clients.high_watermarks(settings, [topic])
+    values: list[bytes] = []
+
+    def all_read() -> bool:
+        values.extend(record.value for batch in reader.poll(200).values() for record in batch)
+        return all(reader.position(partition) >= mark for partition, mark in marks.items())
+
+    until(all_read, 20, f"the end of {topic}")
+    reader.close()
+    return values
+
+
 def last_json(text: str) -> dict[str, Any]:
     return json.loads(text.strip().splitlines()[-1])
 
 
-__all__ = ["HIGH", "LOW", "SEED", "STOCKS", "Terminal", "last_json", "psycopg2", "rows", "shows_work"]
+__all__ = ["HIGH", "LOW", "SEED", "STOCKS", "Terminal", "last_json", "psycopg2", "rows", "shows_work", "values_of"]

@@ -19,7 +19,7 @@ def test_one_command_runs_the_demo_to_its_end_and_the_account_adds_up(terminal, 
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1, "all but the summary goes to stderr"
     summary = last_json(done.stdout)
-    listed = [company for code in CODES for company in market.in_band(code, LOW, HIGH)]
+    listed = [company for code in CODES for company in market.in_dollars(code, LOW, HIGH)]
     without = [company for company in listed if company.traits & {"gone", "no_statements"}]
     assert summary["regions"] == CODES
     assert summary["scraping"] == {"sent": 5, "completed": 5, "split": 0, "failed": 0, "pending": 0}
@@ -88,7 +88,7 @@ def test_scripts_in_their_own_terminals_share_the_work(services, market):
         stored[code].add(symbol)
     connection.close()
     for code in CODES:
-        held = {company.symbol for company in market.in_band(code, LOW, HIGH)}
+        held = {company.symbol for company in market.in_dollars(code, LOW, HIGH)}
         assert arrived[code] == held, code
         assert stored[code] == held, code
 

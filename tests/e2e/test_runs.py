@@ -2,21 +2,24 @@
 
 import json
 import signal
+from datetime import date
 
 import pytest
 
 import config
 from kafka_scraper_producer import ScraperProducer
 from launch.market_process import MarketProcess
+from local.market.regions import MARKET_DAY, quoted_rate
 from pipeline.broker import clients
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, run_table, schema
 from pipeline.storage import rows as stored_rows
 from pipeline.wire import messages, topics
+from pipeline.wire.bands import Wanted, converted
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import RegionBand
 from tests.conftest import until
-from tests.e2e.conftest import last_json, rows, shows_work
+from tests.e2e.conftest import last_json, rows, shows_work, values_of
 
 
 def test_a_repeated_run_skips_stocks_whose_ratios_are_young(terminal):
@@ -106,7 +109,10 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
     market = MarketProcess.start(terminal.home / "market.log", ["--stocks", "60"])
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     bands = [(300, 600), (600, 1000), (1000, 2000)]
-    tasks = [RegionBand("fr", low * 10**6, high * 10**6) for low, high in bands] + [RegionBand("gb", 300_000_000, 2_000_000_000)]
+    # In euros, two of them made of dollars at the rate of that day; and one in its own currency.
+    wanted = [Wanted(low * 10**6, high * 10**6, "USD", 0.9, date(2026, 6, 29)) for low, high in bands[:2]]
+    tasks = [RegionBand("fr", *converted(one.low, one.high, one.rate), one) for one in wanted]
+    tasks += [RegionBand("fr", 1_000_000_000, 2_000_000_000), RegionBand("gb", 300_000_000, 2_000_000_000)]
     (terminal.home / "other.txt").write_text("de\nfr 5B 6B\n")
     run_id = messages.new_run_id()
     connection = database.connect(tables)
@@ -114,8 +120,8 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         run = run_table.Run(run_id, ("fr", "gb"), 300_000_000, 2_000_000_000, tuple(tasks))
         stored_rows.write(connection, [stored_rows.Write(countries={"fr": "France", "gb": "United Kingdom"}, runs=[run])])
         producer = ScraperProducer(config.load(environ=environ), run_id, len(tasks))
-        for code, low, high in (tasks[0], tasks[2]):
-            producer.send_scraping_task({"code": code, "name": ""}, str(low), str(high))
+        for task in (tasks[0], tasks[2]):
+            producer.send(task)
         producer.close()
         command = ("run_pipeline.py", "--exit-when-done", "--json", "--resume", "--regions-file", str(terminal.home / "other.txt"))
         resumed = terminal.run(*command, **environ)
@@ -127,8 +133,10 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         assert sum(clients.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
         tally = Tally(own_broker, run_id)
         assert tally.read_to_now()
-        assert set(tally.newest().scraping.tasks) == {f"scrape:{run_id}:{code}:{low}-{high}" for code, low, high in tasks}
+        assert set(tally.newest().scraping.tasks) == {f"scrape:{run_id}:{code}:{low}-{high}" for code, low, high, _ in tasks}
         tally.close()
+        sent = [messages.scraping_task(value) for value in values_of(own_broker, topics.SCRAPING_TASKS)]
+        assert {task.wanted for task in sent} == {*wanted, None}, "at the rates of the run's own day"
 
         # Of a run of an older version what it was to send is not known, and nothing is guessed.
         old = run_table.Run(messages.new_run_id(), ("us",), 300_000_000, 2_000_000_000)
@@ -144,11 +152,31 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
 
 def test_what_a_run_is_to_send_is_written_down_before_it_is_sent(terminal, tmp_path):
     path = tmp_path / "daily.txt"
-    path.write_text("gb 300M 1B\ngb 1B 2B\nfr\n")
+    path.write_text("gb 300M 1B local\ngb 1B 2B GBP\nus\nfr 300M 2B usd\n")
     process = terminal.start("run_pipeline.py", "--demo", "--stocks", "20", "--regions-file", str(path))
     until(lambda: "the run is done" in terminal.output(process) or process.poll() is not None, 90, "the end of the run")
     connection = terminal.database()
-    assert rows(connection, "SELECT tasks, market_cap_min, market_cap_max FROM pipeline_run") == [
-        ([["gb", 300_000_000, 1_000_000_000], ["gb", 1_000_000_000, 2_000_000_000], ["fr", 300_000_000, 2_000_000_000]], 3e8, 2e9)
+    ((tasks, low, high),) = rows(connection, "SELECT tasks, market_cap_min, market_cap_max FROM pipeline_run")
+    assert (low, high) == (3e8, 2e9)
+    day = MARKET_DAY.isoformat()
+    usd = {"min": 300_000_000, "max": 2_000_000_000, "currency": "USD"}
+    rate = quoted_rate("USD", "EUR", MARKET_DAY)
+    assert tasks[:3] == [
+        ["gb", 300_000_000, 1_000_000_000],
+        ["gb", 1_000_000_000, 2_000_000_000, {"min": 10**9, "max": 2 * 10**9, "currency": "GBP", "rate": 1.0, "rate_day": day}],
+        ["us", 300_000_000, 2_000_000_000, {**usd, "rate": 1.0, "rate_day": day}],
     ]
+    code, low, high, wanted = tasks[3]
+    assert (code, low, high) == ("fr", *converted(300_000_000, 2_000_000_000, rate))
+    assert wanted == {**usd, "rate": rate, "rate_day": day}
+    assert rows(connection, "SELECT day::text, rate FROM fx_rate WHERE pair = 'USDEUR'") == [(day, rate)]
     connection.close()
+
+
+def test_a_region_without_an_exchange_rate_ends_the_run_before_anything_is_sent(terminal):
+    done = terminal.run("run_pipeline.py", "--demo", "--exit-when-done", "--stocks", "20", "--regions", "fr,ve")
+    assert done.returncode == config.EXIT_SERVICE
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("run_pipeline.py: ")]
+    assert "no exchange rate for USDVES" in line
+    assert "--market-cap-currency local" in line
+    assert not list(terminal.home.glob("logs/*/producer.log"))

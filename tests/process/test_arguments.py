@@ -1,33 +1,40 @@
 import argparse
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
 import config
 import kafka_scraper_producer
 from config import SettingsError
-from pipeline.process.arguments import RegionLine, chosen_regions, chosen_tasks, parse_regions
-from pipeline.wire.regions import REGIONS
+from pipeline.process.arguments import RegionLine, asked_band, chosen_bands, chosen_regions, parse_regions, read_bands, write_bands
+from pipeline.wire.bands import Wanted
+from pipeline.wire.regions import REGIONS, RegionBand
 
 TEXT = """\
 # for the daily run
 us 300M 2B   # small companies
 us 2b 10B
+jp 50B 300B jpy
+gb 1M 2M Local
 
 FR
 """
 
 
 def chosen(**given):
-    arguments = {"regions": None, "regions_file": None, "market_cap_min": None, "market_cap_max": None, **given}
-    return chosen_tasks(argparse.Namespace(**arguments), config.load(environ={}), kafka_scraper_producer.regions)
+    names = ("regions", "regions_file", "market_cap_min", "market_cap_max", "market_cap_currency")
+    arguments = {**dict.fromkeys(names), **given}
+    return chosen_bands(argparse.Namespace(**arguments), config.load(environ={}), kafka_scraper_producer.regions)
 
 
 def test_a_line_is_a_region_with_its_band_or_the_usual_one():
     assert parse_regions(TEXT, "daily.txt") == [
         RegionLine("us", "300000000", "2000000000"),
         RegionLine("us", "2000000000", "10000000000"),
+        RegionLine("jp", "50000000000", "300000000000", "JPY"),
+        RegionLine("gb", "1000000", "2000000", "local"),
         RegionLine("fr"),
     ]
 
@@ -36,10 +43,13 @@ def test_a_line_is_a_region_with_its_band_or_the_usual_one():
     ("text", "expected"),
     [
         ("fr\nxx\n", r"^daily\.txt:2: region 'xx' is unknown: expected one of ae, ar"),
-        ("# only\n\nfr 300M\n", r"^daily\.txt:3: 'fr 300M': expected a region, or a region and two bounds, such as fr 300M 2B"),
+        ("# only\n\nfr 300M\n", r"^daily\.txt:3: 'fr 300M': expected a region, or a region and two bounds, such as fr 300M 2B or jp"),
         ("fr 2B 300M\n", r"^daily\.txt:1: market-cap-min 2B is above market-cap-max 300M"),
         ("fr 300M lots\n", r"^daily\.txt:1: market-cap-max: 'lots' is no market capitalization"),
         ("fr 300M 2B\nfr 300M 2000M\n", r"^daily\.txt:2: fr 300M 2000M stands in line 1 already"),
+        ("jp 50B 300B YEN JPY\n", r"^daily\.txt:1: 'jp 50B 300B YEN JPY': expected a region"),
+        ("gb 1M 2M GBp\n", r"^daily\.txt:1: currency is 'GBp': expected a currency's ISO code such as USD, or local"),
+        ("fr JPY\n", r"^daily\.txt:1: 'fr JPY': expected a region"),
         ("# nothing\n", r"^daily\.txt: no region: expected lines such as"),
     ],
 )
@@ -58,14 +68,14 @@ def test_all_means_every_region_there_is():
 def test_the_file_s_lines_are_the_tasks(tmp_path):
     path = tmp_path / "daily.txt"
     path.write_text(TEXT)
-    us, fr = {"code": "us", "name": "United States"}, {"code": "fr", "name": "France"}
-    usual = ("50M", "1T")
-    assert chosen(regions_file=path, market_cap_min=usual[0], market_cap_max=usual[1]) == [
-        (us, "300000000", "2000000000"),
-        (us, "2000000000", "10000000000"),
-        (fr, *usual),
+    assert chosen(regions_file=path, market_cap_min="50M", market_cap_max="1T", market_cap_currency="eur") == [
+        ("us", 300_000_000, 2_000_000_000, "EUR"),
+        ("us", 2_000_000_000, 10_000_000_000, "EUR"),
+        ("jp", 50_000_000_000, 300_000_000_000, "JPY"),
+        ("gb", 1_000_000, 2_000_000, "local"),
+        ("fr", 50_000_000, 1_000_000_000_000, "EUR"),
     ]
-    assert chosen(regions_file=path, regions="fr") == [(fr, "300M", "2B")]
+    assert chosen(regions_file=path, regions="fr") == [("fr", 300_000_000, 2_000_000_000, "USD")]
     with pytest.raises(SettingsError, match=r"--regions de: no line of .*daily\.txt is of these regions"):
         chosen(regions_file=path, regions="de")
 
@@ -81,3 +91,22 @@ def test_a_file_that_is_wrong_is_exit_code_2_and_one_line(script, tmp_path):
         assert done.returncode == config.EXIT_SETTINGS
         assert expected in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_bands_without_a_currency_are_in_the_setting_s():
+    settings = config.load(environ={"MARKET_CAP_CURRENCY": "local", "MARKET_CAP_MAX": "1B"})
+    assert asked_band(settings, "jp", None, None, None) == ("jp", 300_000_000, 1_000_000_000, "local")
+    assert asked_band(settings, "jp", "1K", "2K", "USD") == ("jp", 1000, 2000, "USD")
+    with pytest.raises(SettingsError, match="market-cap-currency is 'yens'"):
+        asked_band(settings, "jp", None, None, "yens")
+    with pytest.raises(SettingsError, match="region 'xx' is unknown"):
+        asked_band(settings, "xx", None, None, None)
+    with pytest.raises(SettingsError, match="MARKET_CAP_CURRENCY is 'pounds'"):
+        config.load(environ={"MARKET_CAP_CURRENCY": "pounds"})
+
+
+def test_what_a_producer_is_told_to_send_reads_back_with_its_rates(tmp_path):
+    wanted = Wanted(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
+    bands = [RegionBand("jp", 44_700_000_000, 299_000_000_000, wanted), RegionBand("fr", 1, 2)]
+    write_bands(tmp_path / "tasks.json", bands)
+    assert read_bands(tmp_path / "tasks.json") == bands

@@ -1,0 +1,147 @@
+"""Whether what the site lists lies within the band that was wanted, each listing by its own market cap in its own currency.
+
+The site filters by the listing's own currency, as far as is known (docs/operations.md). Bounds that were rounded outward, and listings
+in another currency than their region's, bring some that are not wanted: these are kept out and counted. If many lie outside of the
+bounds themselves, the site filters by something else than is believed, and nothing of the list can be relied on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, NamedTuple
+
+from pipeline.errors import BandCurrencyMismatch
+from pipeline.ratios.fundamentals import major, unit_value
+from pipeline.screener.answers import Listing
+from pipeline.wire.bands import Wanted, amount_text
+from pipeline.wire.currencies import REGION_CURRENCIES, DayRate, per_dollar
+from pipeline.wire.market_cap import format_market_cap
+from pipeline.wire.messages import ScrapingTask
+
+log = logging.getLogger(__name__)
+
+#: More listings than this share of all, and more than so many, outside of the bounds: the site filters in another way.
+MOST_OFF_SHARE = 0.1
+MOST_OFF = 5
+#: A market cap that moved by this share since the site filtered by it is no sign of anything.
+_MOVED = 0.01
+#: Relative tolerance of comparisons: what multiplying may lose, and less than a unit of any currency.
+_TOLERANCE = 1e-12
+#: A quoted market cap that is so many times price × shares, in units of the trading unit, is in that unit (50 to 200 for pence).
+_IN_UNITS = (0.5, 2.0)
+
+#: A listing in a currency of which no rate is known, as a completion names it.
+NO_RATE = "no_rate"
+
+RatesSource = Callable[[], Mapping[str, DayRate]]
+
+
+class Size(NamedTuple):
+    """A market cap in the major unit of a listing's own currency; the currency is empty where the site names none."""
+
+    market_cap: float
+    currency: str
+
+
+class Verdict(Enum):
+    INSIDE = "inside"
+    OUTSIDE = "outside"
+    NO_RATE = "no rate"
+
+
+def size_of(quote: Mapping[str, Any], low: float, high: float) -> Size | None:
+    """What a listing's answer says of its size, None where it says nothing. `low` and `high` are what the site has filtered by.
+
+    Quotes in a trading unit such as pence name the market cap in pounds, mostly. Price × shares tells; without these, that the site
+    has found it between the bounds.
+    """
+    cap, code = quote.get("marketCap"), quote.get("currency") or ""
+    if not isinstance(cap, int | float) or cap <= 0:
+        return None
+    currency, unit = major(code), unit_value(code)
+    if unit != 1.0:
+        price, shares = quote.get("regularMarketPrice") or 0, quote.get("sharesOutstanding") or 0
+        if price > 0 and shares > 0:
+            in_units = _IN_UNITS[0] / unit <= cap / (price * unit * shares) <= _IN_UNITS[1] / unit
+        else:
+            in_units = not low <= cap <= high and low <= cap * unit <= high
+        cap = cap * unit if in_units else cap
+    return Size(float(cap), currency)
+
+
+def judge(size: Size, wanted: Wanted, own: str, rates: RatesSource) -> Verdict:
+    """Whether a size lies within the wanted band. `own` is the region's currency, which `wanted.rate` is in; `rates` has all others.
+
+    A size without a currency is in the region's: the site has compared it with bounds in that.
+    """
+    if size.currency in (own, ""):
+        rate = wanted.rate
+    elif size.currency == wanted.currency:
+        rate = 1.0
+    else:
+        known = {"USD": 1.0, **per_dollar(rates())}
+        if size.currency not in known or wanted.currency not in known:
+            return Verdict.NO_RATE
+        rate = known[size.currency] / known[wanted.currency]
+    above = wanted.low is None or size.market_cap >= wanted.low * rate * (1 - _TOLERANCE)
+    below = wanted.high is None or size.market_cap <= wanted.high * rate * (1 + _TOLERANCE)
+    return Verdict.INSIDE if above and below else Verdict.OUTSIDE
+
+
+class BandCheck:
+    """Goes through the listings of one task: `pages` yields those that are wanted, the rest is counted."""
+
+    def __init__(self, task: ScrapingTask, rates: RatesSource) -> None:
+        self._task = task
+        self._own = REGION_CURRENCIES.get(task.region_code, "")
+        self._rates = cache(rates)
+        #: Listings that are known to lie outside of the wanted band, and those that could not be converted.
+        self.outside = 0
+        self.unconverted = 0
+
+    def pages(self, listed: Iterable[list[Listing]]) -> Iterator[list[Listing]]:
+        """The wanted listings, no symbol twice. A task that names no wanted band is in local currency, and all are.
+
+        Raises BandCurrencyMismatch before it yields anything.
+        """
+        wanted = self._task.wanted
+        if wanted is None:
+            yield from listed
+            return
+        pages = [list({listing.symbol: listing for listing in page}.values()) for page in listed]
+        low, high = self._task.market_cap_min, self._task.market_cap_max
+        sizes = {listing.symbol: size_of(listing.quote, low, high) for page in pages for listing in page}
+        self._compare_with_filter(sizes)
+        verdicts = {symbol: judge(size, wanted, self._own, self._rates) for symbol, size in sizes.items() if size is not None}
+        self.outside = sum(verdict is Verdict.OUTSIDE for verdict in verdicts.values())
+        self.unconverted = sum(verdict is Verdict.NO_RATE for verdict in verdicts.values())
+        self._say(len(sizes), len(verdicts))
+        for page in pages:
+            if kept := [listing for listing in page if verdicts.get(listing.symbol, Verdict.INSIDE) is Verdict.INSIDE]:
+                yield kept
+
+    def _compare_with_filter(self, sizes: Mapping[str, Size | None]) -> None:
+        """Raise BandCurrencyMismatch if the site can't have compared market caps in the region's currency with the task's bounds."""
+        low, high = self._task.market_cap_min * (1 - _MOVED), self._task.market_cap_max * (1 + _MOVED)
+        named = {symbol: size for symbol, size in sizes.items() if size is not None and size.currency}
+        own = {symbol: size for symbol, size in named.items() if size.currency == self._own}
+        off = {symbol: size for symbol, size in own.items() if not low <= size.market_cap <= high} if own else named
+        if len(off) > MOST_OFF and len(off) > MOST_OFF_SHARE * len(own or named):
+            shown = ", ".join(f"{symbol} ({amount_text(size.market_cap)} {size.currency})" for symbol, size in sorted(off.items())[:3])
+            raise BandCurrencyMismatch(
+                f"the site does not filter {self._task.region_name} by market caps in {self._own}: {len(off)} of {len(own or named)} "
+                f"stocks that it lists are not {format_market_cap(self._task.market_cap_min)} to "
+                f"{format_market_cap(self._task.market_cap_max)} {self._own}, such as {shown}. Nothing of the list was used. With "
+                "--market-cap-currency local the site's list is taken as it is"
+            )
+
+    def _say(self, listed: int, judged: int) -> None:
+        if self.outside:
+            log.info("%s: %d of %d stocks listed lie outside %s", self._task, self.outside, listed, self._task.wanted)
+        if self.unconverted:
+            log.warning("%s: %d stocks left out: no exchange rate of the last days for their currencies", self._task, self.unconverted)
+        if judged < listed:
+            log.info("%s: of %d of %d stocks the site did not say the market cap", self._task, listed - judged, listed)

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds that are waited for a site that asks for patience, at most, before each further attempt.
 LONGEST_WAIT_SECONDS = 30.0
+#: Seconds in which the site must answer the request.
+TIMEOUT_SECONDS = 10.0
+#: Longest account of what failed, in characters.
+REASON_LIMIT = 160
 
 T = TypeVar("T")
 
@@ -51,7 +55,8 @@ class Converter:
     def bands(self, asked: Sequence[AskedBand]) -> list[RegionBand]:
         """Each band in its region's own currency. Raises ServiceError that names the pair if no rate is known."""
         moneys = {frozenset((band.currency, REGION_CURRENCIES[band.code])) for band in asked if band.currency != LOCAL}
-        if moneys:
+        # Also where the region's own currency is the wanted one: it may list stocks in others. Not for dollars in dollars alone.
+        if moneys - {frozenset({"USD"})}:
             self._ask({currency for money in moneys if len(money) == 2 for currency in money})
         return [self._band(*band) for band in asked]
 
@@ -91,7 +96,7 @@ class Converter:
                 self._ask_once(currencies, stored)
                 break
             except TaskError as error:
-                self._refused |= {f"USD{currency}": f"the site gives none ({error})" for currency in currencies}
+                self._refused |= {f"USD{currency}": f"the site gives none ({str(error)[:REASON_LIMIT]})" for currency in currencies}
                 if not isinstance(error, TransientError) or attempt == self._settings.max_attempts or not unsure:
                     break
                 asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
@@ -106,7 +111,9 @@ class Converter:
         from pipeline.yahoo import rates, session
 
         with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-", ignore_cleanup_errors=True) as cache:
-            session.setup(self._settings.yahoo_base_url, Path(cache), today=self._settings.today)
+            # What it warns of is in its error.
+            logging.getLogger("yfinance").setLevel(logging.CRITICAL)
+            session.setup(self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, today=self._settings.today)
             found = rates.dollar_rates(currencies, self._today, stored)
         self._asked |= currencies
         self._rates = {**found.rates, **self._rates}

@@ -113,7 +113,7 @@ def test_a_region_without_stocks_completes_with_zero(services):
 def test_check_goes_through_all_a_run_needs(terminal):
     works = terminal.run("run_pipeline.py", "--demo", "--check", "--stocks", "20")
     assert works.returncode == 0, works.stdout + works.stderr
-    assert works.stdout.count("  ok  ") == 8
+    assert works.stdout.count("  ok  ") == 9
     broken = terminal.run("run_pipeline.py", "--check", YAHOO_BASE_URL="http://127.0.0.1:1", SCRAPER_BROWSER="/nowhere")
     assert broken.returncode == config.EXIT_SERVICE
     assert "FAIL  site" in broken.stdout

@@ -110,6 +110,7 @@ def test_any_two_currencies_meet_by_way_of_the_dollar(site: Site, settings: Sett
 
 def test_local_bounds_need_no_rate_and_no_site(site: Site, settings: Settings) -> None:
     assert Converter(settings).bands([asked("jp", LOCAL)]) == [RegionBand("jp", LOW, HIGH)]
+    assert Converter(settings).bands([asked("us")])[0][1:3] == (LOW, HIGH), "nor do dollars in dollars"
     assert (site.requests, site.sessions) == ([], [])
 
 

@@ -88,7 +88,7 @@ def test_work_into_a_pipe_that_nobody_reads_ends_quietly(broker: Kafka, tables: 
         },
     }
     commands = [
-        ("kafka_scraper_producer.py", "--regions", "fr"),
+        ("kafka_scraper_producer.py", "--regions", "us"),
         ("kafka_dead_letters.py", "list"),
         ("kafka_monitor.py", "--once"),
         ("kafka_monitor.py", "--follow"),

@@ -116,6 +116,8 @@ class Settings:
     requests_per_second: float
     #: Where statements come from: "timeseries" (three requests a stock) or "public" (yfinance's public calls, slower).
     fundamentals_source: str
+    #: After how many days a stock's statements are fetched again, whatever its quote says.
+    statements_max_age_days: float
     #: A server that stands in for Yahoo Finance; empty is the live site.
     yahoo_base_url: str
     #: PIPELINE_TODAY: the day that `today` is fixed to; None if it is the UTC date.
@@ -210,6 +212,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
         max_attempts=setting_values.whole_number(rest, "MAX_ATTEMPTS", 5, 1, 100),
         requests_per_second=setting_values.number(rest, "REQUESTS_PER_SECOND", 0.0 if demo else 4.0, 0.0, 10_000.0),
         fundamentals_source=setting_values.choice(rest, "FUNDAMENTALS_SOURCE", "timeseries", ("timeseries", "public")),
+        statements_max_age_days=setting_values.days(rest, "STATEMENTS_MAX_AGE", "45d", 3650),
         yahoo_base_url=setting_values.base_url(site),
         fixed_day=setting_values.day(site, "PIPELINE_TODAY"),
         state_dir=folder,

@@ -1,7 +1,8 @@
-"""Takes processing tasks, fetches each company's statements by yfinance, and writes its ratios into PostgreSQL.
+"""Takes processing tasks, fetches the statements that may have changed by yfinance, and writes the ratios into PostgreSQL.
 
 takes   stock-processing-tasks, stock-processing-retries   (consumer group stock-processors)
-writes  stock, financial_ratios
+reads   company_statements, fx_rate
+writes  stock, financial_ratios, company_statements, fx_rate
 emits   processing-completion                              or processing-errors and a retry or dead letter
 
 python kafka_processing_consumer.py            as many times as wanted, each in its own terminal
@@ -27,75 +28,28 @@ if __name__ == "__main__":
     packages.need("dotenv", "kafka", "psycopg2", "yfinance")
 
 import config
-from pipeline.errors import NoData
 from pipeline.process import discovery
 from pipeline.process.arguments import parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
-from pipeline.ratios.fundamentals import Fundamentals
-from pipeline.ratios.rows import ratio_rows
+from pipeline.refresh.sources import processor
 from pipeline.storage.polled import FreshStocks, abandoned_runs
-from pipeline.storage.rows import Profile, Write
-from pipeline.storage.run_table import Run
 from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
-from pipeline.wire.messages import ProcessingTask
-from pipeline.wire.regions import REGIONS
-from pipeline.wire.results import Computed, Nothing
-from pipeline.wire.text import clean_name
-from pipeline.worker.delivery import Delivery, Outcome
-from pipeline.worker.failures import GONE
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
-from pipeline.yahoo import fetch, session, shared_throttle
+from pipeline.yahoo import session, shared_throttle
 from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 
-class Processor:
-    """The handler: fetch, compute, hand over the rows and what became of the task. Called by many threads at once."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __call__(self, delivery: Delivery[ProcessingTask]) -> Outcome:
-        task = delivery.task
-        countries = {task.country_code: REGIONS.get(task.country_code, task.country_code)}
-        runs = [Run(task.run_id, (task.country_code,))]
-        try:
-            found = fetch.fetch(task.symbol, self.source)
-        except NoData as error:
-            # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
-            if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
-                raise
-            return Outcome(Nothing(error.reason), Write(countries=countries, runs=runs))
-        rows = ratio_rows(found)
-        written = Write(
-            countries=countries,
-            profiles=[_profile(task, found)],
-            ratios=[(task.run_id, row) for row in rows],
-            runs=runs,
-        )
-        return Outcome(Computed(len(rows)) if rows else Nothing("no_statements"), written)
-
-
-def _profile(task: ProcessingTask, found: Fundamentals) -> Profile:
-    return Profile(
-        symbol=task.symbol,
-        name=task.name or clean_name(found.name or "") or task.symbol,
-        country_code=task.country_code,
-        exchange=clean_name(found.exchange or ""),
-        sector=clean_name(found.sector or ""),
-        industry=clean_name(found.industry or ""),
-        currency=clean_name(found.currency or ""),
-        financial_currency=clean_name(found.financial_currency or ""),
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument(
+        "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
+    )
     parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
     arguments = parser.parse_args()
     max_age = parse_age(arguments.max_age) if arguments.max_age else None
@@ -121,7 +75,7 @@ def main() -> int:
             settings.kafka,
             topics.PROCESSING,
             messages.processing_task,
-            Processor(settings.fundamentals_source),
+            processor(settings, refresh_all=arguments.refresh == "all"),
             threads=settings.processor_threads,
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,

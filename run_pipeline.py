@@ -44,6 +44,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="go through all a run needs, and end")
     parser.add_argument("--exit-when-done", action="store_true", help="end when the run is done")
     parser.add_argument("--json", action="store_true", help="the last line of stdout is the summary; all else goes to stderr")
+    parser.add_argument(
+        "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
+    )
     parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
     parser.add_argument("--resume", action="store_true", help="take up the newest unfinished run where it stood")
     parser.add_argument("--keep-others", action="store_true", help="do not give up older unfinished runs for this one")

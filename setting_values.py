@@ -139,6 +139,16 @@ def whole_number(values: Mapping[str, str], name: str, default: int, least: int,
     return number
 
 
+def days(values: Mapping[str, str], name: str, default: str, most: int) -> float:
+    """An age in days, from "45d" or "36h"."""
+    text = values.get(name, default)
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([dh])", text, re.ASCII)
+    age = float(match[1]) / (24 if match[2] == "h" else 1) if match else 0.0
+    if not 0 < age <= most:
+        raise _bad(name, text, f"an age of up to {most} days, such as {default}")
+    return age
+
+
 def number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
     text = values.get(name)
     if text is None:

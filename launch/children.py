@@ -77,10 +77,11 @@ class Children:
 
     def _make_workers(self, arguments: argparse.Namespace) -> None:
         max_age = ["--max-age", arguments.max_age] if arguments.max_age else []
+        refresh = ["--refresh", arguments.refresh]
         for number in range(1, arguments.scrapers + 1):
             self._workers.append(self._child(f"scraper-{number}", "kafka_scraper_consumer.py", *self._demo))
         for number in range(1, arguments.processors + 1):
-            self._workers.append(self._child(f"processor-{number}", "kafka_processing_consumer.py", *self._demo, *max_age))
+            self._workers.append(self._child(f"processor-{number}", "kafka_processing_consumer.py", *self._demo, *max_age, *refresh))
 
     def _child(self, name: str, *command: str) -> Child:
         return Child(name, command, self._say.log_dir / f"{name}.log")

@@ -138,7 +138,7 @@ def tables(postgres: Database) -> Database:
     connection = database.connect(postgres)
     schema.create_tables(connection)
     with connection, connection.cursor() as cursor:
-        cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run, fx_rate")
+        cursor.execute("TRUNCATE country, stock, financial_ratios, pipeline_run, fx_rate, company_statements")
     connection.close()
     return postgres
 

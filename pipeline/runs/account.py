@@ -34,6 +34,9 @@ class TaskState:
     #: Tickers found (scraping) or ratio rows written (processing).
     count: int = 0
     reason: str = ""
+    #: Of a stock: whether its statements were `fetched` or `stored`, and why; empty if its completion does not say.
+    source: str = ""
+    why: str = ""
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Stage:
             self._counts["pending"] += 1
         return task
 
-    def result(self, task_id: str, region: str, state: str, count: int = 0, reason: str = "") -> bool:
+    def result(self, task_id: str, region: str, state: str, count: int = 0, reason: str = "", source: str = "", why: str = "") -> bool:
         """Note a final state. True if the task's state changed."""
         task = self.sent(task_id, region)
         if RANKS[state] < RANKS[task.state]:
@@ -61,6 +64,7 @@ class Stage:
         self._counts[task.state] -= 1
         self._counts[state] += 1
         task.state, task.count, task.reason, task.retrying = state, count, reason, False
+        task.source, task.why = source, why
         return changed
 
     def __getitem__(self, state: str) -> int:
@@ -80,6 +84,14 @@ class Stage:
 
     def summary(self) -> dict[str, int]:
         return {"sent": len(self.tasks), **{state: self[state] for state in self.states()}}
+
+    def stored(self) -> int:
+        """How many were completed from what is stored, without a fetch."""
+        return sum(task.state == "completed" and task.source == "stored" for task in self.tasks.values())
+
+    def why(self) -> dict[str, int]:
+        """Reason → how many stocks were fetched, or not, for it; the most frequent first."""
+        return dict(Counter(task.why for task in self.tasks.values() if task.why).most_common())
 
 
 @dataclass
@@ -118,7 +130,8 @@ class Account:
             if stage == "scraping" and child.startswith(f"scrape:{self.run_id}:"):
                 self.scraping.sent(child, region)
         count = fields.get("tickers_found" if stage == "scraping" else "ratios_calculated")
-        return self._final(stage, fields, region, status, _count(count), _short(fields.get("reason", "")))
+        source, why = (_short(fields.get(name, "")) for name in ("source", "why"))
+        return self._final(stage, fields, region, status, _count(count), _short(fields.get("reason", "")), source, why)
 
     def error(self, stage: str, fields: dict[str, Any]) -> bool:
         """A message of an error topic. True if it changed the state of a task."""
@@ -156,18 +169,21 @@ class Account:
 
     def summary(self, elapsed_seconds: float) -> dict[str, Any]:
         """The summary of `--json`."""
+        stored = self.processing.stored()
+        sources = {"fetched": self.processing["completed"] - stored, "stored": stored}
         return {
             "run_id": self.run_id,
             "elapsed_seconds": round(elapsed_seconds, 1),
             "regions": list(self.regions),
             "scraping": self.scraping.summary(),
-            "processing": self.processing.summary(),
+            "processing": {**self.processing.summary(), **sources},
             "stocks": len(self.processing.tasks),
             "ratio_rows": self.ratio_rows,
             "dead_letters": self.failed,
             "unreadable": self.unreadable,
             "requests": self.requests,
             "requests_per_stock": round(self.requests / len(self.processing.tasks), 2) if self.processing.tasks else None,
+            "why": self.processing.why(),
         }
 
     def rest(self) -> tuple[int, float]:
@@ -180,8 +196,10 @@ class Account:
         done = self.processing.finished
         return self.requests / done if done else throttle_text.REQUESTS_PER_STOCK
 
-    def _final(self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str) -> bool:
-        changed = self._stage(stage).result(fields["task_id"], region, state, count, reason)
+    def _final(
+        self, stage: str, fields: dict[str, Any], region: str, state: str, count: int, reason: str, source: str = "", why: str = ""
+    ) -> bool:
+        changed = self._stage(stage).result(fields["task_id"], region, state, count, reason, source, why)
         if changed:
             self.last_result_at = max(self.last_result_at, self._time(fields.get("timestamp")))
         return changed

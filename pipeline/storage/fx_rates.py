@@ -38,6 +38,18 @@ def read_newest(settings: Database, today: date, most_days_old: int) -> dict[str
         raise TransientError(f"stored exchange rates can't be read: {' '.join(str(error).split())}") from error
 
 
+def series(cursor: Any, pair: str) -> dict[date, float]:
+    """All stored rates of a pair, oldest first."""
+    cursor.execute("SELECT day, rate FROM fx_rate WHERE pair = %s ORDER BY day", (pair,))
+    return dict(cursor.fetchall())
+
+
+def add(cursor: Any, pair: str, rates: Mapping[date, float]) -> None:
+    """Write a pair's rates in the caller's transaction; a day that is stored as it is stays untouched."""
+    if rates:
+        execute_values(cursor, _UPSERT, [(pair, day, rate) for day, rate in sorted(rates.items())], page_size=2000)
+
+
 def newest(connection: Any, today: date, most_days_old: int) -> dict[str, DayRate]:
     """pair → its newest rate that is at most so many days old on `today`."""
     with connection, connection.cursor() as cursor:

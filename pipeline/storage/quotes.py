@@ -49,6 +49,17 @@ def quote_row(symbol: str, quote: Mapping[str, Any]) -> tuple[Any, ...]:
     return (symbol, quote["seen_at"], *(_value(column, quote.get(field)) for column, field in QUOTE_FIELDS.items()))
 
 
+def site_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON (times as ISO 8601) by the site's field names, without what is not there."""
+    found = {field: row.get(column) for column, field in QUOTE_FIELDS.items()}
+    times = {
+        field: datetime.fromisoformat(value).timestamp()
+        for column, field in QUOTE_FIELDS.items()
+        if column in _TIMES and (value := row.get(column))
+    }
+    return {field: value for field, value in {**found, **times}.items() if value not in (None, "")}
+
+
 def _value(column: str, value: Any) -> Any:
     if column in _TEXTS:
         return value or ""

@@ -30,6 +30,11 @@ WHERE new.period_type <> 'ttm' OR NOT EXISTS (
 ON CONFLICT (symbol, period_type, period_end) DO UPDATE SET
     {", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS[3:])}, computed_at = now()
 """  # noqa: S608 (the names are this program's own)
+_COMPARED = tuple(name for name in _COLUMNS[3:] if name != "run_id")
+_IF_CHANGED = (
+    f"WHERE ({', '.join(f'financial_ratios.{name}' for name in _COMPARED)})"
+    f" IS DISTINCT FROM ({', '.join(f'EXCLUDED.{name}' for name in _COMPARED)})"
+)
 _DELETE_OLD_TRAILING = f"""
 DELETE FROM financial_ratios old USING (VALUES %s) AS new (symbol, ttm_end, year_end)
 WHERE old.symbol = new.symbol AND old.period_type = 'ttm'
@@ -48,8 +53,11 @@ AND abs(f.period_end - new.period_end::date) < CASE f.period_type WHEN 'annual' 
 """  # noqa: S608
 
 
-def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]]) -> None:
-    """Write rows, each with its run_id, beside those that are stored: all of one stock come together."""
+def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_changes: bool = False) -> None:
+    """Write rows, each with its run_id, beside those that are stored: all of one stock come together.
+
+    `only_changes`: a row that is stored as it is stays untouched, with the run that wrote it.
+    """
     rows = sorted(found, key=lambda pair: (pair[1].symbol, pair[1].period_type, pair[1].period_end))
     if not rows:
         return
@@ -68,7 +76,7 @@ def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]]) -> None:
     if redated:
         execute_values(cursor, _DELETE_REDATED, redated, page_size=1000)
     texts = [_as_json(*pair) for pair in rows]
-    cursor.execute(_UPSERT, (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
+    cursor.execute(_UPSERT + (_IF_CHANGED if only_changes else ""), (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
 
 
 def _with_what_is_known(cursor: Any, rows: list[tuple[str, RatioRow]]) -> list[tuple[str, RatioRow]]:

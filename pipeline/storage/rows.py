@@ -13,6 +13,7 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from pipeline.ratios.rows import RatioRow
+from pipeline.storage import statements_store
 from pipeline.storage.quotes import UPSERT_QUOTES, quote_row
 from pipeline.storage.ratio_rows import write_ratios
 from pipeline.storage.run_table import UPSERT_RUN, Run, merge, run_row
@@ -69,6 +70,9 @@ class Write:
     runs: Sequence[Run] = ()
     #: symbol → what its listing's answer said (pipeline/wire/quotes.py), with `seen_at`.
     quotes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Rows of `ratios` that are written only if they differ from the stored ones: those of a stock that nothing was fetched for.
+    only_changes: bool = False
+    statements: Sequence[statements_store.Fetched] = ()
 
 
 def write(connection: Any, batch: Iterable[Write]) -> None:
@@ -76,16 +80,18 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
     countries: dict[str, str] = {}
     listings: dict[str, ListedStock] = {}
     profiles: dict[str, Profile] = {}
-    ratios: dict[tuple[str, str, Any], tuple[str, RatioRow]] = {}
+    ratios: dict[bool, dict[tuple[str, str, Any], tuple[str, RatioRow]]] = {False: {}, True: {}}
+    statements: dict[str, statements_store.Fetched] = {}
     runs: dict[str, Run] = {}
     quotes: dict[str, Mapping[str, Any]] = {}
     for one in batch:
         quotes |= one.quotes
+        statements |= {row.symbol: row for row in one.statements}
         countries |= one.countries
         listings |= {row.symbol: row for row in one.listings}
         profiles |= {row.symbol: row for row in one.profiles}
         for run_id, row in one.ratios:
-            ratios[row.symbol, row.period_type, row.period_end] = (run_id, row)
+            ratios[one.only_changes][row.symbol, row.period_type, row.period_end] = (run_id, row)
         for run in one.runs:
             runs[run.run_id] = merge(runs.get(run.run_id), run)
     with connection, connection.cursor() as cursor:
@@ -94,7 +100,9 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
         _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
         _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
         _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
-        write_ratios(cursor, ratios.values())
+        for only_changes, found in ratios.items():
+            write_ratios(cursor, found.values(), only_changes)
+        statements_store.store(cursor, [row for _, row in sorted(statements.items())])
 
 
 def _run(cursor: Any, sql: str, rows: list[Any]) -> None:

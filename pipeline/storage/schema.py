@@ -11,6 +11,7 @@ from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
 from pipeline.storage import fitness
 from pipeline.storage.quotes import QUOTE_COLUMNS, QUOTE_TYPES
+from pipeline.storage.statements_store import TABLE
 from pipeline.wire.text import one_line
 
 #: Key of the advisory lock under which one process at a time creates the tables.
@@ -65,6 +66,7 @@ CREATE TABLE IF NOT EXISTS quote (
     seen_at timestamptz NOT NULL,
     {", ".join(f"{column} {QUOTE_TYPES[column]}" for column in QUOTE_COLUMNS)}
 );
+{TABLE.strip()}
 CREATE TABLE IF NOT EXISTS fx_rate (
     pair text NOT NULL CHECK (pair ~ '^[A-Z]{{6}}$'),
     day date NOT NULL,

@@ -45,12 +45,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Computed:
-    """A stock's ratios were computed; so many rows."""
+    """A stock's ratios were computed; so many rows. `source` is `fetched` or `stored`, `why` is the reason for either."""
 
     ratios_calculated: int
+    source: str = ""
+    why: str = ""
 
     def fields(self) -> dict[str, Any]:
-        return {"ratios_calculated": self.ratios_calculated, "status": "completed"}
+        return {"ratios_calculated": self.ratios_calculated, **_named(source=self.source, why=self.why), "status": "completed"}
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,12 @@ class Nothing:
     """A stock has nothing to compute: it has no statements, or the site has twice called it unknown."""
 
     reason: Literal["no_statements", "gone"]
+    source: str = ""
+    why: str = ""
 
     def fields(self) -> dict[str, Any]:
-        return {"ratios_calculated": 0, "reason": self.reason, "status": "no_data"}
+        named = _named(source=self.source, why=self.why)
+        return {"ratios_calculated": 0, "reason": self.reason, **named, "status": "no_data"}
 
 
 @dataclass(frozen=True)

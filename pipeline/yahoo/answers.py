@@ -49,6 +49,7 @@ class Info:
 
     def __init__(self, modules: Mapping[str, Any]) -> None:
         names = [*(name for name in self.ORDER if name in modules), *(name for name in modules if name not in self.ORDER)]
+        self.modules = modules
         self._modules = [module for name in names if isinstance(module := modules[name], dict)]
 
     def values(self, name: str) -> list[Any]:

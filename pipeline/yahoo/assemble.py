@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Protocol
 
 from pipeline.errors import NoData
 from pipeline.ratios.fundamentals import Fundamentals, Rates, Statements, major, unit_value
-from pipeline.ratios.periods import periods, usable
-from pipeline.yahoo.answers import Chart, Info
+from pipeline.ratios.periods import Period, periods, usable
+from pipeline.yahoo.answers import Info
 from pipeline.yahoo.exchange_rates import rates_between
 
 #: How old a period's close may be (market_value.CLOSE_DAYS), and some more, so that it surely is in the answer.
@@ -26,8 +27,24 @@ SITE_RATIOS = (
 )
 
 
+class PricesOf(Protocol):
+    """What is asked of a chart: of the site's own, or of what is kept of an earlier one."""
+
+    @property
+    def price(self) -> float | None: ...
+    @property
+    def currency(self) -> str | None: ...
+    @property
+    def quoted_on(self) -> date | None: ...
+    @property
+    def splits(self) -> Mapping[date, float]: ...
+    def closes_until(self, day: date, days: int) -> Mapping[date, float]: ...
+    def newest(self) -> tuple[date, float] | None: ...
+    def steps(self) -> Mapping[date, float]: ...
+
+
 def assemble(
-    symbol: str, as_of: date, info: Info, statements: Statements, get_chart: Callable[[date], Chart], get_rates: Callable[[str], Rates]
+    symbol: str, as_of: date, info: Info, statements: Statements, get_chart: Callable[[date], PricesOf], get_rates: Callable[[str], Rates]
 ) -> Fundamentals:
     """Ask for prices only from the oldest period on, and for the exchange rates that are needed. Raises NoData("no_statements")."""
     found = Fundamentals(
@@ -43,7 +60,7 @@ def assemble(
         market_cap=info.figure("marketCap"),
         shares_outstanding=info.figure("sharesOutstanding"),
         statements=statements,
-        site_ratios={name: value for name in SITE_RATIOS if (value := info.figure(name)) is not None},
+        site_ratios=site_ratios(info),
     )
     chosen = periods(usable(found))
     if not chosen:
@@ -59,18 +76,30 @@ def assemble(
         steps=chart.steps(),
         splits=chart.splits,
     )
+    return with_rates(found, get_rates, chosen)
+
+
+def site_ratios(info: Info) -> dict[str, float]:
+    """The site's own ratios, those that the answer has."""
+    return {name: value for name in SITE_RATIOS if (value := info.figure(name)) is not None}
+
+
+def with_rates(found: Fundamentals, get_rates: Callable[[str], Rates], chosen: Sequence[Period] | None = None) -> Fundamentals:
+    """With the exchange rates that its rows need; `chosen` are its periods, if they are at hand."""
+    chosen = periods(usable(found)) if chosen is None else chosen
+    as_of, chart_currency = found.as_of, found.chart_currency
     targets = {period.currency for period in chosen} | {"USD", found.currency or ""}
     eps = {code for period in chosen for code in period.flows.codes.values()}
     rates = rates_between(found.currency or "", targets, as_of, get_rates)
-    if major(chart.currency) not in ("", major(found.currency)):
-        rates |= rates_between(chart.currency or "", targets, as_of, get_rates)
+    if major(chart_currency) not in ("", major(found.currency)):
+        rates |= rates_between(chart_currency or "", targets, as_of, get_rates)
     for period in chosen:
         if period.period_type == "ttm" and eps - {period.currency}:
             rates |= rates_between(period.currency, eps, as_of, get_rates)
     return replace(found, rates=rates)
 
 
-def _priced(found: Fundamentals, info: Info, chart: Chart) -> Fundamentals:
+def _priced(found: Fundamentals, info: Info, chart: PricesOf) -> Fundamentals:
     """With currency, price and its day from the chart where the quote has none: a price of 0 is no price."""
     currency = found.currency or chart.currency
     price = found.price

@@ -61,6 +61,10 @@ class RateCache:
         mine.set_result(rates)
         return rates
 
+    def ask(self, fetch_rates: Callable[[str], Rates]) -> None:
+        """Get rates from there from now on."""
+        self._fetch = fetch_rates
+
     def clear(self) -> None:
         """Forget all: for a process that turns to another site."""
         with self._lock:

@@ -49,13 +49,18 @@ def fetch(symbol: str, source: str = "timeseries") -> Fundamentals:
 
 def fetch_by(get_json: GetJson, symbol: str, as_of: date, get_rates: Callable[[str], Rates]) -> Fundamentals:
     """As `fetch`, by whatever gives the JSON of a URL and the rates of a pair."""
+    info = fetch_info(get_json, symbol)
+    statements = fetch_statements(get_json, symbol, as_of)
+    return assemble(symbol, as_of, info, statements, lambda since: fetch_chart(get_json, symbol, since, as_of), get_rates)
+
+
+def fetch_info(get_json: GetJson, symbol: str) -> Info:
+    """What the site's page of the stock says: quote, profile, the site's own ratios."""
     path = path_segment(symbol)
-    info = _info(get_json(f"{_QUERY2}/v10/finance/quoteSummary/{path}", {"modules": _MODULES, "formatted": "false"}), symbol)
-    statements = _timeseries(get_json, symbol, path, as_of)
-    return assemble(symbol, as_of, info, statements, lambda since: _chart(get_json, symbol, path, since, as_of), get_rates)
+    return _info(get_json(f"{_QUERY2}/v10/finance/quoteSummary/{path}", {"modules": _MODULES, "formatted": "false"}), symbol)
 
 
-def path_segment(symbol: str) -> str:
+def path_segment(symbol: str, safe: str = "") -> str:
     """The symbol as one segment of a URL's path, which can't lead to another endpoint.
 
     Raises PermanentError for what can't be one: nothing, or dots alone, which mean a folder above however they are written.
@@ -63,7 +68,7 @@ def path_segment(symbol: str) -> str:
     if not symbol.strip(". \t\r\n") or len(symbol) > 100:
         raise PermanentError(f"{symbol[:100]!r} is no symbol")
     try:
-        return quote(symbol, safe="")
+        return quote(symbol, safe=safe)
     except UnicodeEncodeError:
         raise PermanentError(f"{symbol!r} is no symbol") from None
 
@@ -93,9 +98,9 @@ def _epoch(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp())
 
 
-def _timeseries(get_json: GetJson, symbol: str, path: str, as_of: date) -> Statements:
+def fetch_statements(get_json: GetJson, symbol: str, as_of: date) -> Statements:
     """All statement points. None at all is `no_statements`, also by a 404: the quote was there a moment ago."""
-    url = f"{_QUERY2}/ws/fundamentals-timeseries/v1/finance/timeseries/{path}"
+    url = f"{_QUERY2}/ws/fundamentals-timeseries/v1/finance/timeseries/{path_segment(symbol)}"
     params = {"symbol": symbol, "type": _TYPES, "period1": _epoch(_FIRST_DAY), "period2": _epoch(as_of) + 86_400}
     try:
         payload = get_json(url, params)
@@ -108,11 +113,12 @@ def _timeseries(get_json: GetJson, symbol: str, path: str, as_of: date) -> State
     return parse_timeseries(payload)
 
 
-def _chart(get_json: GetJson, symbol: str, path: str, since: date, as_of: date) -> Chart:
+def fetch_chart(get_json: GetJson, symbol: str, since: date, as_of: date) -> Chart:
     """Daily closes and splits since a day; an empty chart where the site has none."""
     params = {"period1": _epoch(since), "period2": _epoch(as_of) + 86_400, "interval": "1d", "events": "splits"}
     try:
-        payload = get_json(f"{_QUERY2}/v8/finance/chart/{path}", params)
+        # A pair's `=` stands as it is: the site knows EURUSD=X by that.
+        payload = get_json(f"{_QUERY2}/v8/finance/chart/{path_segment(symbol, safe='=' if symbol.endswith('=X') else '')}", params)
     except NoData:
         payload = None
     else:
@@ -125,7 +131,7 @@ def _chart(get_json: GetJson, symbol: str, path: str, since: date, as_of: date) 
 def rates_by(get_json: GetJson, pair: str, as_of: date) -> Rates:
     """Rates of a pair such as "GBPUSD": what the site says, without what is out of line with the series."""
     symbol = f"{pair}=X"
-    chart = _chart(get_json, symbol, symbol, _FIRST_DAY, as_of)
+    chart = fetch_chart(get_json, symbol, _FIRST_DAY, as_of)
     if chart.currency is not None and major(chart.currency) != pair[3:]:
         return Rates()
     unit, newest = unit_value(chart.currency), chart.newest()
@@ -135,9 +141,10 @@ def rates_by(get_json: GetJson, pair: str, as_of: date) -> Rates:
     return steady(closes, newest[1] * unit if newest else None, newest[0] if newest else None)
 
 
-def _fetch_rates(pair: str) -> Rates:
+def fetch_rates(pair: str) -> Rates:
+    """Rates of a pair from the site."""
     return rates_by(session.get_json, pair, session.today())
 
 
 #: Shared by all threads of the process.
-exchange_rates = RateCache(_fetch_rates, session.today)
+exchange_rates = RateCache(fetch_rates, session.today)

@@ -29,7 +29,10 @@ def test_one_command_runs_the_demo_to_its_end_and_the_account_adds_up(terminal, 
         "no_data": len(without),
         "failed": 0,
         "pending": 0,
+        "fetched": len(listed) - len(without),
+        "stored": 0,
     }
+    assert summary["why"] == {"first_fetch": len(listed)}
     assert (summary["stocks"], summary["dead_letters"]) == (len(listed), 0)
     assert summary["ratio_rows"] > 3 * (len(listed) - len(without))
 

@@ -54,7 +54,16 @@ def test_tasks_of_a_run_that_was_given_up_are_completed_without_being_done(servi
         return json.loads(services.run("kafka_monitor.py", "--demo", "--once", "--json", "--run", run_id).stdout)
 
     until(lambda: summary()["processing"].get("abandoned") == 2, 60, "two abandoned tasks")
-    assert summary()["processing"] == {"sent": 2, "completed": 0, "no_data": 0, "failed": 0, "abandoned": 2, "pending": 0}
+    assert summary()["processing"] == {
+        "sent": 2,
+        "completed": 0,
+        "no_data": 0,
+        "failed": 0,
+        "abandoned": 2,
+        "pending": 0,
+        "fetched": 0,
+        "stored": 0,
+    }
     assert rows(connection, "SELECT count(*) FROM financial_ratios") == [(0,)]
     connection.close()
 

@@ -36,13 +36,14 @@ def test_a_run_that_is_done_adds_up():
         "elapsed_seconds": 12.3,
         "regions": ["fr"],
         "scraping": {"sent": 1, "completed": 1, "split": 0, "failed": 0, "pending": 0},
-        "processing": {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0},
+        "processing": {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0, "fetched": 1, "stored": 0},
         "stocks": 1,
         "ratio_rows": 5,
         "dead_letters": 0,
         "unreadable": 0,
         "requests": 5,
         "requests_per_stock": 5.0,
+        "why": {},
     }
 
 

@@ -118,7 +118,7 @@ def test_rights_on_tables_that_are_there_are_named_with_their_grant(postgres: Da
     with contextlib.closing(database.connect(replace(postgres, name=ROLE))) as connection:
         schema.create_tables(connection)
     text = refusal(own)
-    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON country, financial_ratios, " in text
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON company_statements, country, financial_ratios, " in text
     as_owner(postgres, text.partition("lets it by: ")[2])
     with contextlib.closing(database.connect(own)) as connection:
         schema.create_tables(connection)

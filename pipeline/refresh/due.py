@@ -1,0 +1,227 @@
+"""Whether a stock's statements have to be fetched, or its rows can be computed from what is kept. Pure.
+
+Evidence is what the listing's quote says beside what it said at the last fetch. A field that is missing says nothing: neither that
+something changed nor that nothing did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+# Reasons, as completions and the summary name them ------------------------------------------------------------------
+
+FIRST = "first_fetch"
+ALL = "refresh_all"
+NO_QUOTE = "no_quote"
+EARNINGS = "earnings_time"
+EPS = "eps_changed"
+BOOK_VALUE = "book_value_changed"
+SHARES = "shares_changed"
+CURRENCY = "currency_changed"
+SPLIT = "price_step"
+AWAITED = "report_awaited"
+AGE = "age"
+#: The only reason not to fetch.
+UNCHANGED = "unchanged"
+
+#: After these a period is expected that the statements did not have before.
+BRINGS_PERIOD = frozenset({EARNINGS, EPS, AWAITED})
+
+# Limits -------------------------------------------------------------------------------------------------------------
+
+#: The three fields in which the site may give the last report's time, or the next one's.
+EARNINGS_FIELDS = ("earningsTimestamp", "earningsTimestampStart", "earningsTimestampEnd")
+#: The fields that evidence is taken from, and what rows are computed from anew: kept with each fetch.
+KEPT_FIELDS = (
+    *("regularMarketPrice", "marketCap", "sharesOutstanding", "epsTrailingTwelveMonths", "bookValue"),
+    *("currency", "financialCurrency", *EARNINGS_FIELDS),
+)
+#: Buybacks move a share count a little each week; what needs new statements moves it more.
+SHARES_TOLERANCE = 0.001
+#: Earnings per share of a company whose statements are in another currency than its quote follow the exchange rate.
+FOREIGN_EPS_TOLERANCE = 0.03
+#: Shares per price, seen by market cap ÷ price, that change by so much: a split.
+SPLIT_STEP = 1.4
+#: A price that moved by one of these factors, or its inverse, within SPLIT_NEARNESS: a split that the market cap does not show yet.
+SPLIT_FACTORS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)
+SPLIT_NEARNESS = 0.06
+#: The share of the longest age at which the first statements of a symbol may come due, and later ones: not all in one night.
+FIRST_SPREAD, LATER_SPREAD = 1 / 3, 0.8
+#: How often a report that was told and is not in the statements yet is asked for again: after 1, 2, 4, … days.
+MOST_ASKED = 5
+#: Days until a symbol that had no statements, or was unknown to the site, is asked for again; doubled each time.
+NOTHING_DAYS = 4
+
+
+class Verdict(NamedTuple):
+    """Whether to fetch, and for what reason."""
+
+    due: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is remembered of the last fetch, beside the statements themselves."""
+
+    fetched_at: datetime
+    quote: Mapping[str, Any] = field(default_factory=dict)
+    #: End of the newest period that the statements had; None without any.
+    newest_period: date | None = None
+    #: How often a report was asked for that the statements did not have yet, and the day of the next time.
+    asked: int = 0
+    ask_on: date | None = None
+    #: Whether it was this symbol's first fetch.
+    first: bool = True
+    #: Day of the newest profile (sector, industry, the site's own ratios).
+    profiled_on: date | None = None
+
+
+def verdict(
+    quote: Mapping[str, Any], last: Evidence | None, now: datetime, max_age_days: float, refresh_all: bool = False, symbol: str = ""
+) -> Verdict:
+    """Due or not, and why. `quote` has the site's own field names (pipeline/wire/quotes.py); the reasons are asked in this order."""
+    if last is None:
+        return Verdict(True, FIRST)
+    if refresh_all:
+        return Verdict(True, ALL)
+    waits = last.newest_period is None and last.ask_on is not None and now.date() < last.ask_on
+    if quote.get("regularMarketPrice") is None and not waits:
+        return Verdict(True, NO_QUOTE)
+    before = last.quote
+    reasons = (
+        (EARNINGS, _reported(quote, before, last.fetched_at, now)),
+        (CURRENCY, any(_differ(quote, before, name) for name in ("currency", "financialCurrency"))),
+        (SHARES, _moved(quote, before, "sharesOutstanding", SHARES_TOLERANCE)),
+        (EPS, _moved(quote, before, "epsTrailingTwelveMonths", FOREIGN_EPS_TOLERANCE if _foreign(quote) else 0.0)),
+        (BOOK_VALUE, _moved(quote, before, "bookValue", 0.0)),
+        (SPLIT, _looks_like_a_split(quote, before)),
+        (AWAITED, last.ask_on is not None and now.date() >= last.ask_on),
+        (AGE, (now.date() - last.fetched_at.date()).days >= _longest_age(symbol, last.first, max_age_days)),
+    )
+    return next((Verdict(True, why) for why, holds in reasons if holds), Verdict(False, UNCHANGED))
+
+
+def after_fetch(
+    quote: Mapping[str, Any], last: Evidence | None, why: str, newest_period: date | None, now: datetime, profiled: bool
+) -> Evidence:
+    """What to remember of a fetch that was made for the reason `why`."""
+    asked, ask_on = 0, None
+    if newest_period is None:
+        # No statements at all: other evidence may come first.
+        asked = last.asked + 1 if last and last.newest_period is None else 1
+        ask_on = now.date() + timedelta(days=NOTHING_DAYS * 2 ** min(asked - 1, 6))
+    elif last and last.newest_period and newest_period <= last.newest_period and (why in BRINGS_PERIOD or last.ask_on):
+        asked = last.asked + 1
+        ask_on = now.date() + timedelta(days=2 ** (asked - 1)) if asked <= MOST_ASKED else None
+    kept = {name: quote[name] for name in KEPT_FIELDS if quote.get(name) is not None}
+    profiled_on = now.date() if profiled else last.profiled_on if last else None
+    return Evidence(now, kept, newest_period, asked, ask_on, last is None, profiled_on)
+
+
+def _reported(quote: Mapping[str, Any], before: Mapping[str, Any], fetched_at: datetime, now: datetime) -> bool:
+    """An earnings time between the last fetch and now, of those that the site gives today or gave then as the next."""
+    times = (value for source in (quote, before) for name in EARNINGS_FIELDS if (value := _number(source.get(name))) is not None)
+    return any(fetched_at.timestamp() < time <= now.timestamp() for time in times)
+
+
+def _differ(quote: Mapping[str, Any], before: Mapping[str, Any], name: str) -> bool:
+    return bool(quote.get(name) and before.get(name) and quote[name] != before[name])
+
+
+def _foreign(quote: Mapping[str, Any]) -> bool:
+    """Whether quote and statements are in two currencies; of pence and pounds one can't tell here, which only widens a tolerance."""
+    return bool(quote.get("currency") and quote.get("financialCurrency") and quote["currency"] != quote["financialCurrency"])
+
+
+def _moved(quote: Mapping[str, Any], before: Mapping[str, Any], name: str, tolerance: float) -> bool:
+    """Whether a figure changed by more than its rounding and the tolerance, a fraction."""
+    now, then = _number(quote.get(name)), _number(before.get(name))
+    if now is None or then is None:
+        return False
+    rounding = 1.01 * 10.0 ** -min(_decimals(now), _decimals(then))
+    return abs(now - then) > max(rounding, tolerance * max(abs(now), abs(then)))
+
+
+def _decimals(value: float) -> int:
+    """Digits after the point, as the value is written; a whole number may have lost its zeros, so two at least."""
+    text = repr(float(value))
+    return max(2, len(text.partition(".")[2])) if "e" not in text else 9
+
+
+def may_have_split(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether older closes may have been restated since: then they have to be fetched again."""
+    return (
+        _looks_like_a_split(quote, before)
+        or _differ(quote, before, "currency")
+        or _moved(quote, before, "sharesOutstanding", SPLIT_STEP - 1)
+    )
+
+
+def _looks_like_a_split(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    now, then = _number(quote.get("regularMarketPrice")), _number(before.get("regularMarketPrice"))
+    if not now or not then or now <= 0 or then <= 0:
+        return False
+    caps = [_number(one.get("marketCap")) for one in (quote, before)]
+    if caps[0] and caps[1] and caps[0] > 0 and caps[1] > 0:
+        shares = (caps[0] / now) / (caps[1] / then)
+        if not 1 / SPLIT_STEP < shares < SPLIT_STEP:
+            return True
+    factor = max(now / then, then / now)
+    return any(abs(factor / known - 1) <= SPLIT_NEARNESS for known in SPLIT_FACTORS)
+
+
+def _longest_age(symbol: str, first: bool, max_age_days: float) -> float:
+    """Days after which this symbol's statements are fetched again whatever the quote says; `max_age_days` at most."""
+    least = FIRST_SPREAD if first else LATER_SPREAD
+    return max_age_days * (least + (1 - least) * share(symbol))
+
+
+def share(symbol: str, salt: str = "") -> float:
+    """A number from 0 to 1 that is the symbol's own, on every machine."""
+    return int.from_bytes(hashlib.sha256(f"{salt}{symbol}".encode("utf-8", "surrogatepass")).digest()[:6], "big") / (2**48 - 1)
+
+
+def newest_period(ends: Iterable[date]) -> date | None:
+    return max(ends, default=None)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+# As it is kept ------------------------------------------------------------------------------------------------------
+
+
+def to_json(evidence: Evidence) -> dict[str, Any]:
+    """For the database; what is usual is left out."""
+    fields: dict[str, Any] = {"quote": dict(evidence.quote), "first": evidence.first}
+    fields |= {"newest_period": _day_text(evidence.newest_period), "profiled_on": _day_text(evidence.profiled_on)}
+    if evidence.asked:
+        fields |= {"asked": evidence.asked, "ask_on": _day_text(evidence.ask_on)}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def from_json(fields: Mapping[str, Any], fetched_at: datetime) -> Evidence:
+    quote = fields.get("quote")
+    return Evidence(
+        fetched_at.astimezone(timezone.utc),
+        quote if isinstance(quote, dict) else {},
+        _day(fields.get("newest_period")),
+        int(fields.get("asked", 0)),
+        _day(fields.get("ask_on")),
+        bool(fields.get("first")),
+        _day(fields.get("profiled_on")),
+    )
+
+
+def _day_text(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _day(text: Any) -> date | None:
+    return date.fromisoformat(text) if isinstance(text, str) else None

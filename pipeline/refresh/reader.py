@@ -1,0 +1,50 @@
+"""Reads from PostgreSQL for many threads, and waits for it while it is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg2
+
+from config import Database
+from pipeline.errors import ServiceError
+from pipeline.storage import database
+from pipeline.wire.text import one_line
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two attempts while the database is away.
+AWAY_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class Reader:
+    """One connection, shared by threads, that waits for the database while it is away: nobody's task fails for that."""
+
+    def __init__(self, settings: Database) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    def read(self, query: Callable[[Any], T]) -> T:
+        """What `query(connection)` returns, as soon as the database answers."""
+        said = False
+        while True:
+            try:
+                with self._lock:
+                    if self._connection is None or self._connection.closed:
+                        self._connection = database.connect(self._settings, reach_seconds=3)
+                    return query(self._connection)
+            except (psycopg2.Error, ServiceError) as error:
+                if not said:
+                    log.warning("stored statements can't be read, waiting for the database: %s", one_line(str(error), 300))
+                    said = True
+                with self._lock:
+                    if self._connection is not None:
+                        self._connection.close()
+                time.sleep(AWAY_SECONDS)

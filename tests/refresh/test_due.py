@@ -1,0 +1,172 @@
+"""Due or not: one case a reason, and what holds for every quote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.refresh import due
+from pipeline.refresh.due import Evidence, after_fetch, from_json, to_json, verdict
+
+FETCHED = datetime(2026, 6, 30, 22, tzinfo=timezone.utc)
+NIGHT = FETCHED + timedelta(days=1)
+QUOTE = {
+    "regularMarketPrice": 50.0,
+    "marketCap": 5_000_000_000,
+    "sharesOutstanding": 100_000_000,
+    "epsTrailingTwelveMonths": 2.35,
+    "bookValue": 20.123,
+    "currency": "USD",
+    "financialCurrency": "USD",
+    "earningsTimestamp": int((FETCHED - timedelta(days=40)).timestamp()),
+}
+LAST = Evidence(FETCHED, QUOTE, date(2026, 3, 31), first=False)
+
+
+def asked(last: Evidence | None = LAST, now: datetime = NIGHT, max_age: float = 45, all_: bool = False, **changed: Any) -> tuple[bool, str]:
+    quote = {name: value for name, value in {**QUOTE, **changed}.items() if value is not None}
+    return verdict(quote, last, now, max_age, all_, "ABC")
+
+
+def stamp(when: datetime) -> int:
+    return int(when.timestamp())
+
+
+def test_an_ordinary_day_is_not_due() -> None:
+    assert asked(regularMarketPrice=51.3, marketCap=5_130_000_000) == (False, "unchanged")
+
+
+@pytest.mark.parametrize("field", due.EARNINGS_FIELDS)
+def test_an_earnings_time_since_the_last_fetch_is_due_in_any_field(field: str) -> None:
+    assert asked(**{field: stamp(FETCHED + timedelta(hours=3))}) == (True, "earnings_time")
+    assert asked(**{field: stamp(NIGHT + timedelta(hours=3))}) == (False, "unchanged"), "not yet"
+    assert asked(**{field: stamp(FETCHED - timedelta(hours=3))}) == (False, "unchanged"), "the fetch came after it"
+
+
+def test_the_next_report_s_time_of_then_is_due_when_it_has_come_though_the_quote_names_the_one_after() -> None:
+    then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + timedelta(hours=5))})
+    assert asked(then, earningsTimestamp=stamp(NIGHT + timedelta(days=90))) == (True, "earnings_time")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"epsTrailingTwelveMonths": 2.41}, "eps_changed"),
+        ({"bookValue": 20.901}, "book_value_changed"),
+        ({"sharesOutstanding": 101_000_000}, "shares_changed"),
+        ({"currency": "EUR"}, "currency_changed"),
+        ({"financialCurrency": "EUR"}, "currency_changed"),
+        ({"regularMarketPrice": 25.4}, "price_step"),
+        ({"regularMarketPrice": 151.0, "marketCap": 5_050_000_000}, "price_step"),
+        ({"regularMarketPrice": 5.02, "marketCap": 502_000_000}, "price_step"),
+    ],
+)
+def test_evidence_in_the_quote_is_due(changed: dict[str, Any], why: str) -> None:
+    assert asked(**changed) == (True, why)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epsTrailingTwelveMonths": 2.36},
+        {"bookValue": 20.124},
+        {"sharesOutstanding": 100_050_000},
+        {"regularMarketPrice": 38.0, "marketCap": 3_800_000_000},
+        {"epsTrailingTwelveMonths": None, "bookValue": None, "earningsTimestamp": None, "sharesOutstanding": None},
+    ],
+)
+def test_rounding_a_small_buyback_a_bad_day_or_a_missing_field_is_no_evidence(changed: dict[str, Any]) -> None:
+    assert asked(**changed) == (False, "unchanged")
+
+
+def test_earnings_in_another_currency_may_move_with_the_rate() -> None:
+    foreign = replace(LAST, quote={**QUOTE, "financialCurrency": "JPY"})
+    assert asked(foreign, financialCurrency="JPY", epsTrailingTwelveMonths=2.40) == (False, "unchanged")
+    assert asked(foreign, financialCurrency="JPY", epsTrailingTwelveMonths=2.60) == (True, "eps_changed")
+
+
+def test_without_a_price_nothing_can_be_computed_so_it_is_due() -> None:
+    assert asked(regularMarketPrice=None) == (True, "no_quote")
+
+
+def test_never_fetched_and_refresh_all() -> None:
+    assert asked(None) == (True, "first_fetch")
+    assert asked(all_=True) == (True, "refresh_all")
+
+
+def test_old_statements_come_due_by_age_at_the_latest_and_not_all_in_one_night() -> None:
+    first = replace(LAST, first=True)
+    nights = {
+        symbol: next(day for day in range(100) if verdict(QUOTE, first, FETCHED + timedelta(days=day), 45, False, symbol).due)
+        for symbol in map(str, range(900))
+    }
+    assert min(nights.values()) >= 15
+    assert max(nights.values()) == 45
+    assert max(list(nights.values()).count(day) for day in range(46)) < 900 / 15
+    assert asked(now=FETCHED + timedelta(days=45)) == (True, "age")
+
+
+def test_a_report_that_is_not_in_the_statements_yet_is_asked_for_again_later_and_later() -> None:
+    last, now, nights = LAST, NIGHT, []
+    quote = {**QUOTE, "earningsTimestamp": stamp(NIGHT - timedelta(hours=2))}
+    for day in range(40):
+        found = verdict(quote, last, now + timedelta(days=day), 1000, False, "ABC")
+        if found.due:
+            nights.append((day, found.why))
+            last = after_fetch(quote, last, found.why, date(2026, 3, 31), now + timedelta(days=day), False)
+    assert nights == [
+        (0, "earnings_time"),
+        (1, "report_awaited"),
+        (3, "report_awaited"),
+        (7, "report_awaited"),
+        (15, "report_awaited"),
+        (31, "report_awaited"),
+    ]
+
+
+def test_when_the_period_has_come_nothing_is_awaited() -> None:
+    waiting = after_fetch(QUOTE, LAST, "earnings_time", date(2026, 3, 31), NIGHT, False)
+    assert waiting.ask_on == date(2026, 7, 2)
+    found = after_fetch(QUOTE, waiting, "report_awaited", date(2026, 6, 30), NIGHT + timedelta(days=1), False)
+    assert (found.asked, found.ask_on, found.newest_period) == (0, None, date(2026, 6, 30))
+
+
+def test_a_symbol_without_statements_is_asked_for_again_later_and_later() -> None:
+    last, nights = after_fetch(QUOTE, None, "first_fetch", None, FETCHED, False), []
+    for day in range(40):
+        if verdict(QUOTE, last, FETCHED + timedelta(days=day), 1000, False, "ABC").due:
+            nights.append(day)
+            last = after_fetch(QUOTE, last, "report_awaited", None, FETCHED + timedelta(days=day), False)
+    assert nights == [4, 12, 28]
+
+
+NUMBERS = st.one_of(
+    st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**15), 10**15), st.booleans(), st.text(max_size=3)
+)
+QUOTES = st.dictionaries(st.sampled_from(due.KEPT_FIELDS), NUMBERS)
+
+
+@given(QUOTES, QUOTES, st.integers(0, 400), st.floats(0.1, 1000))
+def test_whatever_the_quotes_hold_there_is_a_verdict_with_a_reason(
+    now: dict[str, Any], then: dict[str, Any], days: int, age: float
+) -> None:
+    last = replace(LAST, quote=then)
+    found = verdict(now, last, FETCHED + timedelta(days=days), age, False, "ABC")
+    assert found.why
+    assert found.due == (found.why != "unchanged")
+    assert found.due or (days < age and now.get("regularMarketPrice") is not None)
+
+
+@given(QUOTES, st.integers(0, 5), st.booleans())
+def test_a_quote_that_has_just_been_fetched_is_no_evidence_and_what_is_kept_comes_back(
+    quote: dict[str, Any], asked_: int, first: bool
+) -> None:
+    kept = {name: value for name, value in quote.items() if not isinstance(value, str)}
+    last = after_fetch({**kept, "regularMarketPrice": 3.0}, None if first else LAST, "age", date(2026, 3, 31), FETCHED, True)
+    assert verdict({**kept, "regularMarketPrice": 3.0}, last, FETCHED + timedelta(minutes=1), 45, False, "ABC") == (False, "unchanged")
+    assert from_json(to_json(last), FETCHED) == last

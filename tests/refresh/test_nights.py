@@ -1,0 +1,98 @@
+"""A night on the local market: few requests, and the rows of a first run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import Database
+from local.market.companies import build_market
+from pipeline.storage import database
+from tests.refresh.nights import Night, differences, empty_database, night
+
+STOCKS = 100
+
+
+def happened(stocks: int, first: int, last: int) -> dict[str, set[str]]:
+    """symbol → what happened to it on the days from `first` to `last`."""
+    market, found = build_market(stocks), {}
+    for day in range(first, last + 1):
+        for event in market.events(day):
+            found.setdefault(event.symbol, set()).add(event.event)
+    return found
+
+
+def silent(stocks: int, day: int) -> set[str]:
+    return {symbol for symbol, events in happened(stocks, 1, day).items() if events == {"silent_restatement"}}
+
+
+def versions(base: Database) -> list[tuple[str, int]]:
+    connection = database.connect(base)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT symbol, count(*) FROM company_statements GROUP BY symbol ORDER BY symbol")
+        return list(cursor.fetchall())
+
+
+@pytest.fixture(scope="module")
+def nights(postgres: Database, tmp_path_factory: pytest.TempPathFactory):
+    """Databases after day 0 and day 1, and after a first run on day 1; with what the two nights cost."""
+    folder = tmp_path_factory.mktemp("nights")
+    with empty_database(postgres) as base, empty_database(postgres) as first:
+        day_0 = night(base, folder, STOCKS, 0)
+        day_1 = night(base, folder, STOCKS, 1)
+        night(first, folder, STOCKS, 1)
+        yield base, first, day_0, day_1, folder
+
+
+def test_a_first_fetch_takes_two_requests_and_three_of_one_stock_in_twenty(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+    _, _, day_0, _, _ = nights
+    assert set(day_0.why()) == {"first_fetch"}
+    assert day_0.requests["timeseries"] <= 1.02 * STOCKS
+    assert 0 < day_0.requests["quoteSummary"] < 0.2 * STOCKS
+
+
+def test_a_night_asks_for_what_changed_alone_and_every_row_is_a_first_run_s(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+    base, first, _, day_1, _ = nights
+    changed = happened(STOCKS, 1, 1).keys() - silent(STOCKS, 1)
+    fetched = {symbol for symbol, result in day_1.results.items() if result.source == "fetched"}
+    assert fetched <= changed
+    assert fetched >= {symbol for symbol in changed & day_1.results.keys() if "report" in happened(STOCKS, 1, 1)[symbol]}
+    assert day_1.requests.total() <= 3.2 * len(changed) + 0.05 * (STOCKS - len(changed)) + 8
+    wrong = differences(base, first)
+    assert {symbol for symbol, _, _ in wrong} <= silent(STOCKS, 1), wrong
+
+
+def test_versions_come_with_changes_alone(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+    base, _, _, day_1, _ = nights
+    fetched = {symbol for symbol, result in day_1.results.items() if result.source == "fetched"}
+    more = {symbol for symbol, count in versions(base) if count > 1}
+    assert more
+    assert more <= fetched
+
+
+def test_after_45_days_silent_restatements_are_in_too(nights: tuple[Database, Database, Night, Night, Path], postgres: Database) -> None:
+    base, _, _, _, folder = nights
+    with empty_database(postgres) as first:
+        night(base, folder, STOCKS, 46)
+        night(first, folder, STOCKS, 46)
+        assert differences(base, first) == {}
+
+
+def test_where_the_listing_has_no_quotes_they_are_asked_for_by_the_hundred(nights, postgres: Database) -> None:
+    *_, folder = nights
+    with empty_database(postgres) as base:
+        night(base, folder, 60, 0, with_quotes=False)
+        found = night(base, folder, 60, 0, with_quotes=False)
+    assert set(found.why()) == {"unchanged"}
+    assert 0 < found.requests["quote"] <= 60 / 4
+    assert found.requests["timeseries"] == 0
+
+
+def test_refresh_all_makes_all_three_requests_for_each_stock(nights, postgres: Database) -> None:
+    *_, folder = nights
+    with empty_database(postgres) as base:
+        night(base, folder, 30, 0)
+        found = night(base, folder, 30, 0, refresh_all=True)
+    assert set(found.why()) == {"refresh_all"}
+    assert min(found.requests[kind] for kind in ("timeseries", "quoteSummary")) >= 28

@@ -32,6 +32,7 @@ if __name__ == "__main__":
 import config
 from config import Kafka, SettingsError
 from pipeline.broker import clients
+from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import MessageError, ServiceError
 from pipeline.process import discovery
 from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging, write_to_nowhere
@@ -129,7 +130,7 @@ class Monitor:
         self.follower.start()
         due = 0.0
         while not stopping:
-            self.follower.read(clients.IDLE_POLL_MS)
+            self.follower.read(IDLE_POLL_MS)
             now = time.monotonic()
             if now >= due:
                 self.show(display)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.stand import Stand
 from pipeline.broker import clients
+from pipeline.broker.patient import partitions_of
 from pipeline.broker.sender import Message
 from pipeline.errors import NoData
 from pipeline.ratios.rows import RatioRow, ratio_rows
@@ -31,7 +32,7 @@ def broker_messages_per_second(stand: Stand, count: int) -> float:
     tasks = [ProcessingTask(run_id, f"S{number}", "Some Company Limited", "us") for number in range(count)]
     batch = [Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks]
     reader = clients.reader(stand.settings.kafka)
-    partitions = clients.partitions_of(reader, [topics.PROCESSING_TASKS])
+    partitions = partitions_of(reader, [topics.PROCESSING_TASKS])
     reader.assign(partitions)
     reader.seek_to_beginning(*partitions)
     began = time.monotonic()

@@ -23,6 +23,7 @@ from launch.services import Services
 from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.broker import clients
+from pipeline.broker.patient import partitions_of
 from pipeline.broker.sender import Message, Sender
 from pipeline.process import child as children
 from pipeline.process import discovery
@@ -204,7 +205,7 @@ class Watch:
     def __init__(self, settings: Settings, stage: topics.StageTopics) -> None:
         self._stage = stage
         self._consumer = clients.reader(settings.kafka)
-        partitions = clients.partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
+        partitions = partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
         self._consumer.assign(partitions)
         self._consumer.seek_to_beginning(*partitions)
         #: Time stamp of the first task.

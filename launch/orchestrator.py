@@ -15,7 +15,8 @@ from launch.plan import Plan, close_run, open_run, resumed
 from launch.services import Services
 from launch.signals import Interrupted, Signals
 from launch.voice import Voice
-from pipeline.broker import clients
+from pipeline.broker import positions
+from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
 from pipeline.runs import summary
@@ -110,7 +111,7 @@ class Orchestrator:
             self._say("the run is done; everything stays up until Ctrl+C")
             while True:
                 self._watch(services, children)
-                tally.poll(clients.IDLE_POLL_MS)
+                tally.poll(IDLE_POLL_MS)
         finally:
             tally.close()
 
@@ -120,7 +121,7 @@ class Orchestrator:
         while True:
             account = tally.newest()
             self._watch(services, children, account.finished if account else 0)
-            tally.poll(clients.IDLE_POLL_MS)
+            tally.poll(IDLE_POLL_MS)
             if time.monotonic() - max(tally.last_progress, self._started) > self._arguments.stall_timeout:
                 return None
             if not children.producer_has_ended():
@@ -138,7 +139,7 @@ class Orchestrator:
 
     def _read_to_now(self, services: Services, tally: Tally, topic: str) -> bool:
         try:
-            marks = clients.high_watermarks(self._settings.kafka, [topic])
+            marks = positions.high_watermarks(self._settings.kafka, [topic])
         except ServiceError:
             return False  # the broker is away: tried again with the next round
         # A service that died is started again, or ends the run, by `_watch`.

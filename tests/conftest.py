@@ -19,7 +19,7 @@ from local.apache_kafka import version as apache_kafka_version
 from local.postgres import Postgres
 from local.postgres_place import remove_data
 from local.tansu import Broker
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.process.ports import free_port
 from pipeline.storage import database, schema
 
@@ -145,13 +145,13 @@ def tables(postgres: Database) -> Database:
 
 def reset_group(settings: Kafka, group: str, topic_names: list[str]) -> None:
     """Set a group that has no living member back to the beginning; members that did not say good-bye must expire first."""
-    marks = clients.high_watermarks(settings, topic_names)
+    marks = positions.high_watermarks(settings, topic_names)
     # As a member: the embedded broker forgets silent members only when another one joins.
     consumer = clients.group_consumer(settings, group, 1)
     consumer.subscribe(topic_names)
     until(lambda: consumer.poll(100) or consumer.assignment() == set(marks), 60, f"all partitions of {group}")
     until(lambda: consumer.assignment() == set(marks), 1)
-    consumer.commit({partition: clients.position(0) for partition in marks})
+    consumer.commit({partition: positions.position(0) for partition in marks})
     consumer.close(autocommit=False)
 
 

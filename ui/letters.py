@@ -12,7 +12,8 @@ import kafka.errors
 from kafka import TopicPartition
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.broker.sender import Sender
 from pipeline.errors import ServiceError
 from pipeline.wire import topics
@@ -77,7 +78,7 @@ class Letters(Following):
         return count
 
     def open(self, settings: Kafka) -> None:
-        self._todo = clients.high_watermarks(settings, _STAGES)
+        self._todo = positions.high_watermarks(settings, _STAGES)
         self._consumer = clients.reader(settings)
         with clients.reaching(settings):
             self._consumer.assign(list(self._todo))
@@ -88,7 +89,7 @@ class Letters(Following):
         self.problem = ""
 
     def step(self) -> None:
-        for where, found in self._consumer.poll(clients.IDLE_POLL_MS).items():
+        for where, found in self._consumer.poll(IDLE_POLL_MS).items():
             with self._lock:
                 for record in found:
                     letter = letter_of(_STAGES[where.topic], record)

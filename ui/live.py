@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import ServiceError
 from pipeline.runs.account import Account, Stage
 from pipeline.runs.account_reader import Tally
@@ -74,7 +74,7 @@ class RunFollower(Following):
 
     def step(self) -> None:
         assert self._tally is not None
-        count = self._tally.poll(clients.IDLE_POLL_MS)
+        count = self._tally.poll(IDLE_POLL_MS)
         self._caught_up = self._caught_up or not count
         self._new = self._new or bool(count)
         self._forget_old(self._tally)

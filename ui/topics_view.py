@@ -11,8 +11,9 @@ from kafka import TopicPartition
 from kafka.partitioner.default import murmur2
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.broker.consumer_groups import GroupReader, GroupState
+from pipeline.broker.patient import partitions_of
 from pipeline.wire import topics
 
 #: Messages on one page; how many of each partition, and of the one that a key should be in, are read at a time in a search.
@@ -123,7 +124,7 @@ def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
         consumer = clients.reader(settings, for_watermarks=True)
         try:
             with clients.reaching(settings):
-                begins, ends = clients.watermarks(consumer, clients.partitions_of(consumer, names))
+                begins, ends = positions.watermarks(consumer, partitions_of(consumer, names))
         finally:
             consumer.close()
     return [

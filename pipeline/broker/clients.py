@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import kafka.errors
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from config import Kafka
-from pipeline.broker import diagnosis, internals, outage, probe
+from pipeline.broker import diagnosis, dialect, internals, outage, probe
 from pipeline.broker.assignor import EvenAssignor
-from pipeline.broker.internals import Unreadable
+from pipeline.broker.patient import Patient
 from pipeline.errors import ServiceError
-from pipeline.wire.text import one_line
 from pipeline.wire.topics import LARGEST_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -30,26 +28,10 @@ REFUSED_SECONDS = 2.0
 ADVERTISED_SECONDS = 1.0
 _last_failure = diagnosis.attach()
 
-#: How long a silent member keeps its partitions, in ms. A first join on the embedded broker takes half of that.
-EMBEDDED_SESSION_MS = 6_000
-CLUSTER_SESSION_MS = 12_000
 #: How often a client asks for the topics' partitions, in ms.
 METADATA_MS = 20_000
-#: Seconds between two looks of a reader whether there are more partitions.
-FOLLOW_SECONDS = 10.0
 #: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
 LONGEST_HEARTBEAT_MS = 3_000
-#: How many unreadable records are named in a minute, and how many are kept until somebody counts them.
-UNREADABLE_SAID = 20
-UNREADABLE_KEPT = 10_000
-#: Records from which on an answer is worth the next one at once, to one that only looks on.
-FULL_ANSWER = 100
-#: How much longer a consumer rests after each answer with hardly anything, and at most, in ms; what is left of a poll for the answer.
-REST_MS = 50
-LONGEST_REST_MS = 250
-ANSWER_MS = 50
-#: How long a poll waits where there is nothing else to do: long enough for the longest rest.
-IDLE_POLL_MS = LONGEST_REST_MS + ANSWER_MS
 #: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
 SEND_BLOCK_MS = 5_000
 
@@ -129,16 +111,8 @@ def _reached(kind: Callable[..., Any], settings: Kafka, **options: Any) -> Any:
         return kind(**options, bootstrap_timeout_ms=int(1000 * (REACH_SECONDS - REFUSED_SECONDS)))
 
 
-class _Admin(KafkaAdminClient):
-    def _process_acl_operations(self, description: Any) -> Any:
-        """Groups and topics come with the rights that one has on them. The embedded broker sends bits there that mean
-        nothing, which would be an error; nobody here asks for them.
-        """
-        return description
-
-
 def admin(settings: Kafka) -> KafkaAdminClient:
-    client: KafkaAdminClient = _reached(_Admin, settings, request_timeout_ms=10_000)
+    client: KafkaAdminClient = _reached(internals.Admin, settings, request_timeout_ms=10_000)
     return client
 
 
@@ -165,87 +139,12 @@ def producer(settings: Kafka) -> KafkaProducer:
     return client
 
 
-class Patient(KafkaConsumer):
-    """A consumer that passes over what it can't read, and says so, and that rests before it asks a broker again that had nothing
-    for it: longer after each such answer.
-
-    While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
-    waiting there cost a core when there is nothing to do. One that only looks on, without a group, rests after a few records
-    too: to fetch each by itself costs more than all else that it does.
-    """
-
-    thin_answers = 0
-
-    def __init__(self, **options: Any) -> None:
-        self._unreadable: list[Unreadable] = []
-        #: Since when lines about unreadable records are counted (time.monotonic), and how many there were.
-        self._said = (0.0, 0)
-        self._followed: tuple[str, ...] = ()
-        self._looked_at = 0.0
-        super().__init__(**options)
-        internals.bound_unpacking()
-        internals.pass_over_unreadable(self, self._note_unreadable)
-
-    def take_unreadable(self) -> list[Unreadable]:
-        """The records that were passed over since this was called last."""
-        found, self._unreadable = self._unreadable, []
-        return found
-
-    def _note_unreadable(self, one: Unreadable) -> None:
-        if len(self._unreadable) < UNREADABLE_KEPT:
-            self._unreadable.append(one)
-        since, count = self._said
-        now = time.monotonic()
-        if now - since >= 60:
-            since, count = now, 0
-        self._said = (since, count + 1)
-        if count < UNREADABLE_SAID:
-            more = "" if count < UNREADABLE_SAID - 1 else " (further ones of this minute are counted, not named)"
-            log.warning("%s is passed over, it can't be read: %s%s", one, one_line(one.reason, 200), more)
-
-    def follow(self, names: Iterable[str]) -> list[TopicPartition]:
-        """Assign all partitions of the topics, now and whenever they get more: those are read from their beginning. The ones that are
-        new. Raises ServiceError where a topic isn't there.
-        """
-        self._followed = tuple(names)
-        self._looked_at = time.monotonic()
-        known = self.assignment()
-        fresh = [partition for partition in partitions_of(self, self._followed) if partition not in known]
-        if fresh:
-            self.assign([*known, *fresh])
-            self.seek_to_beginning(*fresh)
-            if known:
-                log.info("taking up new partitions: %s", ", ".join(f"{topic}[{number}]" for topic, number in fresh))
-        return fresh
-
-    def poll(self, timeout_ms: float = 0, **options: Any) -> Any:
-        if self._followed and time.monotonic() - self._looked_at >= FOLLOW_SECONDS:
-            try:
-                self.follow(self._followed)
-            except (ServiceError, kafka.errors.KafkaError) as error:
-                log.debug("no look at the partitions: %s", error)  # a broker that is away is said by who watches it
-        # While it joins its group every poll takes it a step further.
-        rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)
-        if rest_ms:
-            time.sleep(rest_ms / 1000)
-        records = super().poll(timeout_ms - rest_ms, **options)
-        enough = 1 if self.config["group_id"] else FULL_ANSWER
-        self.thin_answers = 0 if sum(map(len, records.values())) >= enough else self.thin_answers + 1
-        return records
-
-
-def rest_of(thin_answers: int, timeout_ms: float) -> float:
-    """How long one poll of so many ms rests before it asks, after so many answers with hardly anything. Pure."""
-    return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
-
-
 def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_reset: str = "earliest") -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself.
 
     auto_offset_reset: "none" raises out of `poll` what lost_positions.py says and mends.
     """
-    # A first join on the embedded broker takes half the session time-out; a cluster deserves more patience.
-    session_ms = EMBEDDED_SESSION_MS if settings.source == "embedded" else CLUSTER_SESSION_MS
+    session_ms = dialect.of(settings).session_ms
     client: Patient = _reached(
         Patient,
         settings,
@@ -263,13 +162,8 @@ def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_r
 
 
 def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> None:
-    """Close a member of a group, without committing.
-
-    Not with a LeaveGroup request on the embedded broker: where a follower leaves before the leader, it goes on naming
-    the departed leader as that of every later generation, and nobody is assigned anything ever again. A member that is
-    silent is forgotten after its session, and that works.
-    """
-    if settings.source == "embedded":
+    """Close a member of a group, without committing; with a word where the broker understands it."""
+    if not dialect.of(settings).leaves_by_request:
         internals.leave_silently(consumer)
     consumer.close(autocommit=False, timeout_ms=timeout_ms)
 
@@ -289,102 +183,3 @@ def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
         allow_auto_create_topics=False,
     )
     return client
-
-
-def position(offset: int) -> OffsetAndMetadata:
-    """A position to commit. The leader epoch is unknown, and must be a number all the same."""
-    return OffsetAndMetadata(offset, "", -1)
-
-
-def partitions_of(consumer: KafkaConsumer, names: Iterable[str], timeout_seconds: float = 10.0) -> list[TopicPartition]:
-    """All partitions of the topics. Raises ServiceError where one isn't there."""
-    found: list[TopicPartition] = []
-    deadline = time.monotonic() + timeout_seconds
-    for name in names:
-        numbers = consumer.partitions_for_topic(name)
-        while not numbers and time.monotonic() < deadline:
-            time.sleep(0.1)
-            numbers = consumer.partitions_for_topic(name)
-        if not numbers:
-            raise ServiceError(f"topic {name} isn't there: start run_pipeline.py or kafka_scraper_producer.py first")
-        found += [TopicPartition(name, number) for number in sorted(numbers)]
-    return found
-
-
-def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: float = 20.0) -> dict[TopicPartition, int]:
-    """The offset after the last record of each partition, read now.
-
-    Not by `end_offsets`: the embedded broker answers that wrongly for batches of several records. What a fetch says is
-    right on every broker, so each partition is fetched once, from where it is said to end.
-    """
-    consumer = reader(settings, for_watermarks=True)
-    try:
-        with reaching(settings):
-            return watermarks(consumer, partitions_of(consumer, names), timeout_seconds)[1]
-    finally:
-        consumer.close()
-
-
-def watermarks(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float = 20.0
-) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """The first offset that is still there, and the one after the last record, of each partition, read now.
-
-    consumer: a `reader(for_watermarks=True)`, whose assignment this changes. Raises KafkaError where the broker does not answer in time.
-    """
-    begins = consumer.beginning_offsets(partitions)
-    ends = consumer.end_offsets(partitions)
-    marks: dict[TopicPartition, int] = {}
-    # What it read of a partition before is forgotten with the assignment.
-    consumer.unsubscribe()
-    consumer.assign(partitions)
-    for partition in partitions:
-        consumer.seek(partition, max(ends[partition], begins[partition]))
-    deadline = time.monotonic() + timeout_seconds
-    while len(marks) < len(partitions):
-        consumer.poll(50)
-        for partition in partitions:
-            mark = consumer.highwater(partition)
-            if mark is not None:
-                marks[partition] = mark
-        if time.monotonic() > deadline:
-            raise kafka.errors.KafkaTimeoutError(f"no watermark of {len(partitions) - len(marks)} partitions")
-    return begins, marks
-
-
-def group_description(client: KafkaAdminClient, group: str) -> dict[str, Any]:
-    """A group as `describe_groups` has it; of one that nobody has joined yet, an empty one. Raises KafkaError.
-
-    The embedded broker leaves client, host and assignment of its members blank.
-    """
-    try:
-        found = _from_coordinator(lambda: client.describe_groups([group]))[group]
-    except kafka.errors.GroupIdNotFoundError:
-        return {"group_state": "Empty", "members": []}
-    return {**found, "group_state": "Empty"} if found["group_state"] in ("Dead", "") else dict(found)
-
-
-def committed_offsets(client: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """What the group has committed; partitions without a commit are left out. Raises KafkaError."""
-    found = _from_coordinator(lambda: client.list_group_offsets(group)).get(group, {})
-    return {partition: position.offset for partition, position in found.items() if position.offset >= 0}
-
-
-def _from_coordinator(ask: Callable[[], Any], timeout_seconds: float = 5.0) -> Any:
-    """What `ask` returns, asked again where the group's coordinator is not ready.
-
-    A cluster makes the topic that groups live in when it is first asked for one, and loads it after each restart.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            return ask()
-        except (
-            kafka.errors.CoordinatorNotAvailableError,
-            kafka.errors.NotCoordinatorError,
-            kafka.errors.CoordinatorLoadInProgressError,
-            kafka.errors.NodeNotReadyError,  # a connection that was lost waits for its next attempt
-        ):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import TopicPartition
+import kafka.errors
+from kafka import KafkaAdminClient, TopicPartition
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import partitions_of
 from pipeline.wire.topics import STAGES, StageTopics
 
 #: A member's id is its client's id, a hyphen, and a UUID of 36 characters.
@@ -73,11 +75,11 @@ class GroupReader:
         """The state of each stage's group, by its name. Raises ServiceError where broker or topics don't answer."""
         with clients.reaching(self.settings):
             # Committed positions before the ends: they only grow, so a lag is never made too small by reading late.
-            descriptions = {stage.group: clients.group_description(self._admin, stage.group) for stage in stages}
-            committed = {stage.group: clients.committed_offsets(self._admin, stage.group) for stage in stages}
+            descriptions = {stage.group: group_description(self._admin, stage.group) for stage in stages}
+            committed = {stage.group: positions.committed_offsets(self._admin, stage.group) for stage in stages}
             topics_of = {stage.group: (stage.tasks, stage.retries) for stage in stages}
-            partitions = clients.partitions_of(self._consumer, [name for names in topics_of.values() for name in names])
-            begins, ends = clients.watermarks(self._consumer, partitions)
+            partitions = partitions_of(self._consumer, [name for names in topics_of.values() for name in names])
+            begins, ends = positions.watermarks(self._consumer, partitions)
         found = {}
         for group, names in topics_of.items():
             lags = {
@@ -114,3 +116,15 @@ def _member(description: dict[str, Any]) -> Member:
         host=(description.get("client_host") or "").lstrip("/"),
         partitions=tuple(TopicPartition(one["topic"], number) for one in assigned for number in sorted(one["partitions"])),
     )
+
+
+def group_description(client: KafkaAdminClient, group: str) -> dict[str, Any]:
+    """A group as `describe_groups` has it; of one that nobody has joined yet, an empty one. Raises KafkaError.
+
+    The embedded broker leaves client, host and assignment of its members blank.
+    """
+    try:
+        found = positions.from_coordinator(lambda: client.describe_groups([group]))[group]
+    except kafka.errors.GroupIdNotFoundError:
+        return {"group_state": "Empty", "members": []}
+    return {**found, "group_state": "Empty"} if found["group_state"] in ("Dead", "") else dict(found)

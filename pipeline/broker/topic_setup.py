@@ -10,6 +10,7 @@ import kafka.errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from config import Kafka
+from pipeline.broker import dialect
 from pipeline.errors import ServiceError
 from pipeline.wire import topics
 
@@ -70,7 +71,7 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
 
 def _check_new_topics(admin: Any, settings: Kafka) -> None:
     """Before topics are made that would have to be deleted again. Raises ServiceError."""
-    if settings.source == "embedded":
+    if not dialect.of(settings).tells_settings:
         return  # it knows no such setting, and drops the connection of who asks
     nodes = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
     needed = max(_numbers(admin, ConfigResourceType.BROKER, nodes[:1], _MIN_INSYNC_REPLICAS).values(), default=1)
@@ -83,7 +84,7 @@ def _check_new_topics(admin: Any, settings: Kafka) -> None:
 
 def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> None:
     """replicas: topic → how many its partitions have at least. Raises ServiceError where that is not enough for any write."""
-    if settings.source == "embedded":
+    if not dialect.of(settings).tells_settings:
         return
     needed = _numbers(admin, ConfigResourceType.TOPIC, list(replicas), _MIN_INSYNC_REPLICAS)
     short = sorted(name for name, count in replicas.items() if count < needed.get(name, 1))
@@ -97,7 +98,7 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
 
 def _check_limits(admin: Any, settings: Kafka) -> None:
     """Say which topics take smaller messages than the tasks of their stage may be: nothing is lost, but letters lose their value."""
-    if settings.source == "embedded":
+    if not dialect.of(settings).tells_settings:
         return
     limits = _numbers(admin, ConfigResourceType.TOPIC, list(topics.ALL), _MAX_MESSAGE_BYTES)
     for stage in topics.STAGES:

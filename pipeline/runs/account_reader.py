@@ -13,7 +13,7 @@ import kafka.errors
 from kafka import TopicPartition
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.errors import MessageError
 from pipeline.runs.account import Account
 from pipeline.wire import messages, topics
@@ -112,7 +112,7 @@ class Tally:
 
     def read_to_now(self, timeout_seconds: float = 60.0) -> bool:
         """Read everything that stands in the topics at this moment."""
-        return self.read_to(clients.high_watermarks(self.settings, _KINDS), timeout_seconds)
+        return self.read_to(positions.high_watermarks(self.settings, _KINDS), timeout_seconds)
 
     def close(self) -> None:
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.broker.sender import Headers, Message, Sender
 from pipeline.errors import MessageError, PermanentError, ServiceError
 from pipeline.wire import messages, topics
@@ -133,7 +133,7 @@ class Letters:
 def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: float = 60.0) -> list[Letter]:
     """All letters up to now that are wanted, oldest first. Raises ServiceError."""
     stages = {stage.dead_letters: stage for stage in topics.STAGES}
-    marks = clients.high_watermarks(settings, stages)
+    marks = positions.high_watermarks(settings, stages)
     consumer = clients.reader(settings)
     letters = Letters()
     deadline = time.monotonic() + timeout_seconds

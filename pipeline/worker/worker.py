@@ -30,6 +30,7 @@ from kafka import TopicPartition
 from config import Kafka
 from pipeline.broker import clients
 from pipeline.broker.outage import BrokerWatch
+from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import MessageError, ServiceError
 from pipeline.storage.writer import Writer
@@ -145,7 +146,7 @@ class TaskWorker(Generic[T]):
         self._last_poll = time.monotonic()
         self._positions.pause(everything=room == 0, retries=self._tasks.waiting >= RETRIES_HELD)
         busy = self._tasks.in_work or self._outbox or self._tasks.waiting
-        records = self._positions.poll(POLL_MS if busy else clients.IDLE_POLL_MS, max(1, room))
+        records = self._positions.poll(POLL_MS if busy else IDLE_POLL_MS, max(1, room))
         kept = self._positions.kept
         if kept is not None:
             # Tasks of another's partitions that are in work end as they like: nothing of them is committed here.

@@ -22,7 +22,8 @@ import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 
 from config import Kafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import IDLE_POLL_MS, partitions_of
 from pipeline.errors import ServiceError
 from pipeline.wire import messages, topics
 from pipeline.yahoo.learned import Learned
@@ -158,7 +159,7 @@ class Follower:
             self.ready.set()
             try:
                 while not self._stopping.is_set():
-                    for fields in _poll(consumer, clients.IDLE_POLL_MS):
+                    for fields in _poll(consumer, IDLE_POLL_MS):
                         self._heed(fields)
             except kafka.errors.KafkaError as error:
                 log.warning("the other processes are not heard: %s", error)
@@ -215,8 +216,8 @@ def _reader(settings: Kafka) -> KafkaConsumer:
     """A reader that stands so far before the end of the topic that whatever still counts is in front of it."""
     consumer = clients.reader(settings, for_watermarks=True)
     try:
-        clients.partitions_of(consumer, [topics.CONTROL])
-        begins, marks = clients.watermarks(consumer, [_PARTITION])
+        partitions_of(consumer, [topics.CONTROL])
+        begins, marks = positions.watermarks(consumer, [_PARTITION])
         consumer.seek(_PARTITION, max(begins[_PARTITION], marks[_PARTITION] - READ_BACK))
     except BaseException:
         consumer.close()

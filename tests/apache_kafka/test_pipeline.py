@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import config
-from pipeline.broker import clients
+from pipeline.broker import positions
 from pipeline.broker.consumer_groups import GroupReader
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database
@@ -50,7 +50,7 @@ def test_a_run_on_a_cluster_adds_up_and_redelivery_of_everything_changes_nothing
     assert rows(connection, "SELECT count(*) FROM financial_ratios")[0][0] == summary["ratio_rows"]
     before = all_rows(connection)
 
-    sent = sum(clients.high_watermarks(kafka, [topics.PROCESSING_TASKS]).values())
+    sent = sum(positions.high_watermarks(kafka, [topics.PROCESSING_TASKS]).values())
     for stage in topics.STAGES:
         reset_group(kafka, stage.group, [stage.tasks, stage.retries])
     again = [live.start(f"kafka_{name}_consumer.py", YAHOO_BASE_URL=site.base_url) for name in ("scraper", "processing")]
@@ -58,7 +58,7 @@ def test_a_run_on_a_cluster_adds_up_and_redelivery_of_everything_changes_nothing
     until(lambda: all(state.lag == 0 for state in reader.read().values()), 180, "everything again")
     reader.close()
     # The scraping consumer has sent each stock's task once more.
-    assert sum(clients.high_watermarks(kafka, [topics.PROCESSING_TASKS]).values()) >= sent + len(listed)
+    assert sum(positions.high_watermarks(kafka, [topics.PROCESSING_TASKS]).values()) >= sent + len(listed)
     assert all(process.poll() is None for process in again)
     tally = Tally(kafka, summary["run_id"])
     assert tally.read_to_now()
@@ -97,7 +97,7 @@ def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_mes
     assert (found.source, found.bootstrap_servers) == ("apache", published(terminal)["KAFKA_BOOTSTRAP_SERVERS"])
     sent = at_home.run("kafka_scraper_producer.py", "--regions", "us,fr,de")
     assert sent.returncode == 0, sent.stderr
-    assert sum(clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
+    assert sum(positions.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
 
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
@@ -105,7 +105,7 @@ def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_mes
 
     holder = started()
     found = config.load(environ=terminal.environment(**at_home.settings), env_file=Path("/nowhere")).kafka
-    assert sum(clients.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
+    assert sum(positions.high_watermarks(found, [topics.SCRAPING_TASKS]).values()) == 3
     holder.send_signal(signal.SIGINT)
     assert holder.wait(60) == 0, terminal.errors(holder)
     until(lambda: not terminal.processes(), 5, "the end of all processes")

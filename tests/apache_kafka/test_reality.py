@@ -23,7 +23,7 @@ from kafka.admin import (
 
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from pipeline.broker import clients, topic_setup
+from pipeline.broker import clients, positions, topic_setup
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import PermanentError
 from pipeline.runs.account_reader import Tally
@@ -131,7 +131,7 @@ def test_a_dead_letter_topic_that_takes_less_than_the_rest_gets_letters_without_
         done(kafka, run_id, 40)
         (letter,) = until(lambda: dead_letters.read(kafka, lambda letter: True), 30, "the letter")
         assert (letter.value, letter.headers[VALUE_BYTES]) == (b"", "20000")
-        marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
         until(lambda: committed(kafka) == marks, 30, "all commits")
     assert caplog.text.count("a dead letter without its value takes its place") == 1
 
@@ -148,7 +148,7 @@ def test_a_letter_that_is_refused_even_without_its_value_holds_nothing_up(kafka,
     sender.close()
     with Running(kafka):
         done(kafka, run_id, 40)
-        marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
         until(lambda: committed(kafka) == marks, 60, "all commits")
     assert caplog.text.count("is given up: Kafka refuses a message") == 25
 

@@ -12,7 +12,8 @@ import pytest
 import local.apache_kafka
 from config import Kafka
 from local.apache_kafka import ApacheKafka
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import partitions_of
 from pipeline.errors import ServiceError
 from pipeline.process.ports import free_port
 from tests.conftest import quiet_port, until
@@ -39,8 +40,8 @@ def send(servers: str, values: list[bytes]) -> None:
 
 def received(servers: str) -> list[bytes]:
     consumer = clients.reader(Kafka(servers))
-    consumer.assign(clients.partitions_of(consumer, ["kept"]))
-    ends = sum(clients.high_watermarks(Kafka(servers), ["kept"]).values())
+    consumer.assign(partitions_of(consumer, ["kept"]))
+    ends = sum(positions.high_watermarks(Kafka(servers), ["kept"]).values())
     found: list[bytes] = []
 
     def all_there() -> bool:

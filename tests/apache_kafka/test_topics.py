@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from pipeline.broker import clients, topic_setup
+from pipeline.broker import clients, positions, topic_setup
 from pipeline.broker.consumer_groups import group_state
 from pipeline.errors import ServiceError
 from pipeline.runs.account_reader import Tally
@@ -43,7 +43,7 @@ def test_topics_take_large_messages_and_leave_the_rest_to_the_cluster(admin):
 def test_what_retention_has_removed_is_neither_read_nor_waited_for(kafka, admin):
     old, new = messages.new_run_id(), messages.new_run_id()
     send_tasks(kafka, old, [f"S{number}" for number in range(60)])
-    marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+    marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])
     admin.delete_records(marks)  # as retention does: the log begins later
     assert group_state(kafka, topics.PROCESSING).lag == 0
     tasks = send_tasks(kafka, new, [f"S{number}" for number in range(30)])

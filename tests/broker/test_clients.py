@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.broker.clients import IDLE_POLL_MS, rest_of
+from pipeline.broker.patient import IDLE_POLL_MS, rest_of
 
 
 @pytest.mark.parametrize(

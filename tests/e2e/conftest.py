@@ -22,7 +22,8 @@ import config
 from local.market.companies import Market, build_market
 from local.postgres_place import remove_data
 from local.state import data_dir
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import partitions_of
 from pipeline.storage import database
 from tests.conftest import PROJECT, until
 
@@ -165,8 +166,8 @@ def rows(connection: Any, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 def values_of(settings: config.Kafka, topic: str) -> list[bytes]:
     """What stands in a topic now."""
     reader = clients.reader(settings)
-    reader.assign(clients.partitions_of(reader, [topic]))
-    marks = clients.high_watermarks(settings, [topic])
+    reader.assign(partitions_of(reader, [topic]))
+    marks = positions.high_watermarks(settings, [topic])
     values: list[bytes] = []
 
     def all_read() -> bool:

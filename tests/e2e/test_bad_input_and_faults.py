@@ -9,7 +9,8 @@ import time
 import pytest
 
 import config
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
+from pipeline.broker.patient import partitions_of
 from pipeline.wire import topics
 from tests.conftest import until
 
@@ -151,14 +152,14 @@ def test_a_consumer_whose_browser_fails_after_it_has_joined_ends_and_leaves_the_
     driver.chmod(0o755)
     settings = config.load(True, services.environment())
     assert services.run("kafka_scraper_producer.py", "--demo", "--regions", "fr").returncode == 0
-    before = clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS])
+    before = positions.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS])
     done = services.run("kafka_scraper_consumer.py", "--demo", SCRAPER_DRIVER=str(driver))
     assert done.returncode == config.EXIT_SERVICE, done.stderr
     assert "does not start" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     counted = json.loads(services.run("kafka_monitor.py", "--demo", "--once", "--json").stdout)
     assert counted["scraping"] == {"sent": 1, "completed": 0, "split": 0, "failed": 0, "pending": 1}
-    assert clients.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
+    assert positions.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
 
 
 def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(services):
@@ -173,7 +174,7 @@ def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(se
     services.start("kafka_scraper_consumer.py", "--demo")
     services.start("kafka_processing_consumer.py", "--demo")
     reader = clients.reader(settings.kafka)
-    reader.assign(clients.partitions_of(reader, [topics.PROCESSING_DEAD_LETTERS, topics.SCRAPING_DEAD_LETTERS]))
+    reader.assign(partitions_of(reader, [topics.PROCESSING_DEAD_LETTERS, topics.SCRAPING_DEAD_LETTERS]))
     letters = []
 
     def all_there():

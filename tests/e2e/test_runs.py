@@ -10,7 +10,7 @@ import config
 from kafka_scraper_producer import ScraperProducer
 from launch.market_process import MarketProcess
 from local.market.regions import MARKET_DAY, quoted_rate
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, run_table, schema
 from pipeline.storage import rows as stored_rows
@@ -139,7 +139,7 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         summary = last_json(resumed.stdout)
         assert (summary["run_id"], summary["regions"]) == (run_id, ["fr", "gb"])
         assert summary["scraping"] == {"sent": 4, "completed": 4, "split": 0, "failed": 0, "pending": 0}
-        assert sum(clients.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
+        assert sum(positions.high_watermarks(own_broker, [topics.SCRAPING_TASKS]).values()) == 4, "none was sent twice"
         tally = Tally(own_broker, run_id)
         assert tally.read_to_now()
         assert set(tally.newest().scraping.tasks) == {f"scrape:{run_id}:{code}:{low}-{high}" for code, low, high, _ in tasks}

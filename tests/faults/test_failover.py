@@ -20,7 +20,7 @@ from config import Database, Kafka
 from local.postgres import Postgres
 from local.postgres_place import Place, place_of, remove_data
 from local.tansu import Broker
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.process.ports import free_port
 from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
@@ -184,7 +184,7 @@ def test_a_failover_to_a_synchronous_standby_loses_nothing_and_charges_no_task(p
             account = follow(kafka, run_id, lambda account: account.processing["completed"] == STOCKS, 120)
         assert account.processing.summary() == {**account.processing.summary(), "failed": 0, "pending": 0, "completed": STOCKS}
         assert pair.ask(pair.standby_port, "SELECT count(DISTINCT symbol), count(*) FROM financial_ratios") == [(STOCKS, STOCKS)]
-        assert sum(clients.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS, topics.PROCESSING_RETRIES]).values()) == 0
+        assert sum(positions.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS, topics.PROCESSING_RETRIES]).values()) == 0
         lines = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
         assert len(lines) < 8, lines
     finally:

@@ -17,7 +17,7 @@ from launch.market_process import MarketProcess
 from local.postgres import Postgres
 from local.postgres_place import remove_data
 from local.tansu import Broker
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.storage import database
 from pipeline.wire import topics
 from tests.conftest import quiet_port, reset_group, until
@@ -127,7 +127,7 @@ def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal,
 
 def _all_committed(kafka: config.Kafka, stage: topics.StageTopics) -> bool:
     """Whether the group has committed everything that stands in its topics, counted from the beginning again."""
-    marks = clients.high_watermarks(kafka, [stage.tasks, stage.retries])
+    marks = positions.high_watermarks(kafka, [stage.tasks, stage.retries])
     admin = clients.admin(kafka)
     try:
         committed = admin.list_group_offsets({stage.group: None})[stage.group]

@@ -13,6 +13,7 @@ import pytest
 
 import config
 from pipeline.broker import clients
+from pipeline.broker.patient import partitions_of
 from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
 from tests.conftest import until
@@ -35,7 +36,7 @@ def found_in(terminal: Terminal, topic: str) -> list[dict[str, Any]]:
     """The values of all records of a topic."""
     settings = config.load(True, terminal.environment()).kafka
     reader = clients.reader(settings)
-    reader.assign(clients.partitions_of(reader, [topic]))
+    reader.assign(partitions_of(reader, [topic]))
     values: list[dict[str, Any]] = []
     for _ in range(3):  # a first poll may come back before the broker has answered
         values += [json.loads(record.value) for batch in reader.poll(500).values() for record in batch]

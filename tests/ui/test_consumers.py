@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.wire import messages, topics
 from pipeline.yahoo import shared_throttle
 from tests.conftest import until
@@ -38,7 +38,7 @@ def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(wind
         consumer.subscribe([topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
         found = []
         until(lambda: found.extend(consumer.poll(100).values()) or sum(map(len, found)) >= 7, 30, "the tasks")
-        consumer.commit({partition: clients.position(consumer.position(partition)) for partition in consumer.assignment()})
+        consumer.commit({partition: positions.position(consumer.position(partition)) for partition in consumer.assignment()})
         shows(window, "stock-processors", "0", "1", "fine")
     finally:
         clients.leave(consumer, page.kafka)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.broker import clients
+from pipeline.broker import positions
 from pipeline.runs.account_reader import Tally
 from pipeline.storage import database
 from pipeline.wire import messages, topics
@@ -215,13 +215,13 @@ def test_messages_and_dead_letters_are_shown_and_one_is_put_back(window, page):
     until(shown, 20, "the dead letters")
     assert "it failed on <Monday>" in window.text('[data-testid="dead-letters-table"]')
     tally = Tally(page.kafka, run_id)
-    before = sum(clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS]).values())
+    before = sum(positions.high_watermarks(page.kafka, [topics.PROCESSING_TASKS]).values())
     window.click(f'button[aria-label="Put back {back.task_id}"]')
     until(lambda: "1 task put back" in window.text("[role=status]"), 20, "the answer")
     table = window.text('[data-testid="dead-letters-table"]')
     assert (back.task_id in table, kept.task_id in table) == (False, True)
     tally.close()
-    assert sum(clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS]).values()) == before + 1
+    assert sum(positions.high_watermarks(page.kafka, [topics.PROCESSING_TASKS]).values()) == before + 1
     # What is no task is shown, and has no button.
     window.open(page.url + "/dead-letters?error_type=MessageError")
     assert "no task <b>at all</b>" in window.text('[data-testid="dead-letters-table"]')

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.ratios.figure import Figure
 from pipeline.ratios.figures import NAMES, Figures
 from pipeline.ratios.formulas import _SPECIAL, FORMULAS, RATIOS
@@ -251,9 +251,9 @@ def test_a_group_is_shown_with_its_member_and_lag(page):
     try:
         consumer.subscribe([topics.PROCESSING_TASKS])
         taken = until(lambda: consumer.poll(200), 40, "the first records")
-        consumer.commit({where: clients.position(records[-1].offset + 1) for where, records in taken.items()})
+        consumer.commit({where: positions.position(records[-1].offset + 1) for where, records in taken.items()})
         done = sum(records[-1].offset + 1 for records in taken.values())
-        ends = clients.high_watermarks(page.kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        ends = positions.high_watermarks(page.kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
 
         def shown():
             cells = r"</th>\s*<td>(\w*)</td>\s*<td class=\"number\">(\d+)</td>\s*<td class=\"number\">([\d,]+)</td>"

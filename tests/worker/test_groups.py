@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from kafka import KafkaConsumer
 
-from pipeline.broker import clients, consumer_groups, topic_setup
+from pipeline.broker import clients, consumer_groups, positions, topic_setup
 from pipeline.broker.consumer_groups import PartitionLag
+from pipeline.broker.patient import ANSWER_MS, IDLE_POLL_MS, partitions_of
 from pipeline.wire import messages, topics
 from pipeline.wire.topics import PROCESSING
 from tests.conftest import ON_APACHE_KAFKA, until
@@ -87,7 +88,7 @@ def shared(reader):
 def test_watermarks_count_batches_of_several_records_and_are_read_anew_each_time(kafka, reader):
     for count in (7, 20):
         send_tasks(kafka, messages.new_run_id(), ["SAME"] * count)
-        marks = clients.high_watermarks(kafka, [PROCESSING.tasks])
+        marks = positions.high_watermarks(kafka, [PROCESSING.tasks])
         assert sorted(marks.values())[-1] == (7 if count == 7 else 27)
         assert reader.read()[PROCESSING.group].lag == sum(marks.values())
 
@@ -114,7 +115,7 @@ def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_bro
     with Running(own_broker):
         account = follow(own_broker, run_id, lambda account: account.processing["completed"] == 50)
     assert account.pending == 0
-    assert len(clients.high_watermarks(own_broker, [PROCESSING.tasks])) == 5
+    assert len(positions.high_watermarks(own_broker, [PROCESSING.tasks])) == 5
 
 
 def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
@@ -138,9 +139,9 @@ def test_who_has_long_heard_nothing_rests_and_misses_nothing(kafka, monkeypatch)
 
     monkeypatch.setattr(KafkaConsumer, "poll", poll)
     consumer = clients.reader(kafka)
-    consumer.assign(clients.partitions_of(consumer, [PROCESSING.tasks]))
-    until(lambda: not consumer.poll(clients.IDLE_POLL_MS) and consumer.thin_answers > 6)
-    assert (asked[0], asked[-1]) == (clients.IDLE_POLL_MS, clients.ANSWER_MS), "the rest of the time it did not ask"
+    consumer.assign(partitions_of(consumer, [PROCESSING.tasks]))
+    until(lambda: not consumer.poll(IDLE_POLL_MS) and consumer.thin_answers > 6)
+    assert (asked[0], asked[-1]) == (IDLE_POLL_MS, ANSWER_MS), "the rest of the time it did not ask"
     send_tasks(kafka, messages.new_run_id(), ["LATE"])
-    until(lambda: consumer.poll(clients.IDLE_POLL_MS), 5, "the record")
+    until(lambda: consumer.poll(IDLE_POLL_MS), 5, "the record")
     consumer.close()

@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import InvalidTimestampError
 
-from pipeline.broker import clients
+from pipeline.broker import clients, positions
 from pipeline.broker.sender import Message, Sender
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, topics
@@ -55,7 +55,7 @@ def test_a_record_that_cannot_be_read_is_passed_over_by_worker_and_readers(kafka
     send_tasks(kafka, run_id, SYMBOLS)
     with Running(kafka):
         account = follow(kafka, run_id, lambda account: account.processing["completed"] == MANY)
-        marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
+        marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])
         until(lambda: committed(kafka) == marks, 30, "the commits behind what can't be read")
     assert account.processing.summary() == {"sent": MANY, "completed": MANY, "no_data": 0, "failed": 0, "pending": 0}
     tally = Tally(kafka, run_id)
@@ -95,7 +95,7 @@ def test_what_unpacks_to_more_than_may_be_sent_is_a_letter_without_its_value(kaf
         assert letter.headers["original-partition"] == "5"
     assert (
         committed(kafka)[TopicPartition(topics.PROCESSING_TASKS, 5)]
-        == clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])[TopicPartition(topics.PROCESSING_TASKS, 5)]
+        == positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])[TopicPartition(topics.PROCESSING_TASKS, 5)]
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from kafka import TopicPartition
 
-from pipeline.broker import clients, topic_setup
+from pipeline.broker import clients, dialect, positions, topic_setup
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
@@ -26,7 +27,7 @@ from tests.conftest import reset_group, until
 @pytest.fixture(autouse=True)
 def short_sessions(monkeypatch):
     """Joins on the embedded broker take half a session: these tests join often, and nothing of them hangs on its length."""
-    monkeypatch.setattr(clients, "EMBEDDED_SESSION_MS", 2_000)
+    monkeypatch.setattr(dialect, "EMBEDDED", replace(dialect.EMBEDDED, session_ms=2_000))
 
 
 @pytest.fixture
@@ -123,9 +124,9 @@ def test_every_task_is_done_and_committed(kafka, run_id):
     with Running(kafka, threads=8, buffered=64):
         account = follow(kafka, run_id, lambda account: account.processing["completed"] == 500)
     assert account.processing.summary() == {"sent": 500, "completed": 500, "no_data": 0, "failed": 0, "pending": 0}
-    marks = clients.high_watermarks(kafka, [topics.PROCESSING_TASKS])
-    positions = committed(kafka)
-    assert {partition: positions[partition] for partition in marks} == marks
+    marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+    found = committed(kafka)
+    assert {partition: found[partition] for partition in marks} == marks
 
 
 def test_one_slow_task_holds_nothing_else_up_and_is_not_committed_past(kafka, run_id):
@@ -302,7 +303,7 @@ def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replaye
         return [letter.value for letter in dead_letters.read(kafka, dead_letters.Wanted(**wanted))]
 
     def marks():
-        return sum(clients.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS]).values())
+        return sum(positions.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS]).values())
 
     with Running(kafka, handler):
         until(lambda: marks() == 3, what="three letters")

@@ -1,0 +1,121 @@
+"""The consumer that all of this program reads with: passes over what it can't read, follows topics that grow, rests when nothing comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaConsumer, TopicPartition
+
+from pipeline.broker import internals
+from pipeline.broker.internals import Unreadable
+from pipeline.errors import ServiceError
+from pipeline.wire.text import one_line
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks of a reader whether there are more partitions.
+FOLLOW_SECONDS = 10.0
+#: How many unreadable records are named in a minute, and how many are kept until somebody counts them.
+UNREADABLE_SAID = 20
+UNREADABLE_KEPT = 10_000
+#: Records from which on an answer is worth the next one at once, to one that only looks on.
+FULL_ANSWER = 100
+#: How much longer a consumer rests after each answer with hardly anything, and at most, in ms; what is left of a poll for the answer.
+REST_MS = 50
+LONGEST_REST_MS = 250
+ANSWER_MS = 50
+#: How long a poll waits where there is nothing else to do: long enough for the longest rest.
+IDLE_POLL_MS = LONGEST_REST_MS + ANSWER_MS
+
+
+class Patient(KafkaConsumer):
+    """A consumer that passes over what it can't read, and says so, and that rests before it asks a broker again that had nothing
+    for it: longer after each such answer.
+
+    While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
+    waiting there cost a core when there is nothing to do. One that only looks on, without a group, rests after a few records
+    too: to fetch each by itself costs more than all else that it does.
+    """
+
+    thin_answers = 0
+
+    def __init__(self, **options: Any) -> None:
+        self._unreadable: list[Unreadable] = []
+        #: Since when lines about unreadable records are counted (time.monotonic), and how many there were.
+        self._said = (0.0, 0)
+        self._followed: tuple[str, ...] = ()
+        self._looked_at = 0.0
+        super().__init__(**options)
+        internals.bound_unpacking()
+        internals.pass_over_unreadable(self, self._note_unreadable)
+
+    def take_unreadable(self) -> list[Unreadable]:
+        """The records that were passed over since this was called last."""
+        found, self._unreadable = self._unreadable, []
+        return found
+
+    def _note_unreadable(self, one: Unreadable) -> None:
+        if len(self._unreadable) < UNREADABLE_KEPT:
+            self._unreadable.append(one)
+        since, count = self._said
+        now = time.monotonic()
+        if now - since >= 60:
+            since, count = now, 0
+        self._said = (since, count + 1)
+        if count < UNREADABLE_SAID:
+            more = "" if count < UNREADABLE_SAID - 1 else " (further ones of this minute are counted, not named)"
+            log.warning("%s is passed over, it can't be read: %s%s", one, one_line(one.reason, 200), more)
+
+    def follow(self, names: Iterable[str]) -> list[TopicPartition]:
+        """Assign all partitions of the topics, now and whenever they get more: those are read from their beginning. The ones that are
+        new. Raises ServiceError where a topic isn't there.
+        """
+        self._followed = tuple(names)
+        self._looked_at = time.monotonic()
+        known = self.assignment()
+        fresh = [partition for partition in partitions_of(self, self._followed) if partition not in known]
+        if fresh:
+            self.assign([*known, *fresh])
+            self.seek_to_beginning(*fresh)
+            if known:
+                log.info("taking up new partitions: %s", ", ".join(f"{topic}[{number}]" for topic, number in fresh))
+        return fresh
+
+    def poll(self, timeout_ms: float = 0, **options: Any) -> Any:
+        if self._followed and time.monotonic() - self._looked_at >= FOLLOW_SECONDS:
+            try:
+                self.follow(self._followed)
+            except (ServiceError, kafka.errors.KafkaError) as error:
+                log.debug("no look at the partitions: %s", error)  # a broker that is away is said by who watches it
+        # While it joins its group every poll takes it a step further.
+        rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)
+        if rest_ms:
+            time.sleep(rest_ms / 1000)
+        records = super().poll(timeout_ms - rest_ms, **options)
+        enough = 1 if self.config["group_id"] else FULL_ANSWER
+        self.thin_answers = 0 if sum(map(len, records.values())) >= enough else self.thin_answers + 1
+        return records
+
+
+def rest_of(thin_answers: int, timeout_ms: float) -> float:
+    """How long one poll of so many ms rests before it asks, after so many answers with hardly anything. Pure."""
+    return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
+
+
+def partitions_of(consumer: KafkaConsumer, names: Iterable[str], timeout_seconds: float = 10.0) -> list[TopicPartition]:
+    """All partitions of the topics. Raises ServiceError where one isn't there."""
+    found: list[TopicPartition] = []
+    deadline = time.monotonic() + timeout_seconds
+    for name in names:
+        numbers = consumer.partitions_for_topic(name)
+        while not numbers and time.monotonic() < deadline:
+            time.sleep(0.1)
+            numbers = consumer.partitions_for_topic(name)
+        if not numbers:
+            raise ServiceError(f"topic {name} isn't there: start run_pipeline.py or kafka_scraper_producer.py first")
+        found += [TopicPartition(name, number) for number in sorted(numbers)]
+    return found

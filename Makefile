@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 # Whole runs that take minutes; they go with the fault suite.
-SLOW := tests/secrets tests/source/test_consumer.py
+SLOW := tests/secrets tests/screener/test_consumer.py
 PY := $(VENV)/bin/python
 # What only a broker can show that outlives its runs.
 RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,takes_up_the_newest_unfinished_run_where_it_stood sends_exactly_the_bands_of_a_regions_file_that_were_not_sent)

@@ -40,8 +40,8 @@ from pipeline.screener.answers import Listing
 from pipeline.screener.band_check import NO_RATE, BandCheck
 from pipeline.screener.browser import Browser
 from pipeline.screener.opening import Opening
-from pipeline.screener.page import Screener
-from pipeline.screener.source import Source
+from pipeline.screener.page import PagedScreener
+from pipeline.screener.source import Source, StockList
 from pipeline.storage import fx_rates, rows
 from pipeline.storage.polled import abandoned_runs
 from pipeline.storage.rows import Write
@@ -94,22 +94,22 @@ class Scraper:
         self.writer.write(Write(countries={task.region_code: task.region_name}, runs=[run]))
         source = self._source()
         self.browser.renew_if_due()
-        total = source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
-        log.info("%s: %d stocks listed", task, total)
-        cut = cut_of(task.market_cap_min, task.market_cap_max) if total > self.split_above else None
+        found = source.open(task.region_code, task.market_cap_min, task.market_cap_max, self.log_dir / task.run_id)
+        log.info("%s: %d stocks listed", task, found.total)
+        cut = cut_of(task.market_cap_min, task.market_cap_max) if found.total > self.split_above else None
         if cut is not None:
             # The halves share the cut, since the filter includes both ends: a stock on it comes twice and is one task.
             log.info("%s: split at %d", task, cut)
-            return Outcome(Split((replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)), source.name))
+            return Outcome(Split((replace(task, market_cap_max=cut), replace(task, market_cap_min=cut)), found.source))
         emitted: set[str] = set()
         check = BandCheck(task, self._stored_rates)
-        for page in check.pages(source.pages()):
+        for page in check.pages(found.pages()):
             fresh = [listing for listing in page if listing.symbol not in emitted]
             self._emit(task, fresh)
             emitted.update(listing.symbol for listing in fresh)
-        log.info("%s: %d stocks emitted", task, len(emitted))
-        skipped = {NO_RATE: check.unconverted} if check.unconverted else {}
-        return Outcome(Listed(len(emitted), source.name, skipped=skipped, outside_band=check.outside))
+        skipped = {**found.skipped, **({NO_RATE: check.unconverted} if check.unconverted else {})}
+        log.info("%s: %d stocks emitted by %s%s", task, len(emitted), found.source, _left_out(found))
+        return Outcome(Listed(len(emitted), found.source, found.missing, skipped, check.outside))
 
     def _source(self) -> Source:
         try:
@@ -129,6 +129,13 @@ class Scraper:
         self.writer.write(Write(listings=stocks, quotes=seen))
         tasks = [ProcessingTask(task.run_id, symbol, name, task.region_code, seen.get(symbol, {})) for symbol, name in names.items()]
         self.sender.send_all([Message(topics.PROCESSING_TASKS, one.key, messages.pending(one)) for one in tasks])
+
+
+def _left_out(found: StockList) -> str:
+    """What the list does not have, for the log; nothing if all is there."""
+    reasons = [f"{count} {reason.replace('_', ' ')}" for reason, count in found.skipped.items()]
+    parts = [f"{found.missing} missing"] * bool(found.missing) + reasons
+    return f" ({', '.join(parts)}, of {found.total})" if parts else ""
 
 
 def main() -> int:
@@ -186,7 +193,7 @@ def main() -> int:
 
 def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache: Path) -> Source:
     """The source that SCRAPER_SOURCE asks for, its browser started. Raises ServiceError where there is none, and no other source."""
-    page = Screener(browser, settings.yahoo_base_url) if settings.scraper_source != "api" else None
+    page = PagedScreener(browser, settings.yahoo_base_url) if settings.scraper_source != "api" else None
     api = None
     if settings.scraper_source != "browser":
         # Here: yfinance and pandas are half a browser's memory, which a consumer with a browser has no use for.

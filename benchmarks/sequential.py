@@ -18,7 +18,7 @@ from psycopg2.extras import execute_values
 
 from config import Settings
 from pipeline.screener.browser import Browser
-from pipeline.screener.page import Screener
+from pipeline.screener.page import PagedScreener
 from pipeline.storage import database
 from pipeline.wire.market_cap import parse_band
 from pipeline.yahoo import session
@@ -77,9 +77,9 @@ def scrape(settings: Settings, region: str) -> list[tuple[str, str]]:
     browser = Browser(settings.scraper_browser, settings.scraper_driver, settings.scraper_headless, user_agent=settings.scraper_user_agent)
     browser.start()
     try:
-        screener = Screener(browser, settings.yahoo_base_url)
-        screener.open(region, *parse_band(settings.market_cap_min, settings.market_cap_max))
-        return [(row.symbol, row.name) for page in screener.pages() for row in page]
+        screener = PagedScreener(browser, settings.yahoo_base_url)
+        found = screener.open(region, *parse_band(settings.market_cap_min, settings.market_cap_max))
+        return [(row.symbol, row.name) for page in found.pages() for row in page]
     finally:
         browser.close()
 

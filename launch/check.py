@@ -14,7 +14,7 @@ from pipeline.errors import LayoutChanged, PipelineError, ServiceError
 from pipeline.process import discovery
 from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
-from pipeline.screener.page import Screener
+from pipeline.screener.page import PagedScreener
 from pipeline.screener.source import Source
 from pipeline.storage import database, schema
 from pipeline.wire.market_cap import parse_band
@@ -126,12 +126,12 @@ class Check:
 
     def _page(self) -> str:
         assert self.browser is not None
-        page = Screener(self.browser, self.settings.yahoo_base_url)
+        page = PagedScreener(self.browser, self.settings.yahoo_base_url)
         if self.settings.scraper_source == "auto":
             with self._endpoint() as endpoint:
                 source = Source(page, self.browser, endpoint)
                 found = self._listed(source)
-            return found if source.name == "browser" else f"{found}, by the endpoint: the page has changed (see {self.services.log_dir})"
+            return found if source.uses_page else f"{found}, by the endpoint: the page has changed (see {self.services.log_dir})"
         try:
             return self._listed(Source(page, self.browser, None))
         except LayoutChanged as error:
@@ -149,11 +149,11 @@ class Check:
 
     def _listed(self, source: Source) -> str:
         band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
-        total = source.open(REGION, *band, self.services.log_dir)
-        for page in source.pages():
+        listed = source.open(REGION, *band, self.services.log_dir)
+        for page in listed.pages():
             self.symbol = page[0].symbol
             break
-        return f"{total} stocks of region {REGION} listed"
+        return f"{listed.total} stocks of region {REGION} listed"
 
     def _allowance(self) -> str:
         return throttle_text.learned(Learned(self.settings).load(), self.settings.requests_per_second)

@@ -12,6 +12,7 @@ from pathlib import Path
 import config
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
+from pipeline.process.log_end import last_lines
 
 #: Seconds until the local market must answer.
 MARKET_SECONDS = 60.0
@@ -46,7 +47,7 @@ class MarketProcess:
         code = process.poll()
         guardian.finish()
         process.wait()
-        tail = "\n".join(log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+        tail = last_lines(log_file)
         if code == config.EXIT_SETTINGS:
             raise config.SettingsError(tail or "the local market refuses its options")
         raise ServiceError(f"the local market does not start; {log_file} ends with:\n{tail}")

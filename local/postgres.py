@@ -22,9 +22,10 @@ from typing import Any, TextIO
 import psycopg2
 
 from local.postgres_place import Place, opened_folder, place_of, version_of
-from local.server_process import ServerProcess, last_lines
+from local.server_process import ServerProcess
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
+from pipeline.process.log_end import last_lines
 from pipeline.process.ports import free_port
 
 DATABASE = "stocks"

@@ -48,12 +48,3 @@ class ServerProcess:
                 self._process.wait()
         # Only now: were this process killed while it waits, the guardian would still have to do it.
         self._guardian.forget(self._duty)
-
-
-def last_lines(log_file: Path, count: int = 5) -> str:
-    """The end of a log, for the text of an error."""
-    try:
-        lines = log_file.read_text(errors="replace").splitlines()
-    except OSError:
-        return "(no log)"
-    return "\n".join(lines[-count:]) or "(empty log)"

@@ -13,10 +13,11 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from local.server_process import ServerProcess, last_lines
+from local.server_process import ServerProcess
 from pipeline.errors import ServiceError
 from pipeline.process.discovery import EMBEDDED_CLUSTER
 from pipeline.process.guardian import Guardian
+from pipeline.process.log_end import last_lines
 from pipeline.process.ports import answers, free_port
 
 #: Seconds until a broker must answer; it takes 20 ms as a rule.

@@ -28,7 +28,7 @@ import config
 from config import Kafka, Settings
 from pipeline.errors import ServiceError
 from pipeline.runs.group_watch import GroupWatch
-from pipeline.stocks import catalog
+from pipeline.stocks import catalog, quality
 from ui import show
 from ui.kafka_views import KafkaViews
 from ui.lanes import Lane
@@ -137,7 +137,12 @@ def _templates() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
-        catalog=catalog.CATALOG, families=catalog.FAMILIES, uses=catalog.uses, piotroski_tests=catalog.PIOTROSKI_TESTS, quote=quote
+        catalog=catalog.CATALOG,
+        families=catalog.FAMILIES,
+        uses=catalog.uses,
+        piotroski_tests=catalog.PIOTROSKI_TESTS,
+        quote=quote,
+        check_labels=tuple(quality.LABELS.values()),
     )
     environment.filters.update(
         whole=show.whole,

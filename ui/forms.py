@@ -19,7 +19,7 @@ from ui import show
 
 #: Ratios that the table shows unless others are asked for.
 DEFAULT_COLUMNS = (
-    *("market_cap", "price_to_earnings", "price_to_book", "ev_to_ebitda", "return_on_equity"),
+    *("market_cap_usd", "price_to_earnings", "price_to_book", "ev_to_ebitda", "return_on_equity"),
     *("net_margin", "revenue_growth", "dividend_yield", "debt_to_equity", "piotroski_f"),
 )
 #: The same as the form sends them, in the order of its boxes.

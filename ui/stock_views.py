@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import export, query
 from pipeline.stocks.catalog import CATALOG
+from pipeline.stocks.quality import checks
 from pipeline.storage import database
 from pipeline.wire.messages import clean_text
 from ui import addresses, forms
@@ -70,6 +71,8 @@ class Period:
     inputs: dict[str, Any]
     run_id: str
     computed_at: datetime
+    #: Label → what was found, of the checks that its figures passed or failed.
+    checks: dict[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -109,15 +112,23 @@ class Stocks:
     def periods(self, symbol: str) -> list[Period]:
         """The trailing row first, then the fiscal years, newest first."""
         rows = self.places.query(
-            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, {', '.join(RATIOS)} "  # noqa: S608
+            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, quality, {', '.join(RATIOS)} "  # noqa: S608
             "FROM financial_ratios WHERE symbol = %s ORDER BY period_type DESC, period_end DESC",
             [clean_text(symbol)],
         )
         return [
             Period(
-                kind, end.isoformat(), currency, dict(zip(RATIOS, figures, strict=True)), reasons, NO_INPUTS | inputs, run_id, computed_at
+                kind,
+                end.isoformat(),
+                currency,
+                dict(zip(RATIOS, figures, strict=True)),
+                reasons,
+                NO_INPUTS | inputs,
+                run_id,
+                computed_at,
+                checks(quality),
             )
-            for kind, end, currency, reasons, inputs, run_id, computed_at, *figures in rows
+            for kind, end, currency, reasons, inputs, run_id, computed_at, quality, *figures in rows
         ]
 
     def csv(self, view: View) -> Generator[str, None, None]:

@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 EXIT_PORT_TAKEN = EXIT_NOT_INSTALLED = 3
 
 try:
-    from local.market import allowance, faults
+    from local.market import allowance, faults, page_switches
     from local.market.companies import build_market
     from local.market.page import MENUS
     from local.market.regions import LAST_DAY
@@ -29,12 +30,15 @@ except ModuleNotFoundError as error:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:20}{meaning}" for name, meaning in faults.FAULTS.items())
+    switches = "\n".join(f"  {name:20}{switch.meaning} ({switch.default!r})" for name, switch in page_switches.SWITCHES.items())
     parser = argparse.ArgumentParser(
         prog="python -m local.market",
         description="A stand-in for Yahoo Finance on loopback: screener page and JSON endpoints, made-up companies only.",
         epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
+        f"switches of the page (name=value):\n{switches}\n\n"
         "example:\n  python -m local.market --port 8099 --latency-ms 100 --faults http500=0.1,rate_limit=0.05\n\n"
-        'at run time: POST /market/faults {"http500": 0.1} replaces the rates; GET /market/counts, /market/companies\n'
+        'at run time: POST /market/faults {"http500": 0.1} replaces the rates, POST /market/page the switches;\n'
+        "GET /market/counts, /market/companies;\n"
         'POST /market/allowance ["600/60"] replaces the allowance; GET /market/stats: requests answered and refused\n'
         "GET /market/events?day=N: which companies report, split or restate on a day",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--menu", choices=MENUS, default="alternate", help="filter menu of the page; alternate: 1 and 2 in turn, by page load"
     )
+    parser.add_argument("--page", type=_switches, default={}, metavar="NAME=VALUE,…", help="switches of the page, see below (default none)")
     return parser
 
 
@@ -78,6 +83,13 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 def _rates(text: str) -> dict[str, float]:
     try:
         return faults.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _switches(text: str) -> dict[str, Any]:
+    try:
+        return page_switches.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -102,6 +114,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         arguments.page_latency_ms,
         arguments.menu,
         arguments.allowance,
+        arguments.page,
     )
     try:
         port = await server.start(arguments.port)

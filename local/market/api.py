@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
+import random
 from typing import Any
 
 from aiohttp import web
 
 from local.market import charts, payloads, screening
 from local.market.companies import Company, Market
+from local.market.crumbs import Crumbs
 from local.market.faults import Faults
-
-_COOKIE_SECONDS = 365 * 86400
+from local.market.page_switches import Switches
 
 
 def _json(body: object, status: int = 200) -> web.Response:
@@ -28,10 +27,12 @@ def error(container: str, status: int, code: str, description: str) -> web.Respo
 class Api:
     """Handlers of the JSON endpoints."""
 
-    def __init__(self, market: Market, faults: Faults) -> None:
+    def __init__(self, market: Market, faults: Faults, switches: Switches, crumbs: Crumbs) -> None:
         self._market = market
         self._faults = faults
-        self._visitors = itertools.count(1)
+        self._switches = switches
+        self._crumbs = crumbs
+        self._moves = random.Random(f"{market.seed}:moves of answers")
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -49,30 +50,20 @@ class Api:
     async def cookie(self, request: web.Request) -> web.Response:
         """fc.yahoo.com: an error page whose cookie is all that matters."""
         response = web.Response(status=404, text="Not Found")
-        self._grant(response)
+        self._crumbs.grant(response)
         return response
 
     async def copy_consent(self, request: web.Request) -> web.Response:
         response = web.Response(text="ok")
-        self._grant(response)
+        self._crumbs.grant(response)
         return response
 
-    def _grant(self, response: web.Response) -> None:
-        value = f"d=local-{self._market.seed}-{next(self._visitors)}"
-        response.set_cookie("A3", value, domain=".yahoo.com", path="/", max_age=_COOKIE_SECONDS, httponly=True)
-
     async def crumb(self, request: web.Request) -> web.Response:
-        cookie = request.cookies.get("A3")
-        if not cookie:
-            return error("finance", 401, "Unauthorized", "Invalid Cookie")
-        return web.Response(text=_crumb_of(cookie))
+        crumb = self._crumbs.of(request)
+        return error("finance", 401, "Unauthorized", "Invalid Cookie") if crumb is None else web.Response(text=crumb)
 
-    @staticmethod
-    def _unauthorized(request: web.Request) -> web.Response | None:
-        cookie = request.cookies.get("A3")
-        if cookie and request.query.get("crumb") == _crumb_of(cookie):
-            return None
-        return error("finance", 401, "Unauthorized", "Invalid Crumb")
+    def _unauthorized(self, request: web.Request) -> web.Response | None:
+        return None if self._crumbs.accepts(request) else error("finance", 401, "Unauthorized", "Invalid Crumb")
 
     # Data
 
@@ -135,17 +126,18 @@ class Api:
         return _json(body)
 
     async def screener(self, request: web.Request) -> web.Response:
+        status = self._switches.status_of_rows()
+        if status != 200:
+            return error("finance", status, "Refused", "Not now, please")
         if refused := self._unauthorized(request):
             return refused
+        records = request.query.get("useRecordsResponse") == "true" or self._switches["shape"] == "records"
         try:
-            return _json(screening.screen(self._market, json.loads(await request.text()), self._faults.strikes("dollar_filter")))
+            body = json.loads(await request.text())
+            dollars = self._faults.strikes("dollar_filter")
+            return _json(screening.screen(self._market, body, dollars, self._switches, self._moves, records))
         except ValueError as invalid:
             return error("finance", 400, "Bad Request", str(invalid))
-
-
-def _crumb_of(cookie: str) -> str:
-    """Derived from the cookie alone, so that it stays good when the market starts anew."""
-    return hashlib.sha256(cookie.encode()).hexdigest()[:11]
 
 
 def _whole(request: web.Request, name: str, default: int | None) -> int | None:

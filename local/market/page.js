@@ -74,10 +74,15 @@ function regionPane(update) {
   );
   const inputs = boxes.map((box) => box.firstChild);
   const ticked = () => inputs.filter((input) => input.checked).map((input) => input.value);
+  const node = el("div", { class: "options yf-hash2" }, ...(SETUP.options_after_ms ? [] : boxes));
   return {
-    node: el("div", { class: "options yf-hash2" }, ...boxes),
-    reset: () => inputs.forEach((input) => (input.checked = state.regions.has(input.value))),
-    changed: () => ticked().sort().join() !== [...state.regions].sort().join(),
+    node,
+    reset: () => {
+      inputs.forEach((input) => (input.checked = state.regions.has(input.value)));
+      if (!node.children.length) setTimeout(() => node.replaceChildren(...boxes), SETUP.options_after_ms);
+    },
+    // Apply is of use only once there is something to apply, and looks so before.
+    changed: () => !node.children.length || ticked().sort().join() !== [...state.regions].sort().join(),
     valid: () => true,
     commit: () => (state.regions = new Set(ticked())),
   };
@@ -164,15 +169,23 @@ function menu(button, panes, body, applyAttributes) {
 
 // UI 1: a button and a dialog a filter.
 function firstMenus() {
-  const region = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:filter;elmt:menu;itc:1;slk:Region;sec:screener" });
-  const cap = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:filter;elmt:menu;itc:1;slk:Market%20Cap;sec:screener" });
-  const menus = [[region, regionPane], [cap, capPane]].map(([button, make]) => {
+  const region = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:expand;elmt:menu;itc:1;slk:Region;sec:screener" });
+  const cap = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:expand;elmt:menu;itc:1;slk:Market%20Cap;sec:screener" });
+  // Three controls a filter, all with the filter's name as their tracking word: remove, menu, Apply.
+  const filters = [
+    ["Region", region, regionPane, () => (state.regions = new Set())],
+    ["Market%20Cap", cap, capPane, () => (state.cap = { label: "Any", low: null, high: null })],
+  ];
+  const menus = filters.map(([word, button, make, clear]) => {
     let made = null;
     const pane = make(() => made.check());
-    made = menu(button, [pane], pane.node, { "aria-label": "Apply" });
+    made = menu(button, [pane], pane.node, { "aria-label": "Apply", "data-ylk": `elm:intent-edit;slk:${word};sec:screener` });
+    const remove = el("button", { type: "button", "aria-label": "Remove", "data-ylk": `elm:intent-delete;slk:${word};sec:screener`,
+      onclick: () => { clear(); state.start = 0; load(); } }, "×");
+    made.node.prepend(remove);
     return made.node;
   });
-  return { nodes: menus, show: () => { region.textContent = regionText(); cap.textContent = capText(); } };
+  return { nodes: menus, show: () => { region.textContent = SETUP.chips ? regionText() : "Region"; cap.textContent = SETUP.chips ? capText() : "Market Cap"; } };
 }
 
 // UI 2: one dialog for all filters, by category and metric.
@@ -195,7 +208,7 @@ function secondMenus() {
   const cancel = el("button", { type: "button", "data-testid": "filter-cancel", onclick: () => made.close() }, "Cancel");
   const made = menu(add, panes, el("div", {}, ...categories, metrics, pane, cancel), { "data-testid": "filter-apply" });
   return {
-    nodes: [made.node, regionChip, capChip],
+    nodes: SETUP.chips ? [made.node, regionChip, capChip] : [made.node],
     show: () => { regionChip.textContent = regionText(); capChip.textContent = capText(); capChip.hidden = state.cap.label === "Any"; },
   };
 }
@@ -208,8 +221,10 @@ function cell(name, row) {
   const text = value === null ? "--" : name === "intradaymarketcap" || name.includes("vol") ? short(value) : typeof value === "number" ? value.toFixed(2) + (percent ? "%" : "") : value;
   let content = text;
   if (name === "ticker") {
-    content = el("a", { "data-testid": "table-cell-ticker", href: "/quote/" + encodeURIComponent(value) + "/", title: row["companyshortname.raw"], class: "yf-hash4" },
-      el("span", { class: "symbol yf-hash4" }, value));
+    // The first letter stands for a company's logo.
+    const logo = el("span", { class: "logo yf-hash4", "aria-hidden": "true" }, (row["companyshortname.raw"] || "?")[0]);
+    content = value ? el("a", { ...(SETUP.test_ids ? { "data-testid": "table-cell-ticker" } : {}), href: "/quote/" + encodeURIComponent(value) + "/", title: row.link_title ?? row["companyshortname.raw"], class: "yf-hash4" },
+      logo, el("span", { class: (SETUP.test_ids ? "symbol " : "") + "yf-hash4" }, value)) : logo;
   } else if (name === "companyshortname.raw") {
     content = el("div", { title: value, class: "yf-hash4" }, value);
   } else if (STREAMED.has(name)) {
@@ -217,27 +232,32 @@ function cell(name, row) {
   } else if (name === "fiftytwowkpercentchange") {
     content = el("span", { "data-testid": "change" }, text);
   }
-  return el("td", { "data-testid-cell": name, class: "yf-hash4" }, content);
+  return el("td", { ...(SETUP.test_ids ? { "data-testid-cell": name } : {}), class: "yf-hash4" }, content);
 }
 
 function table(data) {
   const headings = COLUMNS.map(([name, label, ascendsFirst]) => {
     const sorted = name === state.sortField ? (state.sortAsc ? "ascending" : "descending") : "none";
     return el("th", { "data-testid-header": name, "aria-sort": sorted, class: "yf-hash4" },
-      el("button", { type: "button", onclick: () => {
+      el("button", { type: "button", "data-ylk": "elm:sort;slk:" + label.replace(" ", "%20") + ";sec:screener", onclick: () => {
         state.sortAsc = state.sortField === name ? !state.sortAsc : ascendsFirst;
         state.sortField = name;
         state.start = 0;
         load();
       } }, label));
   });
-  const rows = data ? data.rows.map((row) => el("tr", { "data-testid": "data-table-v2-row", class: "yf-hash4" }, ...COLUMNS.map(([name]) => cell(name, row)))) : [];
+  const rows = data ? data.rows.map((row) => el("tr", { ...(SETUP.test_ids ? { "data-testid": "data-table-v2-row" } : {}), class: "yf-hash4" }, ...COLUMNS.map(([name]) => cell(name, row)))) : [];
   return el("table", { class: "yf-hash3" }, el("thead", {}, el("tr", {}, ...headings)), el("tbody", {}, ...rows));
 }
 
 function pagination(data) {
   const shown = data ? data.rows.length : 0;
-  const total = !data || data.failed ? "" : (shown ? data.start + 1 + "-" + (data.start + shown) : "0-0") + " of " + data.total.toLocaleString("en-US") + " results";
+  const german = SETUP.total_words === "de";
+  const numbers = (value) => value.toLocaleString(german ? "de-DE" : "en-US");
+  const span = data && (shown ? numbers(data.start + 1) + "-" + numbers(data.start + shown) : "0-0");
+  const known = data && !data.failed && (data.total || SETUP.empty === "total");
+  const waiting = SETUP.first_text === "zero" && !data ? "0 results" : "";
+  const total = known ? `${span} ${german ? "von" : "of"} ${numbers(data.total)} ${german ? "Ergebnissen" : "results"}` : waiting;
   const list = el("div", { role: "listbox", hidden: true }, ...[25, 50, 100].map((count) =>
     el("div", { role: "option", "data-value": count, "aria-selected": count === state.count, onclick: () => { state.count = count; state.start = 0; load(); } }, String(count))));
   const turn = (name, label, disabled, step) => el("button", { type: "button", "data-testid": name + "-page-button", "aria-label": label,
@@ -250,30 +270,90 @@ function pagination(data) {
 }
 
 function notice(data) {
-  if (!data) return el("div", { "data-testid": "screener-loading" }, "Loading…");
+  if (!data) return SETUP.first_text === "zero" ? "" : el("div", { "data-testid": "screener-loading" }, "Loading…");
   if (data.failed) return el("div", { "data-testid": "screener-error" }, "Oops, something went wrong");
   return data.total === 0 ? el("div", { "data-testid": "screener-empty" }, "No matching results") : "";
 }
 
 function render(data) {
-  container.setAttribute("aria-busy", String(!data));
+  container.setAttribute("aria-busy", String(!data && SETUP.first_text !== "zero"));
   container.replaceChildren(table(data), notice(data), pagination(data));
 }
 
+// Rows: by the page's own query, or as pieces of HTML.
+
+const QUOTED = { ticker: "symbol", intradayprice: "regularMarketPrice", intradaypricechange: "regularMarketChange", percentchange: "regularMarketChangePercent",
+  dayvolume: "regularMarketVolume", avgdailyvol3m: "averageDailyVolume3Month", intradaymarketcap: "marketCap", "peratio.lasttwelvemonths": "trailingPE",
+  fiftytwowkpercentchange: "fiftyTwoWeekChangePercent" };
+const plain = (value) => (value && typeof value === "object" ? value.raw : value ?? null);
+
+function rowsOfAnswer(answer, start) {
+  const result = answer.finance.result[0];
+  const rows = (result.quotes ?? result.records).map((quote) => ({
+    ...Object.fromEntries(Object.entries(QUOTED).map(([name, field]) => [name, plain(quote[field])])),
+    ticker: quote.symbol ?? quote.ticker ?? "",
+    "companyshortname.raw": quote.longName ?? quote.shortName ?? quote.companyName ?? "",
+    // The query's regions are in the page's hand, the answer's region is that of the one who asks.
+    region: state.regions.size === 1 ? LABELS[[...state.regions][0]] : "",
+  }));
+  return { start, total: result.total, rows };
+}
+
+function query() {
+  const operands = [];
+  if (state.regions.size) operands.push({ operator: "or", operands: [...state.regions].map((code) => ({ operator: "EQ", operands: ["region", code] })) });
+  const { low, high } = state.cap;
+  if (low !== null && high !== null) operands.push({ operator: "BTWN", operands: ["intradaymarketcap", low, high] });
+  else if (low !== null) operands.push({ operator: "GTE", operands: ["intradaymarketcap", low] });
+  else if (high !== null) operands.push({ operator: "LTE", operands: ["intradaymarketcap", high] });
+  return { offset: state.start, size: state.count, sortField: state.sortField, sortType: state.sortAsc ? "ASC" : "DESC", quoteType: "EQUITY", topOperator: "AND",
+    query: { operator: "AND", operands }, includeFields: COLUMNS.map(([name]) => name) };
+}
+
+async function askForData() {
+  const first = document.querySelector('script[type="application/json"]');
+  if (first) {
+    first.removeAttribute("type"); // read once: later views are requests
+    return rowsOfAnswer(JSON.parse(JSON.parse(first.textContent).body), state.start);
+  }
+  const { start } = state;
+  const ask = () => fetch(SETUP.query, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(query()) });
+  let answer = await ask();
+  if (answer.status === 401) {
+    const crumb = await (await fetch("/v1/test/getcrumb")).text();
+    SETUP.query = SETUP.query.replace(/crumb=[^&]*/, "crumb=" + encodeURIComponent(crumb));
+    answer = await ask();
+  }
+  return answer.ok ? rowsOfAnswer(await answer.json(), start) : null;
+}
+
+async function askForHtml() {
+  const wanted = { regions: [...state.regions], low: state.cap.low, high: state.cap.high, start: state.start, count: state.count, sortField: state.sortField, sortAsc: state.sortAsc };
+  const answer = await fetch("/research-hub/screener/rows", { method: "POST", body: JSON.stringify(wanted) });
+  if (!answer.ok) return null;
+  const piece = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector('table');
+  const words = new Set(["ticker", "link_title", "companyshortname.raw", "region"]);
+  const rows = [...piece.querySelectorAll('tr')].map((row) => ({ ...Object.fromEntries(COLUMNS.map(([name]) => [name, null])),
+    ...Object.fromEntries([...row.querySelectorAll('td')].map(({ dataset }) => [dataset.field, words.has(dataset.field) ? dataset.value : Number(dataset.value)])) }));
+  return { start: Number(piece.dataset.start), total: Number(piece.dataset.total), rows };
+}
+
 let latest = 0;
+let shownData = null;
 async function load() {
   const mine = ++latest;
   await wait(20); // the old rows still stand for a moment, as in any page that renders after its click handler
   if (mine !== latest) return;
   render(null);
-  const wanted = { regions: [...state.regions], low: state.cap.low, high: state.cap.high, start: state.start, count: state.count, sortField: state.sortField, sortAsc: state.sortAsc };
   let data = { failed: true, rows: [], start: 0, total: 0 };
   try {
-    const answer = await fetch("/research-hub/screener/rows", { method: "POST", body: JSON.stringify(wanted) });
-    if (answer.ok) data = await answer.json();
+    data = (await (SETUP.data === "html" ? askForHtml() : askForData())) ?? data;
   } catch (error) {
     console.warn("rows", error);
   }
+  // As a page does that cannot have new rows: the earlier ones stay.
+  if (data.failed && shownData) data = shownData;
+  shownData = data;
   while (SETUP.fault === "page_never_settles" && mine === latest) {
     render(null);
     await wait(50);
@@ -286,11 +366,19 @@ async function load() {
   }
 }
 
-const menus = SETUP.menu === 1 ? firstMenus() : secondMenus();
+const menus = SETUP.menu === 1 ? firstMenus() : SETUP.menu === 2 ? secondMenus() : { nodes: [], show: () => {} };
 const container = el("div", { "data-testid": "screener-table", class: "yf-hash3", "aria-busy": "true" });
 menus.show();
 document.getElementById("nimbus-app").append(
   el("header", {}, el("h1", {}, "Stock Screener"), el("p", { class: "notice" }, "Local market: every company on this page is made up.")),
   el("main", {}, el("div", { class: "filters yf-hash2" }, ...menus.nodes), container));
+if (SETUP.overlay) {
+  const close = el("button", { type: "button", "aria-label": "Close", onclick: () => overlay.remove() }, "✕");
+  const overlay = el("div", { class: "overlay", role: "dialog", "aria-modal": "true" }, el("p", {}, "Try our new made-up product!"), close);
+  document.body.append(overlay);
+  document.addEventListener("click", (event) => {
+    if (overlay.isConnected && event.target !== close) { event.stopImmediatePropagation(); event.preventDefault(); }
+  }, true);
+}
 load();
 if (SETUP.fault === "endless_script") for (;;);

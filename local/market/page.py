@@ -1,7 +1,8 @@
 """The screener page and the consent page before it.
 
 `GET /research-hub/screener/equity/?start=0&count=100`. Without the consent cookie: a redirect to `/consent`, whose form (`agree` or
-`reject`) leads back. The script asks `POST /research-hub/screener/rows` for its rows. Nothing comes from another host.
+`reject`) leads back. The script asks `POST /v1/finance/screener?crumb=…` for its rows, as the site's does; `page_switches.py` has
+the other ways. Nothing comes from another host.
 
 What was not known of the live page and is decided here:
 - `count` in the URL sets the rows a page in menu 1 (25, 50 or 100); menu 2 ignores it and begins with 25. Both honour `start`.
@@ -35,19 +36,24 @@ import json
 import random
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
 from local.market import screening
+from local.market.api import Api
 from local.market.companies import Market
+from local.market.consent import CONSENT_COOKIE
+from local.market.crumbs import Crumbs
 from local.market.faults import PAGE_FAULTS, Faults
+from local.market.page_switches import Switches
 from local.market.regions import REGIONS
 
 MENUS = ("1", "2", "alternate")
-#: Set by the consent form, refused or agreed: the site shows the page after either.
-_CONSENT_COOKIE = "GUCS"
 _SCREENER = "/research-hub/screener/equity/"
+#: Switches that the page's script heeds.
+_SEEN_BY_PAGE = ("first_text", "empty", "options_after_ms", "overlay", "chips", "test_ids", "total_words")
 _FOLDER = Path(__file__).parent
 
 #: What `changed_layout` renames: nothing of the known selectors is left.
@@ -73,8 +79,11 @@ _RENAMED = (
 class Page:
     """Handlers of the pages that a browser visits."""
 
-    def __init__(self, market: Market, faults: Faults, latency: float, menu: str) -> None:
+    def __init__(self, market: Market, faults: Faults, latency: float, menu: str, switches: Switches, crumbs: Crumbs, api: Api) -> None:
         self._market = market
+        self._switches = switches
+        self._crumbs = crumbs
+        self._api = api
         self._faults = faults
         self._latency = latency
         self._menu = menu
@@ -92,72 +101,81 @@ class Page:
             web.get(_SCREENER, self.screener, name="page"),
             web.get(_SCREENER.rstrip("/"), self.screener),
             web.post("/research-hub/screener/rows", self.rows, name="page_rows"),
-            web.get("/consent", self.consent, name="consent"),
-            web.post("/v2/collectConsent", self.collect_consent, name="collect_consent"),
             web.get("/quote/{symbol}/", self.company, name="company_page"),
             web.get("/favicon.ico", self.icon, name="icon"),
         ]
 
     async def screener(self, request: web.Request) -> web.Response:
-        if _CONSENT_COOKIE not in request.cookies:
+        if CONSENT_COOKIE not in request.cookies:
             raise web.HTTPFound("/consent?" + urlencode({"done": request.path_qs}))
         fault = next((name for name in PAGE_FAULTS if self._faults.strikes(name)), None)
         if fault == "blocked_page":
             return web.Response(status=429, text="Edge: Too Many Requests")
-        menu = self._menu if self._menu != "alternate" else "12"[self._loads % 2]
+        if self._switches["page_status"] != 200 or self._switches["page_words"]:
+            words = self._switches["page_words"] or "This page is not for you just now."
+            return web.Response(status=self._switches["page_status"], text=f"<h1>{words}</h1>", content_type="text/html")
+        # A page that nobody knows has neither the known elements nor any data that could be asked for.
+        data = "html" if fault == "changed_layout" else self._switches["data"]
+        response = _page("")
+        crumb = ""
+        if data == "html":
+            response.del_cookie("A3", path="/")
+        else:
+            crumb = self._crumbs.of_page(request, response)
+        document = self._document.replace("<!-- EMBEDDED -->", self._embedded(crumb) if data == "embedded" else "")
+        document = document.replace("/* SETUP */", json.dumps(self._setup(request, fault, data, crumb)).replace("</", "<\\/"))
+        if fault == "changed_layout":
+            for known, other in _RENAMED:
+                document = document.replace(known, other)
+        response.text = document
+        return response
+
+    def _setup(self, request: web.Request, fault: str | None, data: str, crumb: str) -> dict[str, object]:
+        menu = self._switches["menu"] or (self._menu if self._menu != "alternate" else "12"[self._loads % 2])
         self._loads += 1
         count = _number(request, "count", 25)
-        setup = {
-            "menu": int(menu),
+        return {
+            "menu": 0 if menu == "none" else int(menu),
             "start": max(_number(request, "start", 0), 0),
             "count": count if menu == "1" and count in (25, 50, 100) else 25,
             "regions": sorted(REGIONS.items(), key=lambda region: region[1]),
             "fault": fault,
+            "data": data,
+            "query": _query_path(crumb, self._switches),
+            **{name: self._switches[name] for name in _SEEN_BY_PAGE},
         }
-        document = self._document.replace("/* SETUP */", json.dumps(setup))
-        if fault == "changed_layout":
-            for known, other in _RENAMED:
-                document = document.replace(known, other)
-        return _page(document)
+
+    def _embedded(self, crumb: str) -> str:
+        """The first answer as the site's server puts it into the page."""
+        query = {"operator": "EQ", "operands": ["region", "us"]}
+        body = {"size": 25, "sortField": "intradaymarketcap", "sortType": "DESC", "query": query}
+        answer = screening.screen(self._market, body, switches=self._switches, records=self._switches["shape"] == "records")
+        text = json.dumps({"status": 200, "statusText": "OK", "headers": {}, "body": json.dumps(answer)}).replace("</", "<\\/")
+        url = html.escape("https://query1.finance.yahoo.com" + _query_path(crumb, self._switches))
+        if self._switches["embedded_as"] == "plain":
+            return f'<script type="application/json" data-first data-src="{url}">{text}</script>'
+        return f'<script type="application/json" data-sveltekit-fetched data-url="{url}" data-ttl="1">{text}</script>'
 
     async def rows(self, request: web.Request) -> web.Response:
+        """The rows as pieces of HTML, for a page that has no data of its own."""
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        status = 500 if self._faults.strikes("page_error") else self._switches.status_of_rows()
+        if status != 200:
+            return web.Response(text="Something went wrong", status=status)
+        try:
+            wanted, dollars = json.loads(await request.text()), self._faults.strikes("dollar_filter")
+            return _page(_rows_as_html(screening.page_rows(self._market, wanted, self._moves, dollars, self._switches)))
+        except (ValueError, TypeError, AttributeError) as invalid:
+            return web.json_response({"error": str(invalid)}, status=400)
+
+    async def data(self, request: web.Request) -> web.StreamResponse:
+        """The page's own query: the endpoint's answer, with the page's latency and faults."""
         if self._latency:
             await asyncio.sleep(self._latency)
         if self._faults.strikes("page_error"):
             return web.json_response({"error": "Something went wrong"}, status=500)
-        try:
-            wanted, dollars = json.loads(await request.text()), self._faults.strikes("dollar_filter")
-            return web.json_response(screening.page_rows(self._market, wanted, self._moves, dollars))
-        except (ValueError, TypeError, AttributeError) as invalid:
-            return web.json_response({"error": str(invalid)}, status=400)
-
-    # Consent
-
-    async def consent(self, request: web.Request) -> web.Response:
-        session = f"3_cc-session_{secrets.token_hex(8)}"
-        fields = {
-            "csrfToken": secrets.token_hex(4),
-            "sessionId": session,
-            "originalDoneUrl": request.query.get("done", "/"),
-            "namespace": "yahoo",
-        }
-        hidden = "".join(f'<input type="hidden" name="{name}" value="{html.escape(value)}">' for name, value in fields.items())
-        return _page(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Before you continue (local market)</title></head><body>'
-            '<div id="consent-page"><form class="consent-form" method="post" '
-            f'action="/v2/collectConsent?sessionId={quote(session)}"><h1>Your privacy choices</h1>'
-            f"<p>The local market stands in for the site; this page is its consent page.</p>{hidden}"
-            '<button type="submit" name="agree" value="agree" class="btn accept-all">Accept all</button> '
-            '<button type="submit" name="reject" value="reject" class="btn reject-all">Reject all</button></form></div></body></html>'
-        )
-
-    async def collect_consent(self, request: web.Request) -> web.Response:
-        done = str((await request.post()).get("originalDoneUrl", "/"))
-        # Only a path of this server: through the proxy the site's own address would lead out of it.
-        back = done.startswith("/") and not done.startswith("//")
-        response = web.Response(status=303, headers={"Location": done}) if back else web.Response(text="ok")
-        response.set_cookie(_CONSENT_COOKIE, "done", path="/", max_age=365 * 86400)
-        return response
+        return await self._api.screener(request)
 
     # The rest of what a browser asks for
 
@@ -172,6 +190,28 @@ class Page:
 
     async def icon(self, request: web.Request) -> web.Response:
         return web.Response(status=204)
+
+
+def _query_path(crumb: str, switches: Switches) -> str:
+    parameters = {"crumb": crumb, "lang": "en-US", "region": "US", "formatted": "false", "corsDomain": "finance.yahoo.com"}
+    if switches["shape"] == "records":
+        parameters["useRecordsResponse"] = "true"
+    return "/v1/finance/screener?" + urlencode(parameters)
+
+
+def _rows_as_html(found: dict[str, Any]) -> str:
+    """`page_rows` as a piece of HTML."""
+
+    def cell(name: str, value: Any) -> str:
+        return f'<td data-field="{name}" data-value="{html.escape(str(value))}"></td>' if value is not None else ""
+
+    rows = "".join(
+        f'<tr data-link="/quote/{quote(row["ticker"], safe="")}/">{"".join(cell(name, value) for name, value in row.items())}</tr>'
+        if row["ticker"]
+        else f"<tr>{''.join(cell(name, value) for name, value in row.items())}</tr>"
+        for row in found["rows"]
+    )
+    return f'<table data-start="{found["start"]}" data-total="{found["total"]}">{rows}</table><p>{found["total"]} results</p>'
 
 
 def _page(document: str) -> web.Response:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from local.market.companies import Company, Market
+from local.market.oddities import Entry, entries, formatted, record
+from local.market.page_switches import Switches
 from local.market.payloads import quote
 from local.market.regions import REGIONS
 
@@ -70,8 +72,16 @@ def sort(companies: Sequence[Company], field: str, ascending: bool, moved: Calla
     )
 
 
-def screen(market: Market, body: dict[str, Any], dollars: bool = False) -> dict[str, Any]:
-    """Answer of `POST /v1/finance/screener`; bounds as in `matches`. Raises QueryError."""
+def screen(
+    market: Market,
+    body: dict[str, Any],
+    dollars: bool = False,
+    switches: Switches | None = None,
+    rng: random.Random | None = None,
+    records: bool = False,
+) -> dict[str, Any]:
+    """Answer of `POST /v1/finance/screener`; bounds as in `matches`. With `rng` rows sorted by what moves do so. Raises QueryError."""
+    switches = switches or Switches()
     size = body.get("size") or body.get("count") or 25
     offset = body.get("offset") or 0
     if not (isinstance(size, int) and 0 < size <= 250 and isinstance(offset, int) and offset >= 0):
@@ -80,29 +90,46 @@ def screen(market: Market, body: dict[str, Any], dollars: bool = False) -> dict[
     if not isinstance(query, dict):
         raise QueryError("no query")
     found = [company for company in market.companies if matches(query, company, dollars)]
-    found = sort(found, body.get("sortField") or "ticker", str(body.get("sortType", "DESC")).upper() == "ASC")
+    factors = _factors(found, rng)
+    found = sort(found, body.get("sortField") or "ticker", str(body.get("sortType", "DESC")).upper() == "ASC", factors)
+    listed = entries(found, switches)
     start = min(offset, LARGEST_OFFSET - size)
-    quotes = [quote(company) for company in found[start : start + size]]
-    return {"finance": {"result": [{"start": offset, "count": len(quotes), "total": len(found), "quotes": quotes}], "error": None}}
+    rows = [record(entry) if records else entry.quote for entry in listed[start : start + size]]
+    if switches["numbers"] == "formatted":
+        rows = [formatted(row) for row in rows]
+    result = {"start": offset, "count": len(rows), "total": _total(listed, switches), "records" if records else "quotes": rows}
+    return {"finance": {"result": [result], "error": None}}
 
 
-def page_rows(market: Market, wanted: dict[str, Any], rng: random.Random, dollars: bool = False) -> dict[str, Any]:
-    """Rows of the screener page: {"start", "total", "rows"}; bounds as in `matches`.
+def page_rows(
+    market: Market, wanted: dict[str, Any], rng: random.Random, dollars: bool = False, switches: Switches | None = None
+) -> dict[str, Any]:
+    """Rows of the screener page that come as pieces of HTML: {"start", "total", "rows"}; bounds as in `matches`.
 
     `wanted`: `regions` (codes; none: all), `low` and `high` (market cap, both included, None: open), `start`, `count`, `sortField`,
     `sortAsc`. What moves is shown up to 1 % beside its true value, anew at each call, but never outside the band asked for.
     """
+    switches = switches or Switches()
     low, high = wanted.get("low"), wanted.get("high")
     regions = set(wanted.get("regions") or REGIONS)
     found = [company for company in market.companies if company.region in regions and _within(company, low, high, dollars)]
-    factors = {company.symbol: 1 + rng.uniform(-0.01, 0.01) for company in found}
-    found = sort(
-        found, wanted.get("sortField") or "intradaymarketcap", bool(wanted.get("sortAsc")), lambda company: factors[company.symbol]
-    )
+    factor = _factors(found, rng)
+    found = sort(found, wanted.get("sortField") or "intradaymarketcap", bool(wanted.get("sortAsc")), factor)
     start, count = max(int(wanted.get("start") or 0), 0), min(max(int(wanted.get("count") or 25), 1), 100)
     bounds = (None, None) if dollars else (low, high)
-    rows = [_row(company, factors[company.symbol], *bounds) for company in found[start : start + count]]
-    return {"start": start, "total": len(found), "rows": rows}
+    listed = entries(found, switches)
+    rows = [_row(entry, factor(entry.company), *bounds) for entry in listed[start : start + count]]
+    return {"start": start, "total": _total(listed, switches), "rows": rows}
+
+
+def _factors(companies: list[Company], rng: random.Random | None) -> Callable[[Company], float]:
+    """How much each company's values have moved just now: up to 1 %."""
+    factors = {company.symbol: 1 + rng.uniform(-0.01, 0.01) for company in companies} if rng else {}
+    return lambda company: factors.get(company.symbol, 1.0)
+
+
+def _total(listed: list[Entry], switches: Switches) -> int:
+    return len(listed) + switches["total_off"] if listed else 0
 
 
 def _within(company: Company, low: float | None, high: float | None, dollars: bool) -> bool:
@@ -110,13 +137,14 @@ def _within(company: Company, low: float | None, high: float | None, dollars: bo
     return (low is None or value >= low) and (high is None or value <= high)
 
 
-def _row(company: Company, factor: float, low: float | None, high: float | None) -> dict[str, Any]:
-    listed = quote(company)
+def _row(entry: Entry, factor: float, low: float | None, high: float | None) -> dict[str, Any]:
+    company, listed = entry.company, entry.quote
     cap = company.market_cap * factor
     cap = round(min(max(cap, low or 0), high or cap))
     return {
-        "ticker": company.symbol,
-        "companyshortname.raw": company.name,
+        "ticker": listed.get("symbol", ""),
+        "link_title": entry.link_title,
+        "companyshortname.raw": listed.get("longName") or listed.get("shortName", ""),
         "intradayprice": round(company.price * factor, 4),
         "intradaypricechange": listed["regularMarketChange"],
         "percentchange": listed["regularMarketChangePercent"],

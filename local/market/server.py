@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -15,8 +16,11 @@ from local.market import payloads
 from local.market.allowance import Allowance, Limit, Stats
 from local.market.api import Api, error
 from local.market.companies import Market
+from local.market.consent import CONSENT_COOKIE, Consent
+from local.market.crumbs import Crumbs
 from local.market.faults import HANG_SECONDS, Faults, check
 from local.market.page import Page
+from local.market.page_switches import Switches
 from local.market.regions import LAST_DAY
 
 HOST = "127.0.0.1"
@@ -40,24 +44,31 @@ class Server:
         page_latency_ms: float = 0,
         menu: str = "alternate",
         allowance: Iterable[Limit] = (),
+        switches: Mapping[str, Any] | None = None,
     ) -> None:
         self._market = market
         self._faults = faults
         self._latency = latency_ms / 1000
         self._allowance = Allowance(allowance)
         self._stats = Stats()
-        self._api = Api(market, faults)
-        self._page = Page(market, faults, page_latency_ms / 1000, menu)
+        self._switches = Switches(switches)
+        self._crumbs = Crumbs(market.seed, self._switches)
+        self._api = Api(market, faults, self._switches, self._crumbs)
+        self._page = Page(market, faults, page_latency_ms / 1000, menu, self._switches, self._crumbs, self._api)
         self._runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._serve])
         app.add_routes(self._api.routes())
         app.add_routes(self._page.routes())
+        app.add_routes(Consent(self._switches).routes())
         app.add_routes(
             [
                 web.get("/market/faults", self._get_faults),
                 web.post("/market/faults", self._set_faults),
+                web.get("/market/page", self._get_page),
+                web.post("/market/page", self._set_page),
+                web.post("/market/restart", self._restart),
                 web.get("/market/counts", self._get_counts),
                 web.get("/market/stats", self._get_stats),
                 web.get("/market/allowance", self._get_allowance),
@@ -94,6 +105,9 @@ class Server:
             endpoint, handler = "cookie", self._api.cookie
         else:
             endpoint = request.match_info.route.name or "other"
+            if endpoint in ("screener", "crumb") and CONSENT_COOKIE in request.cookies:
+                # The browser's own, not yfinance's: with the latency and the faults of the page.
+                endpoint, handler = f"page_{endpoint}", self._page.data if endpoint == "screener" else handler
         if request.path.startswith("/market/"):
             refusal = foreign(request)
             return web.Response(status=403, text=f"{refusal}\n") if refusal else await handler(request)
@@ -162,6 +176,24 @@ class Server:
         except ValueError as invalid:
             return web.json_response({"error": str(invalid)}, status=400)
         return web.json_response(self._faults.rates)
+
+    async def _get_page(self, request: web.Request) -> web.Response:
+        return web.json_response(self._switches.values())
+
+    async def _set_page(self, request: web.Request) -> web.Response:
+        try:
+            values = json.loads(await request.text() or "{}")
+            if not isinstance(values, dict):
+                raise ValueError("expected an object of switches and their values")
+            self._switches.replace(values)
+        except ValueError as invalid:
+            return web.json_response({"error": str(invalid)}, status=400)
+        return web.json_response(self._switches.changed())
+
+    async def _restart(self, request: web.Request) -> web.Response:
+        """As if the site had been replaced: cookies and crumbs of pages that are open are refused."""
+        self._crumbs.forget()
+        return web.json_response({})
 
     async def _get_counts(self, request: web.Request) -> web.Response:
         return web.json_response({"requests": dict(self._stats.by_kind), "faults": dict(self._faults.injected)})

@@ -15,6 +15,7 @@ from typing import IO, Any
 import config
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import kill_group
+from pipeline.process.log_end import last_lines
 from pipeline.process.script import PARENT_PIPE
 
 #: A life shorter than this, in seconds, that finished no task counts as a failed start.
@@ -89,10 +90,7 @@ class Child:
 
     def tail(self, count: int = 8) -> str:
         """The last lines of its log."""
-        try:
-            return "\n".join(self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
-        except OSError as error:
-            return str(error)
+        return last_lines(self.log_file, count)
 
     def signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:

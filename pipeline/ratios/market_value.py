@@ -221,6 +221,8 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
         if when > day and _is_a_splits(when, step, fundamentals.splits):
             return f"closes change by {step:.3g} times beside a split on {when}", False
     newest = fundamentals.newest_close
+    if newest and any(when > newest[0] and abs(log(factor)) >= log(LEAST_SPLIT) for when, factor in fundamentals.splits.items()):
+        return "no close since the newest split shows whether they are as after it", False
     if newest is None or market.price is None:
         return "no quote to hold the closes against", True
     exchange = rate(fundamentals, market.chart_currency, fundamentals.currency or "", None).value

@@ -24,93 +24,132 @@ const one = (name, root = document) => {
   }
   return null;
 };
+// What people press, and what it says of itself.
+const BUTTONS = "button, [role=button], [role=combobox], input[type=submit], input[type=button], a[class*=btn], a[class*=button]";
+const buttons = (root = document) => [...root.querySelectorAll(BUTTONS)].filter((element) => isVisible(element) && !element.disabled);
+const says = (element) => [element.getAttribute("aria-label"), textOf(element), element.value, element.title].filter(Boolean).join(" | ").slice(0, 200);
+const tracked = (element) => decodeURIComponent((element.getAttribute("data-ylk") ?? "").replace(/%(?![0-9a-f]{2})/gi, "%25"));
+const SUBJECTS = { region: /\b(region|country)\b/i, market_cap: /\bmarket\s*cap/i };
+// Dialogs that hold a filter; closed ones stay in the document.
+const FILTER_PARTS = ["region_option", "custom_band", "band_input", "market_data_category", "region_metric", "market_cap_metric", "apply_button"];
+const dialogs = () => selectors.dialog.flatMap((selector) => matches(selector, document)).filter((element) => element.getAttribute("aria-hidden") !== "true" && isVisible(element));
+const holdsFilter = (element) => FILTER_PARTS.some((name) => every(name, element).length > 0);
+const openDialog = () => dialogs().find(holdsFilter) ?? null;
 // An open menu covers the page: what is looked for is in there.
-const scope = () => one("dialog") ?? document;
+const scope = () => openDialog() ?? document;
 
-const cell = (row, field) => row.querySelector(`td[data-testid-cell="${field}"]`);
+const cell = (row, field) => row.querySelector(`[data-testid-cell="${field}"]`);
 const valueOf = (row, field) => {
   const found = cell(row, field);
   if (!found) return null;
   return found.querySelector("[data-value]")?.getAttribute("data-value") || textOf(found) || null;
 };
-const symbolOf = (row) => {
-  const text = textOf(every("symbol", row)[0]);
-  if (text) return text;
-  const link = every("ticker_link", row)[0]?.getAttribute("href")?.match(/\/quote\/([^/?#]+)/);
-  return link ? decodeURIComponent(link[1]) : null;
-};
-const nameOf = (row) => {
-  const named = every("name", row)[0];
-  return (named?.getAttribute("title") || textOf(named) || every("ticker_link", row)[0]?.getAttribute("title") || "").trim();
-};
 const number = (text) => Number(text.replace(/[^\d]/g, ""));
 
 function range() {
+  const figure = "(\\d[\\d.,'\\u00a0\\u202f]*)";
+  // The word between is "of", "von", "sur", "de", "/" …
+  const numbers = new RegExp(`${figure}\\s*[-–—]\\s*${figure}\\s*[^\\d\\s]{1,12}\\s*${figure}`);
   for (const selector of selectors.total) {
     for (const element of matches(selector, document)) {
       const text = textOf(element);
-      const found = text.match(/([\d,]+)\s*[-–]\s*([\d,]+)\s+of\s+([\d,]+)/);
+      const found = text.match(numbers);
       if (found) return { first: number(found[1]), last: number(found[2]), total: number(found[3]) };
-      const zero = text.match(/^(?:.*\bof\s+)?0\s+(?:results|matches|stocks)\b/i);
-      if (zero) return { first: 0, last: 0, total: 0 };
+      if (/^(?:.*\b\D{1,12}\s+)?0\s+\p{L}+/u.test(text) && text.length < 60) return { first: 0, last: 0, total: 0 };
     }
   }
   return null;
 }
 
-function requests() {
-  performance.setResourceTimingBufferSize?.(5000);
-  return performance.getEntriesByType("resource").filter((entry) => /fetch|xmlhttprequest/.test(entry.initiatorType) && /screener/.test(entry.name));
+function rowsOf(table) {
+  return every("row", table ?? document)
+    .filter((row) => cell(row, "ticker") || every("ticker_link", row).length)
+    .map((row) => {
+      const link = every("ticker_link", row)[0];
+      const named = every("name", row)[0];
+      return {
+        link: link?.getAttribute("href") ?? "",
+        symbol: textOf(every("symbol", row)[0]),
+        names: [named?.getAttribute("title"), textOf(named), link?.getAttribute("title"), link?.getAttribute("aria-label")].filter(Boolean),
+        market_cap: valueOf(row, "intradaymarketcap"),
+        region: valueOf(row, "region"),
+      };
+    });
 }
 
-function kind(table, busy, rows, found, status, lastAnswer) {
+// The control that opens the menu of a filter. Its remove button, Apply and a column's sort button carry the same tracking word.
+function menuControl(subject) {
+  const word = SUBJECTS[subject];
+  const rated = buttons()
+    .filter((element) => !element.closest("table, [role=table], [role=grid], [role=columnheader], th") && !dialogs().some((dialog) => dialog.contains(element)))
+    .filter((element) => word.test(says(element)) || word.test(tracked(element)))
+    .filter((element) => !/intent-(delete|edit|remove|apply)|elm:(delete|remove|sort)/i.test(tracked(element)))
+    .filter((element) => !/^\s*(remove|delete|clear|apply|sort|close|×|✕|x)\b/i.test(says(element)) && !/sort/i.test(element.getAttribute("aria-label") ?? ""))
+    .map((element) => [
+      (element.hasAttribute("aria-haspopup") || element.hasAttribute("aria-expanded") ? 8 : 0) +
+        (/elm:(expand|filter|menu)|elmt:menu/i.test(tracked(element)) ? 4 : 0) +
+        (word.test(tracked(element).match(/slk:([^;]*)/)?.[1] ?? "") ? 2 : 0) +
+        (textOf(element).search(word) === 0 ? 1 : 0),
+      element,
+    ])
+    .filter(([rate]) => rate > 0);
+  return rated.sort((a, b) => b[0] - a[0])[0]?.[1] ?? null;
+}
+
+// Consent, in the site's languages. Refusing comes first: the site shows its page after either.
+const REFUSE = /\b(reject|decline|refuse)\b|ablehnen|refuser|rechazar|rifiuta|recusar|rejeitar|weiger|afwijzen|odrzu|avvisa|avslå|afvis|hylkää|απόρριψη|reddet|拒否|拒绝|拒絕|거부/i;
+const AGREE = /\b(accept|agree|consent to all|allow all)\b|akzeptier|zustimmen|einverstanden|accepter|aceptar|accetta|aceitar|akkoord|accepteren|zaakceptuj|godkänn|godta|acceptér|hyväksy|αποδοχή|kabul|同意|接受|동의/i;
+const TO_END = /\b(scroll|go) (down|to (the )?(end|bottom))|zum ende|ans ende|nach unten|aller (à|en) (la )?(fin|bas)|ir (al|para o) (final|fim)|vai alla fine|naar (het )?einde/i;
+const onConsentHost = () => /^(consent|guce)\./.test(location.hostname) || /(^|\/)(consent|collectConsent)(\/|$)/i.test(location.pathname);
+
+function consentControl() {
+  const roots = every("consent_page").filter(isVisible);
+  const found = (roots.length ? roots : [document]).flatMap((root) => buttons(root));
+  return (
+    every("consent_reject").find(isVisible) ??
+    found.find((element) => REFUSE.test(says(element))) ??
+    found.find((element) => AGREE.test(says(element))) ??
+    [...document.querySelectorAll("#scroll-down-btn")].find(isVisible) ??
+    found.find((element) => TO_END.test(says(element)) || /scroll-?down/i.test(element.id + element.className)) ??
+    null
+  );
+}
+
+function kind(table, busy, rows, found) {
   // The browser's own page, for a site that cannot be reached.
-  if (location.protocol === "chrome-error:") return "down";
-  // Only where there is no table: to have the text, the browser lays out the page.
-  const says = (words) => !table && words.test(document.body ? document.body.innerText.slice(0, 5000) : "");
-  if (location.hostname === "consent.yahoo.com" || every("consent_page").some(isVisible)) return "consent";
-  if (status === 429 || says(/^\s*(Edge: )?Too Many Requests/i)) return "blocked";
-  if (status >= 500 || says(/Will be right back/i)) return "down";
+  if (location.protocol === "chrome-error:") return "unreachable";
+  if (onConsentHost() || every("consent_page").some(isVisible)) return "consent";
+  if (!table && !rows.length && document.forms.length && buttons().some((element) => REFUSE.test(says(element)) || AGREE.test(says(element)))) return "consent";
   if (busy || document.readyState === "loading") return "loading";
   if (rows.length && found?.total !== 0) return "rows";
-  if (lastAnswer === 429) return "blocked";
-  if (lastAnswer >= 500) return "down";
   if (!table) return "unknown";
-  if (!rows.length && found?.total === 0) return "empty";
-  return "loading";
+  return rows.length ? "loading" : "empty";
 }
 
 function state() {
   const table = one("table");
   // Without the container its rows may still be there: one(…) above says which is missing, the rows are read either way.
-  const rows = every("row", table ?? document).filter((row) => cell(row, "ticker") || every("ticker_link", row).length);
+  const rows = rowsOf(table);
   const found = range();
   const busy = table !== null && (selectors.busy.some((selector) => table.matches(selector)) || every("busy", table).some(isVisible));
-  const asked = requests();
-  const status = performance.getEntriesByType("navigation")[0]?.responseStatus ?? 0;
-  const lastAnswer = asked.at(-1)?.responseStatus ?? 0;
   const next = every("next_page")[0] ?? null;
   const header = one("symbol_header");
   return {
-    kind: kind(table, busy, rows, found, status, lastAnswer),
-    status: lastAnswer >= 500 ? lastAnswer : status,
+    kind: kind(table, busy, rows, found),
+    status: performance.getEntriesByType("navigation")[0]?.responseStatus ?? 0,
     ready: document.readyState,
     url: location.href,
+    // Only where there is no table: to have the text, the browser lays out the page.
+    words: table || rows.length ? "" : (document.body?.innerText ?? "").slice(0, 5000),
     range: found,
-    rows: rows.map((row) => ({
-      symbol: symbolOf(row),
-      name: nameOf(row),
-      market_cap: valueOf(row, "intradaymarketcap"),
-      region: valueOf(row, "region"),
-    })),
+    rows,
     has_next: next !== null && !next.disabled && next.getAttribute("aria-disabled") !== "true",
     next_is_there: next !== null,
-    // A button that only starts with the right word may as well be the second menu's mark of a filter that is on.
-    menu: matches(selectors.region_button[0], document).some(isVisible) ? 1 : one("add_filters_button") ? 2 : one("region_button") ? 1 : 0,
+    menu: menuControl("region") ? 1 : one("add_filters_button") ? 2 : 0,
     busy,
     // Also the chips of filters that are on.
-    region_text: every("region_text").map(textOf).join(" | "),
-    market_cap_text: every("market_cap_text").map(textOf).join(" | "),
+    region_text: [menuControl("region"), ...every("region_chip")].filter(Boolean).map(textOf).join(" | "),
+    market_cap_text: [menuControl("market_cap"), ...every("market_cap_chip")].filter(Boolean).map(textOf).join(" | "),
     sorted: header?.closest("[aria-sort]")?.getAttribute("aria-sort") ?? null,
     // A table without rows and total may just as well be one whose rows could not be fetched.
     missing: [
@@ -118,7 +157,6 @@ function state() {
       ...(!rows.length && (!table || found?.total > 0) ? ["row", "ticker_link"] : []),
       ...(!found && (!table || rows.length) ? ["total"] : []),
     ],
-    requests: asked.length,
   };
 }
 
@@ -128,7 +166,7 @@ function options() {
     const label = input.closest("label") ?? document.querySelector(`label[for="${CSS.escape(input.id)}"]`);
     return {
       label: label?.getAttribute("title") || textOf(label),
-      code: input.getAttribute("data-testid")?.replace(/^filter-option-/, "") || input.id || input.value,
+      code: (input.getAttribute("data-testid")?.replace(/^filter-option-/, "") || input.value || input.id).toLowerCase(),
       checked: input.checked,
     };
   });
@@ -141,38 +179,63 @@ function optionElement(wanted) {
   return isVisible(input) ? input : input.closest("label") ?? input;
 }
 
-switch (command) {
-  case "state":
-    return state();
-  case "find": {
-    const element = one(argument, scope()) ?? one(argument);
-    return element && !element.disabled ? element : null;
+// What lies over the page and holds no filter: a dialog, or a box that is fixed over the middle of the window.
+function obstacle() {
+  const centre = document.elementFromPoint(innerWidth / 2, innerHeight / 2);
+  const boxes = [];
+  for (let element = centre; element && element !== document.body && element !== document.documentElement; element = element.parentElement) {
+    if (["fixed", "sticky"].includes(getComputedStyle(element).position)) boxes.unshift(element);
   }
-  case "there":
-    return argument.some((name) => every(name, scope()).some((element) => isVisible(element) || isVisible(element.closest("label") ?? element)));
-  case "click find": {
-    const element = one(argument, scope()) ?? one(argument);
+  return [...dialogs(), ...boxes].find((element) => !holdsFilter(element) && !element.querySelector("table") && !one("table")?.contains(element)) ?? null;
+}
+const CLOSE = /^\W*(close|dismiss|no,? thanks|not now|maybe later|later|skip|got it|schließen|fermer|cerrar|chiudi|fechar|sluiten|閉じる|关闭|×|✕|✖|x)(\W|$)/i;
+function closeControl() {
+  const box = obstacle();
+  if (!box) return null;
+  return buttons(box).find((element) => CLOSE.test(element.getAttribute("aria-label") ?? "") || CLOSE.test(textOf(element)) || /\bclose\b/i.test(element.className)) ?? null;
+}
+
+function find(name) {
+  if (name in SUBJECTS) return menuControl(name);
+  const element = one(name, scope()) ?? one(name);
+  return element && !element.disabled ? element : null;
+}
+
+const COMMANDS = {
+  state,
+  find: () => find(argument),
+  there: () => argument.some((name) => every(name, scope()).some((element) => isVisible(element) || isVisible(element.closest("label") ?? element))),
+  "click find": () => {
+    const element = find(argument);
     element?.click();
     return element !== null;
-  }
-  case "options":
-    return options();
-  case "option":
-    return optionElement(argument);
-  case "click option": {
+  },
+  options,
+  option: () => optionElement(argument),
+  "click option": () => {
     const element = optionElement(argument);
     element?.click();
     return element !== null;
-  }
-  case "checked":
-    return every(argument, scope())[0]?.checked ?? null;
-  case "inputs":
-    return every("band_input", scope()).filter(isVisible).map((input) => input.value);
-  case "input": {
+  },
+  checked: () => every(argument, scope())[0]?.checked ?? null,
+  inputs: () => every("band_input", scope()).filter(isVisible).map((input) => input.value),
+  input: () => {
     const input = every("band_input", scope()).filter(isVisible)[argument] ?? null;
     input?.focus();
     input?.select();
     return input;
-  }
-}
-throw new Error(`no such command: ${command}`);
+  },
+  consent: consentControl,
+  "scroll to end": () => {
+    scrollTo(0, document.documentElement.scrollHeight);
+    for (const element of document.querySelectorAll("div, section, main, form")) {
+      if (element.scrollHeight > element.clientHeight + 20) element.scrollTop = element.scrollHeight;
+    }
+  },
+  "menu is open": () => openDialog() !== null,
+  obstacle: () => obstacle() !== null,
+  "close control": closeControl,
+  "remove obstacle": () => obstacle()?.remove(),
+};
+if (!(command in COMMANDS)) throw new Error(`no such command: ${command}`);
+return COMMANDS[command]();

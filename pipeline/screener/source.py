@@ -1,13 +1,14 @@
 """What lists the stocks of a scraping task: the screener's page, the endpoint behind it, or the page while it can be read.
 
-Opening the page is the canary: where it is no longer the one that this code knows, the first task says so in one error,
-with what is missing, the selectors tried, and the page itself kept for a look. Such an error is permanent: no retries.
+Opening the page is the canary: if it is no longer the one that this code knows, the first task says so in one error, with
+what is missing, and the page and its network log kept for a look. Such an error is permanent: no retries.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,88 +17,129 @@ from selenium.common.exceptions import WebDriverException
 from pipeline.errors import BrowserLost, LayoutChanged
 from pipeline.screener.answers import Listing
 from pipeline.screener.browser import Browser
+from pipeline.screener.harvest import RegionList
+from pipeline.screener.page import PagedScreener
 
 log = logging.getLogger(__name__)
 
 #: The longest account of what is missing, in characters: behind it the error has to have room for the path.
-_ACCOUNT_LIMIT = 700
+_ACCOUNT_LIMIT = 650
 
 
 class Lists(Protocol):
-    """One way to list stocks: Screener or ApiScreener."""
+    """One way to list stocks: PagedScreener or ApiScreener."""
 
-    def open(self, region_code: str, market_cap_min: int, market_cap_max: int) -> int: ...
+    def open(self, region_code: str, market_cap_min: int, market_cap_max: int) -> RegionList: ...
 
-    def pages(self, tolerate_missing: bool = False) -> Iterator[list[Listing]]: ...
+
+class StockList(Protocol):
+    """The stocks of one region and band (pipeline/screener/harvest.py, RegionList)."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def missing(self) -> int: ...
+
+    @property
+    def skipped(self) -> Mapping[str, int]: ...
+
+    def pages(self) -> Iterator[list[Listing]]: ...
 
 
 class Source:
     """The page (`page`), the endpoint (`api`), or with both the page first. The latter falls back for good, and says so."""
 
     def __init__(self, page: Lists | None, browser: Browser | None, api: Lists | None) -> None:
-        assert page is not None or api is not None
+        if page is None and api is None:
+            raise ValueError("neither a page nor an endpoint to list by")
         self._page = page
         self._browser = browser
         self._api = api
-        self._task = ("", 0, 0)
-        self._folder = Path()
 
     @property
-    def name(self) -> str:
-        """`browser` or `api`: what lists, as a completion says it."""
-        return "browser" if self._page is not None else "api"
+    def uses_page(self) -> bool:
+        return self._page is not None
 
-    def open(self, region_code: str, market_cap_min: int, market_cap_max: int, folder: Path) -> int:
-        """How many stocks there are. Where the page has changed, it is kept under `folder`. Raises as Screener and ApiScreener do."""
-        self._task, self._folder = (region_code, market_cap_min, market_cap_max), folder
-        if self._page is not None:
-            try:
-                return self._page.open(*self._task)
-            except LayoutChanged as error:
-                self._fall_back_from(error)
-        return self._open_api()
+    def open(self, region_code: str, market_cap_min: int, market_cap_max: int, folder: Path) -> StockList:
+        """The list of a region's stocks of a band. A page that has changed is kept under `folder`.
 
-    def pages(self) -> Iterator[list[Listing]]:
-        """The listings. After a fall-back in mid-way those that were there before come again."""
-        if self._page is not None:
-            try:
-                yield from self._page.pages()
-                return
-            except LayoutChanged as error:
-                self._fall_back_from(error)
-            self._open_api()
-        assert self._api is not None
-        yield from self._api.pages()
+        Raises as PagedScreener and ApiScreener do; going through the list's `pages` does so too.
+        """
+        task = (region_code, market_cap_min, market_cap_max)
+        if self._page is None:
+            return self._by_api(*task)
+        try:
+            return _Watched(self._page.open(*task), lambda error: self._fall_back_from(error, task, folder))
+        except LayoutChanged as error:
+            return self._fall_back_from(error, task, folder)
 
     def do_without_page(self, reason: str) -> None:
         """List by the endpoint from here on."""
-        assert self._api is not None
         log.warning("the stocks are listed by the endpoint behind the screener's page from here on: %s", reason)
         self._page = None
         if self._browser is not None:
             self._browser.close()
 
-    def _open_api(self) -> int:
-        assert self._api is not None
-        return self._api.open(*self._task)
+    def _by_api(self, region_code: str, market_cap_min: int, market_cap_max: int) -> RegionList:
+        if self._api is None:
+            raise ValueError("no endpoint to list by")
+        return self._api.open(region_code, market_cap_min, market_cap_max)
 
-    def _fall_back_from(self, error: LayoutChanged) -> None:
-        """Keep the page, then go on by the endpoint. Raises LayoutChanged where there is none."""
-        told = LayoutChanged(f"{str(error)[:_ACCOUNT_LIMIT]}. {self._keep_page()}")
+    def _fall_back_from(self, error: LayoutChanged, task: tuple[str, int, int], folder: Path) -> RegionList:
+        """Keep the page, then go on by the endpoint. Raises LayoutChanged if there is none."""
+        told = LayoutChanged(f"{str(error)[:_ACCOUNT_LIMIT]}. {self._keep_page(folder / f'changed-page-{task[0]}')}")
         if self._api is None:
             raise told from error
         self.do_without_page(str(told))
+        return self._by_api(*task)
 
-    def _keep_page(self) -> str:
-        """Save what the browser shows as a picture and as HTML; says where."""
+    def _keep_page(self, path: Path) -> str:
+        """Save what the browser shows as a picture and as HTML, and what its network did; says where."""
         if self._browser is None:
             return "No browser, no page to keep"
-        path = self._folder / f"changed-page-{self._task[0]}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(self._page, PagedScreener):
+                network = json.dumps(self._page.network.summary(), indent=1)
+                path.with_suffix(".network.json").write_text(network, encoding="utf-8")
             with self._browser.guard():
                 path.with_suffix(".html").write_text(self._browser.driver.page_source, encoding="utf-8", errors="replace")
                 path.with_suffix(".png").write_bytes(self._browser.driver.get_screenshot_as_png())
         except (WebDriverException, BrowserLost, OSError) as problem:
             return f"The page could not be kept ({type(problem).__name__})"
-        return f"The page as it was: {path}.html and .png"
+        return f"The page as it was: {path}.html, .png and .network.json"
+
+
+class _Watched:
+    """A list by the page that is followed by the endpoint's if the page changes in mid-way; what was there comes again."""
+
+    def __init__(self, found: RegionList, fall_back: Callable[[LayoutChanged], RegionList]) -> None:
+        self._found = found
+        self._fall_back = fall_back
+
+    @property
+    def source(self) -> str:
+        return self._found.source
+
+    @property
+    def total(self) -> int:
+        return self._found.total
+
+    @property
+    def missing(self) -> int:
+        return self._found.missing
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        return self._found.skipped
+
+    def pages(self) -> Iterator[list[Listing]]:
+        try:
+            yield from self._found.pages()
+        except LayoutChanged as error:
+            self._found = self._fall_back(error)
+            yield from self._found.pages()

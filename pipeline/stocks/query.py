@@ -30,6 +30,9 @@ FIELDS: dict[str, Field] = {
     "run_id": Field("r.run_id", TEXT),
 }
 
+#: Size is compared in one money: a market cap of a billion yen is none of a billion pounds.
+SORTED_BY = {"market_cap": "market_cap_usd"}
+
 #: What a row is. `latest`: a stock, with its trailing row or else its newest fiscal year; stocks without either are there
 #: too. `ttm`: a trailing row. `annual`: a fiscal year, all that are kept.
 PERIODS = ("latest", "ttm", "annual")
@@ -74,7 +77,7 @@ def select(screen: Screen, columns: Sequence[str], limit: int | None = None, off
     """The wanted rows in order. `more` is SQL of further columns, never of a user. Raises ConditionError."""
     where, values = _where(screen)
     chosen = ", ".join([*(f"{FIELDS[name].sql} AS {name}" for name in columns), *([more] if more else [])])
-    order = f"{FIELDS[screen.sort].sql} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
+    order = f"{FIELDS[SORTED_BY.get(screen.sort, screen.sort)].sql} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
     sql = f"SELECT {chosen} FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY {order}, s.symbol, r.period_end DESC"  # noqa: S608
     if limit is not None:
         sql += " LIMIT %s OFFSET %s"

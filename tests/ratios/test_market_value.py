@@ -289,6 +289,7 @@ def test_a_quote_has_an_age(days: int | None, there: bool) -> None:
         ({"steps": {date(2024, 2, 1): 1.05}, "splits": {date(2024, 2, 1): 4.0}}, True),
         ({"steps": {date(2024, 2, 1): 3.9}, "splits": {date(2024, 3, 1): 4.0}}, True),  # not near its day
         ({"newest_close": (date(2024, 5, 15), 31.0)}, True),
+        ({"newest_close": (date(2024, 2, 1), 31.0), "splits": {date(2024, 2, 5): 2.0}}, False),  # no close since
         ({"newest_close": (date(2024, 5, 15), 3000.0)}, False),
         ({"newest_close": (date(2024, 5, 15), 3000.0), "chart_currency": "USD"}, False),
         ({"newest_close": (date(2024, 5, 15), 30.0), "chart_currency": "SEK"}, False),

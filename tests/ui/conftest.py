@@ -68,6 +68,7 @@ def row(symbol: str, number: int, period_type: str, end: date) -> RatioRow:
     return RatioRow(
         symbol, period_type, end, "EUR", values, dict.fromkeys(gaps, "missing:TotalDebt"),
         {"lines": {"TotalRevenue": year, "NetIncome": year}, "market": {"price": 12.5, "shares": 3}, "piotroski": {"no_new_shares": 1}},
+        {"market_cap": "no witness", "length": "a year"},
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def test_the_pages_csv_is_exactly_what_is_filtered(page, query):
 
 
 def test_the_command_that_the_page_shows_gives_the_same_rows(page, run):
-    text = page.ask("/stocks?region=us&sector=Energy&range=price_to_earnings:5:25&where=net_margin+%3C+0&sort=-net_margin").text
+    text = page.ask("/stocks?region=us&sector=Energy&range=price_to_sales:5:25&where=net_margin+%3C+0&sort=-net_margin").text
     command = html.unescape(re.search(r"<pre><code>(.*?)</code>", text)[1])
     words = shlex.split(command)
     assert words[:2] == ["python", "export_ratios.py"]

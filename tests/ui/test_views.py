@@ -18,7 +18,7 @@ from pipeline.ratios.figure import Figure
 from pipeline.ratios.figures import NAMES, Figures
 from pipeline.ratios.formulas import _SPECIAL, FORMULAS, RATIOS
 from pipeline.ratios.fundamentals import KEYS
-from pipeline.stocks import catalog
+from pipeline.stocks import catalog, query
 from pipeline.storage import database
 from pipeline.wire import messages, topics
 from tests.conftest import PROJECT, until
@@ -394,3 +394,18 @@ def test_addresses_read_back_as_the_same_view():
 
 def test_the_name_that_is_a_formula_is_shown_as_it_is(page):
     assert FORMULA.replace('"', "&#34;") in page.ask("/stocks?region=fr").text
+
+
+def test_a_stocks_page_says_in_plain_words_what_was_checked(page):
+    text = page.ask("/stocks/M001").text
+    table = text.split('data-testid="checks"')[1].split("</table>")[0]
+    assert "taken as quoted: there is nothing to hold it against" in table
+    assert "a year, by the fiscal year before it" in table
+    assert "Age of the quote" not in table, "what was not checked has no line"
+    assert "<div><dt>quality" not in text
+
+
+def test_companies_are_sorted_by_size_in_dollars():
+    sql, _ = query.select(query.Screen(sort="market_cap", descending=True), ("symbol", "market_cap"))
+    assert "r.market_cap AS market_cap" in sql
+    assert "ORDER BY r.market_cap_usd DESC" in sql

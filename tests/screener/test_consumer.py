@@ -67,7 +67,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
     assert (error["error_type"], error["status"], error["attempt"]) == ("LayoutChanged", "failed", 1)
     assert "missing" in error["error"]
     assert "screener-table" in error["error"]
-    kept = Path(error["error"].partition("The page as it was: ")[2].partition(".html and .png")[0])
+    kept = Path(error["error"].partition("The page as it was: ")[2].partition(".html, .png and")[0])
     assert kept.parent == terminal.home / "logs" / error["run_id"]
     assert Path(f"{kept}.html").stat().st_size > 0
     assert Path(f"{kept}.png").stat().st_size > 0

@@ -15,7 +15,7 @@ from pipeline.errors import BandCurrencyMismatch
 from pipeline.screener.band_check import BandCheck
 from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
-from pipeline.screener.page import Screener
+from pipeline.screener.page import PagedScreener
 from pipeline.screener.source import Source
 from pipeline.wire.currencies import DayRate
 from pipeline.wire.messages import ScrapingTask
@@ -42,7 +42,7 @@ def bands(market: LocalMarket, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture(params=["browser", "api", "auto"])
 def source(request: pytest.FixtureRequest, browser: Browser, market: LocalMarket, yfinance_on: On) -> Source:
     yfinance_on(market.url)
-    page = Screener(browser, market.url) if request.param != "api" else None
+    page = PagedScreener(browser, market.url) if request.param != "api" else None
     api = ApiScreener() if request.param != "browser" else None
     return Source(page, browser if page else None, api)
 
@@ -53,8 +53,8 @@ def stored_rates() -> Mapping[str, DayRate]:
 
 def listed(source: Source, band: RegionBand, folder: Path) -> tuple[list[str], BandCheck]:
     check = BandCheck(ScrapingTask("20261124T071326Z-1f3a", band.code, band.code, *band[1:]), stored_rates)
-    source.open(*band[:3], folder)
-    return sorted(listing.symbol for page in check.pages(source.pages()) for listing in page), check
+    found = source.open(*band[:3], folder)
+    return sorted(listing.symbol for page in check.pages(found.pages()) for listing in page), check
 
 
 def test_exactly_the_companies_of_the_band_in_dollars_are_listed(

@@ -1,0 +1,93 @@
+"""What the answers of one region and band add up to: each symbol once, what was left out and why, and what never came. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from pipeline.errors import PermanentError, TransientError
+from pipeline.screener.answers import DOUBLED, Answer, Listing
+from pipeline.screener.query import LARGEST_OFFSET
+
+#: How often all is gone through before what is missing is missing.
+MOST_PASSES = 2
+#: So many stocks may be missing, or this fraction of all: lists are in motion, and totals off by a few.
+TOLERATED, TOLERATED_FRACTION = 5, 0.01
+
+
+class RegionList:
+    """The stocks of one region and band. `total` is what the site's answer said.
+
+    `passes(number)` gives the answers of one pass, from the first page to the last.
+    """
+
+    def __init__(
+        self, name: str, source: str, total: int, passes: Callable[[int], Iterator[Answer]], most_rows: int = LARGEST_OFFSET
+    ) -> None:
+        self.name = name
+        #: What served: `page-data`, `table` or `api`.
+        self.source = source
+        self.total = total
+        #: Stocks that the total promised and no answer had, once `pages` is through.
+        self.missing = 0
+        self._passes = passes
+        self._most_rows = most_rows
+        self._skipped: Counter[str] = Counter()
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Rows that are no stock of this list: reason → count."""
+        return {reason: count for reason, count in sorted(self._skipped.items()) if count}
+
+    def pages(self) -> Iterator[list[Listing]]:
+        """The listings, no symbol twice. If some are missing, all is gone through once more.
+
+        Raises TransientError if more than `TOLERATED` are missing even then, PermanentError for more than the site can give.
+        """
+        if self.total > self._most_rows:
+            raise PermanentError(f"{self.name}: {self.total} stocks, and the site gives {self._most_rows}: choose narrower bands")
+        seen: set[str] = set()
+        doubled: Counter[str] = Counter()
+        for number in range(MOST_PASSES):
+            one = _Pass()
+            for answer in self._passes(number):
+                self.total = self.total if answer.total is None else answer.total
+                new = one.take(answer, seen)
+                if new:
+                    yield new
+            # A symbol counts as listed twice by the site only if every pass had it so.
+            doubled = one.doubled if not number else doubled & one.doubled
+            self._skipped = one.skipped + Counter({DOUBLED: doubled.total()})
+            self.missing = max(0, self.total - len(seen) - self._skipped.total())
+            if not self.missing and (one.in_order or not one.doubled):
+                break
+        if self.missing > max(TOLERATED, TOLERATED_FRACTION * self.total):
+            raise TransientError(f"{self.name}: {len(seen)} of {self.total} stocks were listed in {MOST_PASSES} passes")
+
+
+class _Pass:
+    """One way through all answers."""
+
+    def __init__(self) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.doubled: Counter[str] = Counter()
+        #: Whether all that came twice came one after the other in one answer: then nothing was pushed out by it.
+        self.in_order = True
+        self._own: set[str] = set()
+
+    def take(self, answer: Answer, seen: set[str]) -> list[Listing]:
+        """The listings that are in none of `seen`, which they join."""
+        self.skipped.update(answer.skipped)
+        new: list[Listing] = []
+        # Not from the last answer's last row: one that comes again there has pushed another out.
+        last = ""
+        for listing in answer.listings:
+            if listing.symbol in self._own:
+                self.doubled[listing.symbol] += 1
+                self.in_order = self.in_order and listing.symbol == last
+            elif listing.symbol not in seen:
+                new.append(listing)
+            self._own.add(listing.symbol)
+            seen.add(listing.symbol)
+            last = listing.symbol
+        return new

@@ -1,0 +1,127 @@
+"""What the page's network did: its requests and the site's answers, as DevTools events tell them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from selenium.common.exceptions import WebDriverException
+
+from pipeline.screener.browser import Browser
+from pipeline.screener.query import without_crumb
+
+#: How many exchanges are kept, the newest ones.
+EXCHANGES_KEPT = 400
+#: Kinds of requests that matter here: the page itself, and what its scripts ask for.
+_KINDS = frozenset({"Document", "XHR", "Fetch"})
+
+
+@dataclass
+class Exchange:
+    """One request, and what came of it."""
+
+    request_id: str
+    kind: str
+    method: str
+    url: str
+    sent: str | None
+    frame: str
+    #: HTTP status; 0 until the answer has begun, and for a request without any.
+    status: int = 0
+    finished: bool = False
+    #: The browser's word for what went wrong, such as net::ERR_CONNECTION_RESET.
+    failure: str = ""
+    received: str | None = None
+
+    @property
+    def is_script_s(self) -> bool:
+        return self.kind in ("XHR", "Fetch")
+
+    def summary(self) -> dict[str, Any]:
+        """For a log: without the bodies and without the crumb."""
+        return {
+            "kind": self.kind,
+            "method": self.method,
+            "url": without_crumb(self.url)[:1000],
+            "status": self.status,
+            "finished": self.finished,
+            **({"failure": self.failure} if self.failure else {}),
+        }
+
+
+class NetworkLog:
+    """The exchanges of the page that is loaded. `read` first; nothing comes in by itself."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._exchanges: dict[str, Exchange] = {}
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(self._exchanges.values())
+
+    def clear(self) -> None:
+        """Forget what was; called before the page is loaded anew."""
+        self._browser.network_events()
+        self._exchanges.clear()
+
+    def read(self) -> None:
+        """Take in what happened since the last time."""
+        for event in self._browser.network_events():
+            self._note(event["method"], event["params"])
+        while len(self._exchanges) > EXCHANGES_KEPT:
+            del self._exchanges[next(iter(self._exchanges))]
+
+    def page(self) -> Exchange | None:
+        """The request for the page itself, the last one: frames within it are documents too."""
+        documents = [one for one in self if one.kind == "Document"]
+        return next((one for one in reversed(documents) if one.frame == documents[0].frame), None)
+
+    def by_scripts(self) -> list[Exchange]:
+        """What the page's scripts have asked for, oldest first."""
+        return [one for one in self if one.is_script_s]
+
+    def body(self, exchange: Exchange) -> str | None:
+        """The answer's body; None if it has not come yet or is kept no longer."""
+        if exchange.received is None and exchange.finished:
+            try:
+                found = self._browser.devtools("Network.getResponseBody", requestId=exchange.request_id)
+            except WebDriverException:
+                return None
+            text = str(found.get("body", ""))
+            exchange.received = base64.b64decode(text).decode("utf-8", "replace") if found.get("base64Encoded") else text
+        return exchange.received
+
+    def summary(self) -> list[dict[str, Any]]:
+        return [one.summary() for one in self]
+
+    def _note(self, method: str, parameters: dict[str, Any]) -> None:
+        identity = str(parameters.get("requestId", ""))
+        if method == "Network.requestWillBeSent":
+            self._sent(identity, parameters)
+            return
+        exchange = self._exchanges.get(identity)
+        if exchange is None:
+            return
+        if method == "Network.responseReceived":
+            exchange.status = int(parameters.get("response", {}).get("status", 0))
+        elif method == "Network.loadingFinished":
+            exchange.finished = True
+        elif method == "Network.loadingFailed":
+            exchange.finished, exchange.failure = True, str(parameters.get("errorText", "")) or "failed"
+
+    def _sent(self, identity: str, parameters: dict[str, Any]) -> None:
+        kind, request = parameters.get("type"), parameters.get("request", {})
+        if kind not in _KINDS or not str(request.get("url", "")).startswith("http"):
+            return
+        sent = request.get("postData")
+        if sent is None and request.get("hasPostData"):
+            try:
+                sent = self._browser.devtools("Network.getRequestPostData", requestId=identity).get("postData")
+            except WebDriverException:
+                sent = None
+        # A redirect comes under the same identity: what counts is where it led.
+        self._exchanges[identity] = Exchange(
+            identity, kind, str(request.get("method", "")), str(request.get("url", "")), sent, str(parameters.get("frameId", ""))
+        )

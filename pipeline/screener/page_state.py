@@ -1,0 +1,229 @@
+"""What the screener's page shows at one moment, and whether that is what was asked for. Pure.
+
+A text of the page is evidence of what it shows, never of what is not there: nothing listed counts only with an answer that
+says so (`State.answer`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.screener import answers
+from pipeline.screener.answers import NO_SYMBOL, Answer, Listing
+from pipeline.screener.query import Asked
+from pipeline.wire.market_cap import format_market_cap, read_market_cap
+from pipeline.wire.regions import REGIONS, screener_label
+
+PAGE_PATH = "/research-hub/screener/equity/"
+#: Prices move while the page is open, so a row's market cap may lie this fraction outside the band.
+MARKET_CAP_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the page's table; no symbol is an empty one. `region` is the page's own word for it, if the page shows one."""
+
+    symbol: str
+    name: str
+    market_cap: float | None
+    region: str | None
+
+
+@dataclass(frozen=True)
+class State:
+    """What the page shows at one moment."""
+
+    #: consent, unreachable, loading, rows, empty or unknown.
+    kind: str
+    #: HTTP status of the page; 0 if the browser does not say.
+    status: int
+    ready: str
+    url: str
+    #: The page's text, if it has no table.
+    words: str
+    #: Numbers of the first and last row shown, and the total; None if the page does not say.
+    first: int
+    last: int
+    total: int | None
+    rows: tuple[Row, ...]
+    has_next: bool
+    next_is_there: bool
+    #: Which of the two filter menus the page has; 0 is neither.
+    menu: int
+    region_text: str
+    market_cap_text: str
+    sorted: str | None
+    #: Elements that are not there, by their names in SELECTORS.
+    missing: tuple[str, ...]
+    busy: bool
+    #: Answers of the site to the page's scripts since the page was loaded.
+    answers: int = 0
+    #: Whether one of the page's own requests is under way.
+    waits: bool = False
+    #: The last of these answers, if it is of a known shape, and what it was an answer to.
+    answer: Answer | None = None
+    asked: Asked | None = None
+    #: What the last request said, address and body: the bounds of a band can be found in it.
+    request: str = ""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(row.symbol for row in self.rows)
+
+    @property
+    def shown_total(self) -> int | None:
+        """How many stocks there are: what the answer says, else the page."""
+        return self.answer.total if self.answer is not None and self.answer.total is not None else self.total
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is listed, and an answer of the site says so."""
+        return self.kind == "empty" and not self.waits and self.answer is not None and self.answer.total == 0 and not self.answer.rows
+
+    @property
+    def settled(self) -> bool:
+        """The table is there, with as many rows as it says, and nothing is under way."""
+        if self.kind == "empty":
+            return self.is_empty
+        if self.kind != "rows" or self.total is None or self.waits:
+            return False
+        return len(self.rows) == self.last - self.first + 1 or self._rows_are_the_answer_s
+
+    @property
+    def _rows_are_the_answer_s(self) -> bool:
+        return self.answer is not None and len(self.rows) == self.answer.rows
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        return (self.kind, self.first, self.last, self.total, self.symbols)
+
+    def page_answer(self) -> Answer:
+        """The rows as an answer: those of the answer that brought them, if it is the one that the table shows, else the table's."""
+        total = self.shown_total
+        if self.answer is not None and self._rows_are_the_answer_s:
+            known = {listing.symbol for listing in self.answer.listings}
+            if known == {symbol for symbol in self.symbols if symbol}:
+                return replace(self.answer, total=total)
+        listings = tuple(Listing(row.symbol, row.name) for row in self.rows if row.symbol)
+        without = len(self.rows) - len(listings)
+        return Answer(total, listings, {NO_SYMBOL: without} if without else {})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The region and band of a task, and what counts as evidence that the page shows them."""
+
+    region: str
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{REGIONS[self.region]} {format_market_cap(self.low)}-{format_market_cap(self.high)}"
+
+    @property
+    def band(self) -> tuple[int, int]:
+        return self.low, self.high
+
+    @property
+    def names(self) -> set[str]:
+        """What a row's cell may call the region, in small letters."""
+        return {self.region, REGIONS[self.region].lower(), screener_label(self.region).lower()}
+
+    def named_region(self, state: State) -> bool | None:
+        """Whether the page names this region and no other; None if it names none. The request that was answered comes first."""
+        if state.asked is not None:
+            return state.asked.regions == {self.region}
+        label = screener_label(self.region)
+        # A longer text is no filter's, but holds a whole menu with the names of all regions.
+        text = state.region_text if len(state.region_text) < 80 else ""
+        rest = text.replace(label, "")
+        if any(screener_label(code) in rest for code in REGIONS):
+            return False
+        cells = {row.region.lower() for row in state.rows if row.region}
+        if cells:
+            return cells <= self.names
+        return True if rest != text else None
+
+    def shows_region(self, state: State) -> bool:
+        named = self.named_region(state)
+        # Nothing is listed without a filter only if the filter left nothing: the unfiltered page has thousands of rows.
+        return named is True or (named is None and state.is_empty)
+
+    def named_band(self, state: State) -> bool | None:
+        """Whether the page names this band; None if it names none. The request that was answered comes first."""
+        if state.asked is not None:
+            return state.asked.band is not None and all(map(_close, state.asked.band, self.band))
+        numbers = [
+            read_market_cap(text) for text in re.findall(r"\d[\d,]*(?:\.\d+)?\s*(?:[KMBT]\b)?", state.market_cap_text, re.IGNORECASE)
+        ]
+        if len(numbers) < 2:
+            # A request that carries both bounds has asked for them, in whatever form.
+            return True if {str(self.low), str(self.high)} <= set(re.findall(r"\d+", state.request)) else None
+        return all(number is not None and _close(number, bound) for number, bound in zip(numbers[:2], self.band, strict=True))
+
+    def shows_band(self, state: State, caps_are_in_band: bool = True) -> bool:
+        named = self.named_band(state)
+        if named is not None and (named is False or state.asked is not None or str(self.low) in state.request):
+            return named
+        caps = [row.market_cap for row in state.rows if row.market_cap is not None]
+        if caps_are_in_band and any(not self.in_band(cap) for cap in caps):
+            return False
+        return named is True or bool(caps) or state.is_empty
+
+    def in_band(self, cap: float) -> bool:
+        return self.low * (1 - MARKET_CAP_TOLERANCE) <= cap <= self.high * (1 + MARKET_CAP_TOLERANCE)
+
+    def could_be_the_answer(self, state: State) -> bool:
+        """Whether none of the rows tells what is shown from what is asked for: an answer that is late would not be waited for."""
+        return not any(
+            (row.region and row.region.lower() not in self.names) or (row.market_cap is not None and not self.in_band(row.market_cap))
+            for row in state.rows
+        )
+
+
+def _close(number: float, bound: float) -> bool:
+    return abs(number - bound) <= 0.01 * bound
+
+
+def state_of(found: Mapping[str, Any]) -> State:
+    """The state that `page.js` has read."""
+    numbers = found["range"] or {"first": 0, "last": 0, "total": None}
+    return State(
+        kind=found["kind"],
+        status=found["status"],
+        ready=found["ready"],
+        url=found["url"],
+        words=found["words"],
+        first=numbers["first"],
+        last=numbers["last"],
+        total=numbers["total"],
+        rows=tuple(map(_row, found["rows"])),
+        has_next=found["has_next"],
+        next_is_there=found["next_is_there"],
+        menu=found["menu"],
+        region_text=found["region_text"],
+        market_cap_text=found["market_cap_text"],
+        sorted=found["sorted"],
+        missing=tuple(found["missing"]),
+        busy=found["busy"],
+    )
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    # The link first: a row's first cell can begin with a letter that stands for a logo.
+    symbol = answers.symbol_of_link(found["link"]) or answers.symbol_of(found["symbol"])
+    return Row(symbol, answers.name_of(found["names"], symbol), read_market_cap(found["market_cap"]), found["region"])
+
+
+LOADING = State("loading", 0, "loading", "", "", 0, 0, None, (), False, False, 0, "", "", None, (), True)
+
+
+def is_elsewhere(state: State) -> bool:
+    return state.kind == "unknown" and state.ready == "complete" and PAGE_PATH.rstrip("/") not in state.url
+
+
+def is_sorted(state: State) -> bool:
+    return state.sorted == "ascending" or list(state.symbols) == sorted(state.symbols)

@@ -1,0 +1,166 @@
+"""Answers, queries, walls and what they add up to: pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.errors import PermanentError, RateLimited, TransientError
+from pipeline.screener import answers, query, walls
+from pipeline.screener.answers import Answer, Listing, SiteError
+from pipeline.screener.harvest import RegionList
+from pipeline.screener.page_driver import says_none
+
+BAND = (300_000_000, 2_000_000_000)
+
+
+def result(**fields: Any) -> dict[str, Any]:
+    return {"finance": {"result": [fields], "error": None}}
+
+
+def test_both_shapes_say_the_same() -> None:
+    quotes = answers.parse(
+        result(total=2, quotes=[{"symbol": "A", "longName": "Alpha", "marketCap": 5}, {"symbol": "B", "shortName": "--"}])
+    )
+    records = answers.parse(
+        result(total={"raw": 2}, records=[{"ticker": "A", "companyName": "Alpha", "marketCap": {"raw": 5, "fmt": "5"}}, {"ticker": "B"}])
+    )
+    assert quotes == records == Answer(2, (Listing("A", "Alpha", {"marketCap": 5}), Listing("B", "B", {})))
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, [], {}, {"finance": {"result": [], "error": None}}, result(), result(total=5), {"html": "<tr>"}]
+)
+def test_what_is_no_answer_is_never_an_empty_one(value: Any) -> None:
+    assert answers.parse(value) is None
+
+
+def test_only_a_total_of_nothing_is_nothing() -> None:
+    assert answers.parse(result(total=0)) == answers.parse(result(total=0, quotes=[])) == Answer(0, ())
+    assert answers.parse({"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}) == SiteError(
+        "Unauthorized", "Invalid Crumb"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "none"),
+    [
+        ("<p>0 results</p>", True),
+        ("<div>0-0 of 0 results</div>", True),
+        ("<p>No stocks match</p>", False),
+        ("", False),
+        ("<p>10 results</p>", False),
+        ('<a href="/quote/A/">A</a><p>0 results</p>', False),
+    ],
+)
+def test_an_answer_in_html_says_none_by_its_number(body: str, none: bool) -> None:
+    assert says_none(body) is none
+
+
+@pytest.mark.parametrize(
+    "operand",
+    [
+        {"operator": "EQ", "operands": ["region", "us"]},
+        {"operator": "eq", "operands": ["region", "US"]},
+        {
+            "operator": "or",
+            "operands": [{"operator": "EQ", "operands": ["region", "us"]}, {"operator": "EQ", "operands": ["region", "ca"]}],
+        },
+        {"operator": "IS-IN", "operands": ["region", "us", "ca"]},
+        {"operator": "IS-IN", "operands": ["region", ["us"]]},
+    ],
+)
+def test_the_page_s_own_body_is_sent_with_other_operands(operand: dict[str, Any]) -> None:
+    other = {"operator": "GT", "operands": ["intradayprice", 5]}
+    template = {"size": 25, "sortField": "x", "includeFields": ["ticker"], "query": {"operator": "and", "operands": [operand, other]}}
+    body = query.body(query.template_of(json.dumps(template)), "fr", BAND, 500)
+    assert query.asked(json.dumps(body)) == query.Asked(frozenset({"fr"}), BAND)
+    assert (body["offset"], body["size"], body["sortField"], body["sortType"], body["includeFields"]) == (
+        500,
+        250,
+        "ticker",
+        "ASC",
+        ["ticker"],
+    )
+    assert "intradayprice" not in json.dumps(body)
+    shown = query.asked(json.dumps(template))
+    assert shown is not None
+    assert "us" in shown.regions
+    assert shown.band is None
+
+
+def test_addresses_are_found_in_whatever_the_page_holds() -> None:
+    url = "https://query1.finance.yahoo.com/v1/finance/screener?crumb=a.b%2Fc&lang=en-US"
+    for text in (url, json.dumps({"url": url}), url.replace("/", "\\/"), url.replace("&", "\\u0026"), url.replace("&", "&amp;")):
+        (found,) = query.query_urls(text)
+        assert query.crumb_of(found) == "a.b/c"
+        assert query.without_crumb(found) == "https://query1.finance.yahoo.com/v1/finance/screener?crumb=-&lang=en-US"
+        ours = query.query_url("http://127.0.0.1:1", query.crumb_of(found), found + "&useRecordsResponse=true&formatted=true")
+        assert ours == "http://127.0.0.1:1/v1/finance/screener?lang=en-US&formatted=false&crumb=a.b%2Fc"
+
+
+@pytest.mark.parametrize(
+    "text", ["Edge: Too Many Requests", "Sorry!\nYou have sent too many requests.", "Access Denied", "Error 429", "請求過多"]
+)
+def test_refusals_in_words_are_refusals(text: str) -> None:
+    assert isinstance(walls.of_words(text, "the page", 200), RateLimited)
+
+
+@pytest.mark.parametrize("text", ["Stock Screener", "Loading", "", "Markets at a glance: 429 companies report"])
+def test_other_words_are_none(text: str) -> None:
+    assert walls.of_words(text, "the page", 200) is None
+
+
+# What the answers add up to
+
+
+def the_list(total: int, *passes: list[Answer]) -> RegionList:
+    def one(number: int) -> Iterator[Answer]:
+        return iter(passes[min(number, len(passes) - 1)])
+
+    return RegionList("a list", "api", total, one)
+
+
+def of(total: int, symbols: str, **skipped: int) -> Answer:
+    return Answer(total, tuple(Listing(symbol, symbol) for symbol in symbols.split()), skipped)
+
+
+def symbols_of(found: RegionList) -> str:
+    return " ".join(listing.symbol for page in found.pages() for listing in page)
+
+
+def test_a_stock_that_is_listed_twice_is_one() -> None:
+    found = the_list(4, [of(4, "A B B C")])
+    assert symbols_of(found) == "A B C"
+    assert (found.missing, found.skipped) == (0, {"doubled": 1})
+
+
+def test_a_stock_that_was_pushed_out_is_found_in_the_second_pass() -> None:
+    found = the_list(4, [of(4, "D C"), of(4, "C B")], [of(4, "D C"), of(4, "B A")])
+    assert symbols_of(found) == "D C B A"
+    assert (found.missing, found.skipped) == (0, {})
+
+
+def test_rows_without_a_symbol_are_not_missing() -> None:
+    found = the_list(3, [of(3, "A B", no_symbol=1)])
+    assert symbols_of(found) == "A B"
+    assert (found.missing, found.skipped) == (0, {"no_symbol": 1})
+
+
+@pytest.mark.parametrize(("total", "fine"), [(7, True), (8, False)])
+def test_a_few_may_be_missing(total: int, fine: bool) -> None:
+    found = the_list(total, [of(total, "A B")])
+    if fine:
+        assert symbols_of(found) == "A B"
+    else:
+        with pytest.raises(TransientError, match="2 of 8 stocks"):
+            symbols_of(found)
+    assert found.missing == total - 2
+
+
+def test_more_than_the_site_can_give_is_refused_with_advice() -> None:
+    with pytest.raises(PermanentError, match="choose narrower bands"):
+        symbols_of(the_list(10_001, [of(10_001, "A")]))

@@ -1,0 +1,76 @@
+"""The page's own query, sent again from within the page: how often the site is asked, and what renews it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import TransientError
+from pipeline.screener.browser import Browser
+from pipeline.screener.page import PagedScreener
+from tests.screener.conftest import LocalMarket, listed
+
+BAND = (300_000_000, 2_000_000_000)
+
+
+def counts(market: LocalMarket) -> tuple[int, int, int]:
+    """Page loads, queries, and requests for a crumb."""
+    return market.requests("page"), market.requests("page_screener"), market.requests("page_crumb")
+
+
+def test_one_page_and_few_queries_serve_all_regions(browser: Browser, market: LocalMarket) -> None:
+    screener = PagedScreener(browser, market.url)
+    listed(screener.open("fr", *BAND))
+    before = counts(market)
+    for region in ("us", "gb", "is"):
+        assert listed(screener.open(region, *BAND)) == market.symbols(region, *BAND)
+    assert len(market.symbols("us", *BAND)) > 250
+    assert [after - at_first for after, at_first in zip(counts(market), before, strict=True)] == [0, 4, 0]
+
+
+def test_a_crumb_that_is_refused_in_mid_way_is_renewed_and_nothing_is_lost(browser: Browser, market: LocalMarket) -> None:
+    with market.page(crumb_lasts=2):
+        screener = PagedScreener(browser, market.url)
+        for region in ("us", "fr", "us"):
+            assert listed(screener.open(region, *BAND)) == market.symbols(region, *BAND)
+    assert market.requests("page_crumb") > 0
+
+
+@pytest.mark.parametrize("page_too", [True, False], ids=["page gone blank", "page still there"])
+def test_a_site_that_was_replaced_between_two_tasks_costs_a_page_load(browser: Browser, market: LocalMarket, page_too: bool) -> None:
+    screener = PagedScreener(browser, market.url)
+    listed(screener.open("fr", *BAND))
+    market.restart()
+    if page_too:
+        browser.load("about:blank")
+    before = market.requests("page")
+    assert listed(screener.open("us", *BAND)) == market.symbols("us", *BAND)
+    assert market.requests("page") == before + 1
+
+
+def test_a_site_that_is_replaced_amid_a_list_loses_nothing(browser: Browser, market: LocalMarket) -> None:
+    found = PagedScreener(browser, market.url).open("us", *BAND)
+    pages = found.pages()
+    first = next(pages)
+    market.restart()
+    rest = [listing for page in pages for listing in page]
+    assert sorted(listing.symbol for listing in (*first, *rest)) == market.symbols("us", *BAND)
+
+
+def test_a_page_with_data_and_another_layout_is_listed(browser: Browser, market: LocalMarket) -> None:
+    screener = PagedScreener(browser, market.url)
+    with market.faults(page_never_settles=1):
+        assert listed(screener.open("fr", *BAND)) == market.symbols("fr", *BAND)
+
+
+def test_an_answer_that_fails_is_said_with_its_status_and_without_the_crumb(browser: Browser, market: LocalMarket) -> None:
+    screener = PagedScreener(browser, market.url)
+    screener.open("fr", *BAND)
+    with market.faults(page_error=1), pytest.raises(TransientError, match="crumb=- answers 500"):
+        screener.open("us", *BAND)
+
+
+def test_what_the_page_puts_in_the_place_of_fetch_is_noticed(browser: Browser, market: LocalMarket) -> None:
+    screener = PagedScreener(browser, market.url)
+    screener.open("fr", *BAND)
+    browser.execute("window.fetch = () => Promise.reject(new TypeError('no more'))")
+    assert listed(screener.open("us", *BAND)) == market.symbols("us", *BAND)

@@ -24,6 +24,8 @@ from pipeline.yahoo.learned import Learned
 
 #: The page that is looked at: a region that both the site and the local market know.
 REGION = "fr"
+#: Longest line of a step, in characters.
+LONGEST_LINE = 1_000
 
 
 class _Skipped(Exception):
@@ -38,16 +40,17 @@ def check(settings: Settings, market_options: list[str]) -> int:
     try:
         for name, step in checked.steps():
             said.clear()
+            mark = "ok"
             try:
-                detail = step() or "; ".join(line.removeprefix(f"{name}: ") for line in said)
-                print(f"  ok    {name:<11} {detail}", flush=True)
+                text = step() or "; ".join(line.removeprefix(f"{name}: ") for line in said)
             except _Skipped as error:
-                failures += 1
-                print(f"  --    {name:<11} not tried: {error}", flush=True)
+                mark, text = "--", f"not tried: {error}"
+            except (PipelineError, config.SettingsError) as error:
+                mark, text = "FAIL", str(error)
             except Exception as error:  # whatever it is, the other points are still gone through
-                failures += 1
-                known = isinstance(error, (PipelineError, config.SettingsError))
-                print(f"  FAIL  {name:<11} {error if known else f'{type(error).__name__}: {one_line(str(error), 300)}'}", flush=True)
+                mark, text = "FAIL", f"{type(error).__name__}: {error}"
+            failures += mark != "ok"
+            print(f"  {mark:<5} {name:<11} {one_line(text, LONGEST_LINE)}", flush=True)
     finally:
         checked.close()
     print("all a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)

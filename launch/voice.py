@@ -9,6 +9,7 @@ from typing import TextIO
 
 from pipeline.process.script import reason, tell
 from pipeline.wire import messages
+from pipeline.wire.text import printable
 
 #: Folders of earlier runs' logs that are kept.
 LOGS_KEPT = 20
@@ -24,6 +25,7 @@ class Voice:
         self._log_failed = False
 
     def __call__(self, text: str) -> None:
+        text = "\n".join(map(printable, text.split("\n")))  # whatever texts of others are in it
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True)
             with open(self.log_dir / "run_pipeline.log", "a", encoding="utf-8") as log:

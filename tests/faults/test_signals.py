@@ -3,11 +3,13 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
 import config
-from tests.conftest import until
+from tests.conftest import PROJECT, until
 
 
 def start_demo(terminal, *more):
@@ -40,3 +42,16 @@ def wait_for(terminal, process, moment):
     words = {"services": "site: local market", "children": "logs:", "work": r"processing \d+/\d+ .*[1-9]\d* pending"}[moment]
     until(lambda: re.search(words, terminal.output(process)) or process.poll() is not None, 150, moment)
     assert process.poll() is None, terminal.errors(process)
+
+
+def test_a_run_whose_output_nobody_reads_any_more_goes_on_to_its_end(terminal):
+    """`run_pipeline.py … | head -1`."""
+    script = f"{sys.executable} run_pipeline.py --demo --exit-when-done --stocks 20 --regions fr | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=terminal.environment(), capture_output=True, text=True, timeout=150, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("site: local market")
+    log = next((terminal.home / "logs").glob("2*/run_pipeline.log")).read_text()
+    assert "monitor died" not in log
+    until(lambda: not terminal.processes(), 20, "the end of all processes")

@@ -1,11 +1,11 @@
-"""Starts the whole pipeline and keeps it alive: services, topics, consumers, monitor, producer; then the account.
+"""Starts the whole pipeline (services, topics, consumers, monitor, producer), keeps it alive, and prints a summary at the end.
 
-    python run_pipeline.py                             the real thing; stays up until Ctrl+C
-    python run_pipeline.py --demo                      everything embedded, over a local market with made-up companies
+    python run_pipeline.py                             a real run; stays up until Ctrl+C
+    python run_pipeline.py --demo                      a run without Kafka, PostgreSQL or the site: all local, made-up companies
     python run_pipeline.py --demo --exit-when-done     ends with the run; exit code 0 if nothing failed
     python run_pipeline.py --regions us,fr --market-cap-min 300M --market-cap-max 2B --scrapers 2 --processors 2
-    python run_pipeline.py --services                  only the services, for scripts in other terminals
-    python run_pipeline.py --check                     what works here, and what to do about the rest
+    python run_pipeline.py --services                  start only the services, for scripts in other terminals
+    python run_pipeline.py --check                     test what works on this machine, and say how to fix the rest
 
 Exit codes: 0 done, nothing failed; 1 done, some tasks failed; 2 bad settings or arguments; 3 a service can't be reached
 or started; 4 stalled; 130 Ctrl+C during a run.
@@ -39,26 +39,29 @@ def parse_arguments() -> argparse.Namespace:
     add_region_flags(parser)
     parser.add_argument("--scrapers", type=_width, default=2, metavar="N", help="scraping consumers, each with a browser (default 2)")
     parser.add_argument("--processors", type=_width, default=2, metavar="N", help="processing consumers (default 2)")
-    parser.add_argument("--demo", action="store_true", help="everything embedded, Yahoo replaced by a local market")
-    parser.add_argument("--services", action="store_true", help="start only the services and hold them")
-    parser.add_argument("--check", action="store_true", help="go through all a run needs, and end")
-    parser.add_argument("--exit-when-done", action="store_true", help="end when the run is done")
-    parser.add_argument("--json", action="store_true", help="the last line of stdout is the summary; all else goes to stderr")
+    parser.add_argument("--demo", action="store_true", help="run everything on this machine, with a local market in place of Yahoo")
+    parser.add_argument("--services", action="store_true", help="start only the services, and keep them up")
+    parser.add_argument("--check", action="store_true", help="test everything a run needs, then exit")
+    parser.add_argument("--exit-when-done", action="store_true", help="exit when the run is done")
+    parser.add_argument("--json", action="store_true", help="print the summary as the last line of stdout, and all else to stderr")
     parser.add_argument(
-        "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
+        "--refresh",
+        choices=("due", "all"),
+        default="due",
+        help="due: fetch only statements that may have changed (default); all: fetch everything",
     )
-    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
-    parser.add_argument("--resume", action="store_true", help="take up the newest unfinished run where it stood")
-    parser.add_argument("--keep-others", action="store_true", help="do not give up older unfinished runs for this one")
-    parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="give up without any final state for so long")
+    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger than this, such as 24h")
+    parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run")
+    parser.add_argument("--keep-others", action="store_true", help="let older unfinished runs go on too")
+    parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
     market = parser.add_argument_group("the demo's market")
     market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
-    market.add_argument("--seed", type=int, metavar="N", help="what they are made from (default 1)")
-    market.add_argument("--market-day", type=int, metavar="N", help="as it is N days later: prices, reports, splits (default 0)")
-    market.add_argument("--latency-ms", type=int, metavar="MS", help="of each API request (default 0)")
-    market.add_argument("--page-latency-ms", type=int, metavar="MS", help="of each screener page (default 0)")
-    market.add_argument("--faults", metavar="NAME=RATE,…", help="see python -m local.market --help")
-    market.add_argument("--allowance", action="append", metavar="N/SECONDS", help="refuse more requests than 600/60, say; repeatable")
+    market.add_argument("--seed", type=int, metavar="N", help="random seed for the companies (default 1)")
+    market.add_argument("--market-day", type=int, metavar="N", help="show the market N days later: new prices, reports, splits (default 0)")
+    market.add_argument("--latency-ms", type=int, metavar="MS", help="delay of each API request (default 0)")
+    market.add_argument("--page-latency-ms", type=int, metavar="MS", help="delay of each screener page (default 0)")
+    market.add_argument("--faults", metavar="NAME=RATE,…", help="faults: see python -m local.market --help")
+    market.add_argument("--allowance", action="append", metavar="N/SECONDS", help="refuse requests above 600/60, say; may be repeated")
     arguments = parser.parse_args()
     if arguments.max_age:
         parse_age(arguments.max_age)
@@ -67,11 +70,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def _market_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
-    """The flags of the demo's market as `python -m local.market` takes them."""
+    """The flags of the demo's market, in the form that `python -m local.market` accepts."""
     given = {name: getattr(arguments, name) for name in ("stocks", "seed", "latency_ms", "page_latency_ms", "faults")}
     given["day"] = arguments.market_day
     if not arguments.demo and (arguments.allowance or any(value is not None for value in given.values())):
-        parser.error("--stocks, --seed, --market-day, --latency-ms, --page-latency-ms, --faults and --allowance belong to --demo")
+        parser.error("--stocks, --seed, --market-day, --latency-ms, --page-latency-ms, --faults and --allowance need --demo")
     defaults = {"stocks": 300, "seed": 1, "latency_ms": 0, "page_latency_ms": 0}
     options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
@@ -90,7 +93,7 @@ def main() -> int:
     set_up_logging(logging.WARNING)
     settings = config.load(demo=arguments.demo)
     if arguments.check:
-        from launch.check import check  # it needs yfinance and pandas, which a run leaves to its children
+        from launch.check import check  # imported here because it loads yfinance and pandas, which only --check needs in this process
 
         return check(settings, arguments.market)
     forget_old_logs(settings.log_dir)

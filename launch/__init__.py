@@ -1,1 +1,1 @@
-"""What `run_pipeline.py` does: finds or starts the services, starts the processes, keeps them alive, closes the account."""
+"""What `run_pipeline.py` does: find or start the services, start the processes, keep them alive, and print the summary."""

@@ -1,4 +1,4 @@
-"""`run_pipeline.py --check`: goes through all a run needs, and says what works and what to do about the rest."""
+"""`run_pipeline.py --check`: tries everything a run needs. Prints what works, and what to do about what does not."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pipeline.wire.text import one_line
 from pipeline.yahoo import fetch, session, throttle_text
 from pipeline.yahoo.learned import Learned
 
-#: The page that is looked at: a region that both the site and the local market know.
+#: The region that is listed as a trial: both the site and the local market have it.
 REGION = "fr"
 #: Longest line of a step, in characters.
 LONGEST_LINE = 1_000
 
 
 class _Skipped(Exception):
-    """Not tried, because something it needs does not work."""
+    """The step was not tried, because a step that it needs has failed."""
 
 
 def check(settings: Settings, market_options: list[str]) -> int:
-    """Print one line per step; 0 if all work, else 3."""
+    """Print one line per step. Returns exit code 0 if all steps work, else 3."""
     said: list[str] = []
     checked = Check(settings, market_options, said.append)
     failures = 0
@@ -47,18 +47,18 @@ def check(settings: Settings, market_options: list[str]) -> int:
                 mark, text = "--", f"not tried: {error}"
             except (PipelineError, config.SettingsError) as error:
                 mark, text = "FAIL", str(error)
-            except Exception as error:  # whatever it is, the other points are still gone through
+            except Exception as error:  # one broken step must not hide the others
                 mark, text = "FAIL", f"{type(error).__name__}: {error}"
             failures += mark != "ok"
             print(f"  {mark:<5} {name:<11} {one_line(text, LONGEST_LINE)}", flush=True)
     finally:
         checked.close()
-    print("all a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)
+    print("everything a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)
     return config.EXIT_SERVICE if failures else config.EXIT_DONE
 
 
 class Check:
-    """The steps, in the order in which a run needs them; later ones use what earlier ones found."""
+    """The steps, in the order in which a run needs them. Later steps use what earlier ones found."""
 
     def __init__(self, settings: Settings, market_options: list[str], say: Callable[[str], None]) -> None:
         self.services = Services(settings, settings.log_dir / "check", market_options)
@@ -95,7 +95,7 @@ class Check:
         def run() -> str | None:
             missing = [need for need in needs if need not in self.works]
             if missing:
-                raise _Skipped(f"it needs the {missing[0]}")
+                raise _Skipped(f"it needs {missing[0]}, which does not work yet")
             detail = step()
             self.works.add(name)
             return detail or ("answers" if name == "site" and not self.services.settings.demo else None)
@@ -134,11 +134,11 @@ class Check:
             with self._endpoint() as endpoint:
                 source = Source(page, self.browser, endpoint)
                 found = self._listed(source)
-            return found if source.uses_page else f"{found}, by the endpoint: the page has changed (see {self.services.log_dir})"
+            return found if source.uses_page else f"{found} by the endpoint: the page has changed (see {self.services.log_dir})"
         try:
             return self._listed(Source(page, self.browser, None))
         except LayoutChanged as error:
-            raise LayoutChanged(f"{error}. SCRAPER_SOURCE=api does without the page") from error
+            raise LayoutChanged(f"{error}. SCRAPER_SOURCE=api lists stocks without the page") from error
 
     def _list(self) -> str:
         with self._endpoint() as endpoint:
@@ -163,7 +163,7 @@ class Check:
 
     def _one_symbol(self) -> str:
         if not self.symbol and self.settings.yahoo_base_url:
-            raise ServiceError("no symbol to ask for: the page listed none")
+            raise ServiceError("no symbol to fetch: the page listed no stocks")
         symbol = self.symbol or "AAPL"
         with tempfile.TemporaryDirectory() as cache:
             session.setup(self.settings.yahoo_base_url, Path(cache), today=self.settings.today)

@@ -1,4 +1,4 @@
-"""The processes of a run: consumers, producer, monitor and page; in which order they start and stop, and what is said of them."""
+"""The processes of a run (consumers, producer, monitor, page) and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline.process import child as child_process
 from pipeline.process.arguments import write_bands
 from pipeline.process.child import Child
 
-#: Seconds within which the page must say its address.
+#: Seconds within which the page must print its address.
 PAGE_SECONDS = 15.0
-#: Seconds that monitor and page are given to end.
+#: Seconds that monitor and page have to end before they are killed.
 STOP_SECONDS = 5.0
 
 
@@ -40,7 +40,7 @@ class Children:
         self._page.start()
 
     def say_where_the_page_is(self) -> None:
-        """Wait for the page's address and say it. A run does without the page if it must."""
+        """Wait for the page's address and print it. If the page does not start, the run goes on without it."""
         assert self._page is not None
         deadline = time.monotonic() + PAGE_SECONDS
         while not self.page_address and self._page.returncode() is None and time.monotonic() < deadline:
@@ -50,12 +50,12 @@ class Children:
         if self.page_address:
             self._say(f"page: {self.page_address}")
         else:
-            self._say(f"no page this time: {self._page.tail(1)}")
+            self._say(f"the page did not start, and the run goes on without it: {self._page.tail(1)}")
             self._page.kill()
             self._page = None
 
     def start(self, plan: Plan, arguments: argparse.Namespace) -> None:
-        """Start all that works on the plan. What takes longest to be ready starts first."""
+        """Start every process that the plan needs, the slowest to get ready first."""
         self._say(f"{plan}; {arguments.scrapers} scrapers, {arguments.processors} processors")
         self._say(f"logs: {self._say.log_dir}")
         self._make_workers(arguments)
@@ -67,7 +67,7 @@ class Children:
             flags = [*self._demo, "--run-id", plan.run_id, "--bands-file", str(tasks)]
             self._producer = self._child("producer", "kafka_scraper_producer.py", *flags)
             self._producer.start()
-        # The monitor gets the terminal when all that is to be said is said.
+        # The monitor takes over the terminal, so every other message comes first.
         self.say_where_the_page_is()
         page = ["--page", self.page_address] if self.page_address else []
         self._monitor = self._child("monitor", "kafka_monitor.py", *self._demo, "--run", plan.run_id, *page)
@@ -87,7 +87,7 @@ class Children:
         return Child(name, command, self._say.log_dir / f"{name}.log")
 
     def keep_alive(self, finished_tasks: int) -> None:
-        """Start again what has died. `finished_tasks` is how far the run is. Raises ServiceError for one that can't be kept up."""
+        """Restart processes that have died. `finished_tasks` is the run's progress. Raises ServiceError if one keeps dying."""
         for child in (*self._workers, *([self._monitor] if self._monitor is not None else [])):
             child.keep_alive(finished_tasks, self._say)
         if self._page is None:
@@ -95,7 +95,7 @@ class Children:
         try:
             self._page.keep_alive(0, self._say)
         except ServiceError as error:
-            self._say(f"no page any more: {error}")
+            self._say(f"the page is gone, and the run goes on without it: {error}")
             self._page = None
 
     def producer_has_ended(self) -> bool:
@@ -117,7 +117,7 @@ class Children:
     def stop(self) -> None:
         """Workers first, then monitor and page."""
         if self._monitor is not None and self._say.terminal_is_the_monitors:
-            self._monitor.signal(signal.SIGUSR1)  # it says so on its screen, where a line of ours would be overwritten
+            self._monitor.signal(signal.SIGUSR1)  # the monitor shows that the run is ending; a line printed here would be overwritten
         late = child_process.stop([*self._workers, *([self._producer] if self._producer else [])])
         if late:
             self._say(f"killed after {child_process.DRAIN_SECONDS:g} s: {', '.join(late)}")

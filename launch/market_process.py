@@ -19,11 +19,11 @@ MARKET_SECONDS = 60.0
 
 
 class MarketProcess:
-    """The local market as a child of this process: it ends with `stop()`, and also when this process is killed."""
+    """The local market as a child of this process. It ends with `stop()`, or if this process is killed."""
 
     def __init__(self, process: subprocess.Popen[bytes], base_url: str, day: date, guardian: Guardian, duty: int) -> None:
         self.base_url = base_url
-        #: The market's own day, which ages count from in a demo.
+        #: The market's own day. A demo counts ages from it.
         self.day = day
         self._process = process
         self._guardian = guardian
@@ -49,8 +49,8 @@ class MarketProcess:
         process.wait()
         tail = last_lines(log_file)
         if code == config.EXIT_SETTINGS:
-            raise config.SettingsError(tail or "the local market refuses its options")
-        raise ServiceError(f"the local market does not start; {log_file} ends with:\n{tail}")
+            raise config.SettingsError(tail or "the local market does not accept its options")
+        raise ServiceError(f"the local market did not start; {log_file} ends with:\n{tail}")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

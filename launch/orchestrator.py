@@ -1,4 +1,4 @@
-"""One run, from its services to its account: what happens in which order, until when, and with which exit code it ends."""
+"""One run, from starting its services to its summary: the order of the steps, when they end, and the exit code."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
 from pipeline.wire import topics
 
-#: Seconds in which what stands in a topic must be read to its end.
+#: Seconds in which a topic must be read to its end.
 READ_SECONDS = 30.0
-#: Seconds between two looks at the services while nothing else is done.
+#: Seconds between two checks of the services while only the services are held.
 LOOK_SECONDS = 0.2
 #: Scripts for other terminals, named while the services are held.
 SCRIPTS = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py")
 
 
 class Orchestrator:
-    """`arguments` are those of `run_pipeline.py`, `plan` what they ask for, `usual` the regions with people's own names for them."""
+    """`arguments` are those of `run_pipeline.py`, `plan` is what they ask for, `usual` the default regions with the user's names."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Settings, plan: Plan, usual: Sequence[dict[str, str]]) -> None:
         self._arguments = arguments
@@ -48,7 +48,7 @@ class Orchestrator:
         self._finished = False
 
     def main(self) -> int:
-        """Run it; the exit code. Raises SettingsError or ServiceError if it can't be run to its end."""
+        """Do the run and return its exit code. Raises SettingsError or ServiceError if it can't be finished."""
         find_browser(self._settings.scraper_browser, self._settings.scraper_driver)
         services = Services.start(self._settings, self._say.log_dir, self._arguments.market, self._say)
         self._settings = services.settings
@@ -63,7 +63,7 @@ class Orchestrator:
             return self._run(services, children)
         except Interrupted:
             if not self._arguments.services and not self._finished:
-                self._say("stopped before the run was done: unfinished tasks are delivered again if the broker keeps them")
+                self._say("stopped before the run was done. If the broker keeps its messages, --resume continues with the unfinished tasks")
             return config.EXIT_DONE if self._finished or self._arguments.services else config.EXIT_INTERRUPTED
         finally:
             children.stop()
@@ -87,10 +87,10 @@ class Orchestrator:
         connection.close()
 
     def _hold(self, services: Services, children: Children) -> int:
-        """Hold the services for scripts in other terminals, until a signal comes."""
+        """Keep the services up for scripts in other terminals, until a stop signal."""
         children.say_where_the_page_is()
         flag = " --demo" if self._settings.demo else ""
-        self._say("services are up; in other terminals, as many consumers as wanted:")
+        self._say("services are up; run these in other terminals, and as many consumers as you like:")
         for script in SCRIPTS:
             self._say(f"  {summary.python_command()} {script}{flag}")
         self._say("Ctrl+C stops them")
@@ -116,7 +116,7 @@ class Orchestrator:
             tally.close()
 
     def _until_done(self, services: Services, children: Children, tally: Tally) -> Account | None:
-        """Follow the run to its end; None if it stalls."""
+        """Follow the run to its end and return its account, or None if the run stalls."""
         tasks_known = processing_known = False
         while True:
             account = tally.newest()
@@ -131,7 +131,7 @@ class Orchestrator:
             account = tally.newest()
             if not tasks_known or account is None or account.scraping["pending"]:
                 continue
-            # Every scraping task is final, so every processing task stands in its topic by now: read up to there once.
+            # Every scraping task is final, so every processing task is in its topic by now. Read up to there once.
             if not processing_known:
                 processing_known = self._read_to_now(services, tally, topics.PROCESSING_TASKS)
             elif not account.pending:
@@ -141,8 +141,8 @@ class Orchestrator:
         try:
             marks = positions.high_watermarks(self._settings.kafka, [topic])
         except ServiceError:
-            return False  # the broker is away: tried again with the next round
-        # A service that died is started again, or ends the run, by `_watch`.
+            return False  # the broker is not reachable; the next round tries again
+        # If a service died, stop reading: `_watch` restarts it or ends the run.
         return tally.read_to(marks, READ_SECONDS, stop=lambda: self._signals.received or not services.all_alive())
 
     def _watch(self, services: Services, children: Children, finished_tasks: int = 0) -> None:
@@ -152,14 +152,14 @@ class Orchestrator:
         self._signals.check()
         dead = services.dead()
         if dead is not None:
-            more = ": its messages are gone with it, so this run is lost; start it again" if "broker" in dead else ""
-            raise ServiceError(f"{dead} died{more}. See {self._say.log_dir}")
+            more = " and its messages are lost, so this run can't go on: start it again" if "broker" in dead else ""
+            raise ServiceError(f"{dead} died{more}. The logs are in {self._say.log_dir}")
         children.keep_alive(finished_tasks)
 
     def _report(self, account: Account, stalled: bool, page_address: str) -> int:
-        """Close the account, by table or JSON and in `pipeline_run`; the exit code."""
+        """Write the summary to the terminal (table or JSON) and to `pipeline_run`. Returns the exit code."""
         if stalled:
-            self._say(f"stalled: no task came to an end for {self._arguments.stall_timeout:g} s; see {self._say.log_dir}")
+            self._say(f"stalled: no task was finished for {self._arguments.stall_timeout:g} s; the logs are in {self._say.log_dir}")
         result = account.summary(time.monotonic() - self._started)
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"

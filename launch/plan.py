@@ -1,4 +1,4 @@
-"""What a run is to do: its regions and bands, and which of them must still be sent. Written into `pipeline_run`, and resumed from it."""
+"""What a run must do: its regions and bands, and which of them are not sent yet. Stored in `pipeline_run`, and resumed from there."""
 
 from __future__ import annotations
 
@@ -38,49 +38,49 @@ class Plan:
 
     @classmethod
     def of(cls, asked: Sequence[AskedBand], usual: Sequence[dict[str, str]]) -> Plan:
-        """The plan of a new run. `usual` are regions with the names that people gave them."""
+        """The plan of a new run. `usual` are default regions with the user's names for them."""
         return cls(messages.new_run_id(), region_names((band.code for band in asked), usual), tuple(dict.fromkeys(asked)))
 
     def converted(self, settings: Settings) -> Plan:
-        """With its tasks, at today's exchange rates. Raises ServiceError if one is missing."""
-        # Two bands that are the same in the region's own currency are one task.
+        """This plan with its tasks, at today's exchange rates. Raises ServiceError if a rate is missing."""
+        # Bands that are equal in the region's own currency are one task.
         bands = {band[:3]: band for band in reversed(Converter(settings).bands(self.asked))}
         tasks = tuple(reversed(bands.values()))
         return replace(self, tasks=tasks, unsent=tasks)
 
     def __str__(self) -> str:
         bands = {f"{format_market_cap(band.low)} to {format_market_cap(band.high)} {band.currency}" for band in self.asked}
-        band = f"market cap {bands.pop()}" if len(bands) == 1 else "bands of their own"
+        band = f"market cap {bands.pop()}" if len(bands) == 1 else "a band per task"
         return f"run {self.run_id}: {','.join(self.names)}, {band.replace(LOCAL, 'in local currency')}"
 
 
 def open_run(connection: Any, plan: Plan, keep_others: bool, say: Say) -> None:
-    """Write the run into `pipeline_run`, and give up older unfinished ones, unless they are kept."""
+    """Write the run into `pipeline_run`. Give up older unfinished runs, unless `keep_others`."""
     if not keep_others:
         given_up = run_table.abandon_unfinished_runs(connection, plan.run_id)
         if given_up:
-            say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume takes up the newest)")
+            say(f"given up for this run: {', '.join(given_up)} (--keep-others lets them go on, --resume continues the newest)")
     bounds = [bound for band in plan.asked for bound in (band.low, band.high)]
     run = run_table.Run(plan.run_id, tuple(plan.names), min(bounds, default=None), max(bounds, default=None), plan.tasks)
     rows.write(connection, [rows.Write(countries=plan.names, runs=[run])])
 
 
 def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dict[str, str]], was_told: bool, say: Say) -> Plan | None:
-    """The plan of the newest unfinished run if it can be taken up, with the rates of its day; `plan` is what this command asks for.
+    """The plan of the newest unfinished run, with the rates of its day, or None if there is none to resume. `plan`: this command's.
 
-    `usual` are the regions with the names that people gave them; `was_told` is whether this command names regions or bands.
-    Raises ServiceError if it is not known what is missing of that run, or if Kafka can't be read.
+    `usual` are the default regions with the user's names for them. `was_told`: whether this command names regions or bands.
+    Raises ServiceError if the missing part of that run is unknown, or if Kafka can't be read.
     """
     run = run_table.newest_unfinished_run(connection)
     if run is None:
-        say("no unfinished run to resume; starting anew")
+        say("no unfinished run to resume; starting a new run")
         return None
     if settings.kafka.source == "embedded":
-        say(f"run {run.run_id} is gone: the embedded broker kept nothing of it; starting anew")
+        say(f"run {run.run_id} can't be resumed: the embedded broker kept none of its messages; starting a new run")
         return None
     asked = tuple(dict.fromkeys(task.asked for task in run.tasks))
     if was_told and set(plan.asked) != set(asked):
-        say(f"run {run.run_id} goes on with its own regions and bands, which are others than this command's")
+        say(f"run {run.run_id} continues with its own regions and bands, which differ from this command's")
     tally = Tally(settings.kafka, run.run_id)
     with clients.reaching(settings.kafka):
         tally.read_to_now()
@@ -92,20 +92,20 @@ def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dic
 
 
 def _unsent(run: run_table.Run, account: Account) -> tuple[RegionBand, ...]:
-    # By task_id, which is what makes a task the same one: bands that came of a split stand there too.
+    # Compare by task_id, which identifies a task. The halves of a split band are among the sent tasks too.
     sent = account.scraping.tasks
     unsent = tuple(task for task in run.tasks if messages.ScrapingTask(run.run_id, task.code, "", *task[1:3]).task_id not in sent)
     unknown = set(run.regions) - {task.code for task in run.tasks} - {task.region for task in sent.values()}
     if unknown:
         raise ServiceError(
-            f"run {run.run_id} can't be resumed: nothing was sent of {', '.join(sorted(unknown))}, and with which bands is not known, "
-            "because an older version started it. Without --resume a new run starts"
+            f"run {run.run_id} can't be resumed: no task was sent for {', '.join(sorted(unknown))}, and their bands are not known, "
+            "because an older version started the run. Start a new run without --resume"
         )
     return unsent
 
 
 def close_run(settings: Settings, run_id: str, status: str, summary: dict[str, Any]) -> site_check.SiteCheck:
-    """Compare the run's ratios with the site's own, add that to `summary`, and write all of it into `pipeline_run`."""
+    """Compare the run's ratios with the site's own, add the result to `summary`, and write it into `pipeline_run`."""
     connection = database.connect(settings.database)
     try:
         site = site_check.check(run_table.trailing_rows(connection, run_id))

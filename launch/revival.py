@@ -1,4 +1,4 @@
-"""Brings KAFKA_HOME's broker back when it dies in the middle of a run: its messages are on disk, so nothing is lost with it."""
+"""Restarts KAFKA_HOME's broker if it dies during a run. Its messages are on disk, so none are lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.process.child import FAILED_STARTS, RESTART_SECONDS, SHORT_LIFE_SE
 
 
 class Revival:
-    """Starts the broker again at once, after a failed start later and later; so many in a row as for the workers are the end."""
+    """Restarts the broker at once, and after failed starts with growing delays. FAILED_STARTS in a row end the run."""
 
     def __init__(self, broker: ApacheKafka, log_file: Path) -> None:
         self._broker = broker
@@ -23,10 +23,10 @@ class Revival:
         self._failed_starts = 0
 
     def attend(self, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
-        """Look after it; returns at once while it lives, or its next start is not due.
+        """Restart the broker if it has died. Returns at once if it is alive or its next start is not due.
 
-        Else it waits for the broker to answer: until then no worker can do anything, and one that is started meanwhile
-        would only die of it. Raises ServiceError, with the end of the log, if it can't be kept up.
+        Otherwise waits for the broker to answer: no worker can do anything until then, and a worker that started meanwhile
+        would die. Raises ServiceError, with the end of the log, if the broker keeps dying.
         """
         if self._broker.is_alive():
             return
@@ -34,7 +34,7 @@ class Revival:
         if not self._died:
             self._died = now
             say(f"Apache Kafka died; starting it again (see {self._log_file})")
-            # A life that ends right after its start, as on a full disk, would go on for ever.
+            # A broker that dies right after its start (on a full disk, say) would otherwise be restarted for ever.
             if now - self._up_since < SHORT_LIFE_SECONDS:
                 self._note_failed_start("died right after its start", self._broker.last_words())
             else:
@@ -44,8 +44,8 @@ class Revival:
         try:
             self._broker.start_again(stopping)
         except ServiceError as error:
-            wait = self._note_failed_start("did not come up", str(error))
-            say(f"Apache Kafka does not come up; tried again in {wait:.1f} s")
+            wait = self._note_failed_start("did not start", str(error))
+            say(f"Apache Kafka did not start; trying again in {wait:.1f} s")
             return
         if not stopping():
             self._up_since = time.monotonic()

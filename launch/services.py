@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Services:
-    """The services of one orchestrator; `settings` leads to them. `stop()` ends the embedded ones."""
+    """The services of one orchestrator. `settings` holds their addresses. `stop()` ends those that were started here."""
 
     settings: Settings
     log_dir: Path
@@ -48,7 +48,7 @@ class Services:
 
     @classmethod
     def start(cls, settings: Settings, log_dir: Path, market_options: list[str], say: Say) -> Services:
-        """Start or find all services. Raises ServiceError; nothing is left running then."""
+        """Start or find all services. Raises ServiceError, and leaves nothing running in that case."""
         services = cls(settings, log_dir, market_options)
         try:
             for _, step in services.steps(say):
@@ -60,7 +60,7 @@ class Services:
         return services
 
     def steps(self, say: Say) -> list[tuple[str, Callable[[], None]]]:
-        """The services by name, each with what finds or starts it (raising ServiceError)."""
+        """Each service's name, and the function that finds or starts it. The functions raise ServiceError."""
         if self.settings.demo:
             return [
                 ("site", lambda: self._local_market(say)),
@@ -74,10 +74,10 @@ class Services:
         ]
 
     def revive(self, say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Start what died again if its data outlives it, the embedded PostgreSQL and KAFKA_HOME's broker: all that was
-        committed or acknowledged is there, and the workers wait for it.
+        """Restart the embedded PostgreSQL or KAFKA_HOME's broker if it has died. Both keep their data on disk: whatever was
+        committed or acknowledged is still there, and the workers wait for the service.
 
-        Raises ServiceError for one that does not come up at the address that the workers know. `stopping`, if true, ends a wait for it.
+        Raises ServiceError if one does not come up at the address that the workers know. `stopping` returning true ends the wait.
         """
         if self.revival is not None:
             self.revival.attend(say, stopping)
@@ -89,14 +89,14 @@ class Services:
         assert self.state is not None
         self.postgres = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
         if self.postgres.settings["DB_PORT"] != str(port):
-            raise ServiceError(f"the embedded PostgreSQL can't come back: port {port} was taken meanwhile")
+            raise ServiceError(f"the embedded PostgreSQL can't be restarted: another program has taken port {port}. Start the run again")
 
     def all_alive(self) -> bool:
-        """Whether every service of this orchestrator is up, also those that `revive` brings back."""
+        """Whether every service of this orchestrator is up, including those that `revive` can restart."""
         return all(service is None or service.is_alive() for service in (self.market, self.broker, self.postgres))
 
     def dead(self) -> str | None:
-        """The embedded service that is gone for good, if any."""
+        """Name of the dead service that can't be restarted, if there is one."""
         if isinstance(self.broker, Broker) and not self.broker.is_alive():
             return "the embedded broker"
         if self.market is not None and not self.market.is_alive():
@@ -120,7 +120,7 @@ class Services:
     def _local_market(self, say: Say) -> None:
         self._take_state()
         if "--allowance" not in self.market_options:
-            # What an earlier demo's market allowed says nothing of one that allows everything.
+            # An earlier demo's market may have had an allowance. This one has none, so forget it.
             forget(self.settings.state_dir)
         self.market = MarketProcess.start(self.log_dir / "market.log", self.market_options)
         self.published |= {"YAHOO_BASE_URL": self.market.base_url, "PIPELINE_TODAY": self.market.day.isoformat()}
@@ -209,15 +209,15 @@ class Services:
 
 
 def reach_site(base_url: str) -> None:
-    """Raises ServiceError if the site does not answer at all; any answer is good enough here."""
+    """Raises ServiceError if the site does not answer. Any answer is good enough, even an HTTP error."""
     address = base_url or LIVE_SITE
     try:
         urllib.request.urlopen(address, timeout=SITE_SECONDS).close()  # noqa: S310 (http or https, checked by config)
     except urllib.error.HTTPError:
-        pass  # it answers; whether it likes a browser better is the browser's business
+        pass  # it answers; it may serve a browser even if it refuses this request
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise ServiceError(
-            f"the site {address} can't be reached ({reason}). Check the connection, or see the pipeline work without it: "
+            f"the site {address} can't be reached ({reason}). Check the connection, or try the pipeline without the site: "
             "python run_pipeline.py --demo"
         ) from error

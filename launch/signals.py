@@ -1,4 +1,4 @@
-"""Ctrl+C and its like, as the orchestrator hears them."""
+"""The orchestrator's handling of Ctrl+C and the other stop signals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipeline.process.script import stop_signals, tell
 
 
 class Interrupted(Exception):
-    """A signal asked to stop."""
+    """A stop signal was received."""
 
 
 class Signals:
-    """The first one asks to stop, the second one ends everything at once."""
+    """The first stop signal asks to stop. The second ends everything at once."""
 
     def __init__(self) -> None:
         self.received = False
@@ -24,12 +24,12 @@ class Signals:
 
     def _handle(self, number: int, frame: object) -> None:
         if self.received:
-            # Children see the end of their pipes, guardians the end of theirs: nothing stays behind.
+            # Children and guardians end when their pipes close, so nothing stays behind.
             os._exit(config.EXIT_INTERRUPTED)
         self.received = True
-        tell("stopping… (Ctrl+C once more stops at once)", sys.stderr)
+        tell("stopping… (press Ctrl+C again to stop at once)", sys.stderr)
 
     def check(self) -> None:
-        """Raises Interrupted if one has come."""
+        """Raises Interrupted if a stop signal was received."""
         if self.received:
             raise Interrupted

@@ -1,4 +1,4 @@
-"""What the orchestrator says, to its log and to the terminal; and the logs of earlier runs that it removes."""
+"""The orchestrator's messages, to its log and to the terminal. Also removes logs of old runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeline.process.script import reason, tell
 from pipeline.wire import messages
 from pipeline.wire.text import printable
 
-#: Folders of earlier runs' logs that are kept.
+#: How many folders of earlier runs' logs are kept.
 LOGS_KEPT = 20
 
 
 class Voice:
-    """Call it with a text. One process owns the terminal: while the monitor draws on it, the text goes to the log alone."""
+    """Call it with a text. While the monitor draws on the terminal, the text goes to the log only."""
 
     def __init__(self, log_dir: Path, out: TextIO) -> None:
         self.log_dir = log_dir
@@ -32,14 +32,14 @@ class Voice:
                 log.write(f"{messages.now_text()} {text}\n")
         except OSError as error:
             if not self._log_failed:
-                tell(f"run_pipeline.log can't be written, the run goes on: {reason(error)}", sys.stderr)
+                tell(f"run_pipeline.log can't be written ({reason(error)}); the run goes on without it", sys.stderr)
             self._log_failed = True
         if not self.terminal_is_the_monitors:
             tell(text, self.out)
 
 
 def forget_old_logs(log_dir: Path) -> None:
-    """Keep the newest LOGS_KEPT folders of runs."""
+    """Remove all but the newest LOGS_KEPT runs' folders."""
     folders = sorted(folder for folder in log_dir.glob("2*Z-*") if folder.is_dir()) if log_dir.is_dir() else []
     for folder in folders[:-LOGS_KEPT]:
         shutil.rmtree(folder, ignore_errors=True)

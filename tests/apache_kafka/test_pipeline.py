@@ -162,7 +162,7 @@ def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home,
     assert holder.wait(120) == config.EXIT_SERVICE
     said = terminal.output(holder) + terminal.errors(holder)
     assert "Apache Kafka died; starting it again" in said
-    assert "tried again in 4.0 s" in said
+    assert "trying again in 4.0 s" in said
     assert terminal.errors(holder).rstrip().endswith("this machine has no luck")
     until(lambda: not terminal.processes(), 20, "the end of all processes")
 

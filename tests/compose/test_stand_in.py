@@ -94,7 +94,7 @@ def command(said: list[str]) -> list[str]:
 
 def test_a_healthy_engine_starts_kafka_and_its_page(docker: Docker, said: list[str]) -> None:
     start_compose(command(said), said.append)
-    assert said[0] == "starting Kafka by docker-compose.yml; the first time its images are fetched…"
+    assert said[0] == "starting Kafka by docker-compose.yml (its images are fetched the first time)…"
     assert said[-1] == "Kafka UI: http://localhost:8080, in a moment"
     assert "compose up -d kafka" in docker.calls
     assert docker.calls[-1] == "compose up -d --no-deps kafka-ui"
@@ -139,7 +139,7 @@ def test_without_an_engine_the_run_goes_on_and_says_why(docker: Docker, said: li
     assert compose_command(said.append) is None
     assert said == [
         "Docker is installed, but its engine does not answer (Cannot connect to the Docker daemon. Is the docker daemon running?): "
-        "going on without it"
+        "continuing without it"
     ]
 
 
@@ -169,7 +169,7 @@ def test_the_older_program_serves_where_the_plugin_is_missing(docker: Docker, sa
 def test_a_page_that_cannot_start_does_not_stop_the_run(docker: Docker, said: list[str]) -> None:
     docker.plays("no-ui", "Bind for 127.0.0.1:8080 failed: port is already allocated")
     start_compose(command(said), said.append)
-    assert said[-1] == "no Kafka UI this time: Bind for 127.0.0.1:8080 failed: port is already allocated"
+    assert said[-1] == "no Kafka UI, going on without it: Bind for 127.0.0.1:8080 failed: port is already allocated"
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         command = ("run_pipeline.py", "--exit-when-done", "--json", "--resume", "--regions-file", str(terminal.home / "other.txt"))
         resumed = terminal.run(*command, **environ)
         assert resumed.returncode == 0, resumed.stderr
-        assert f"run {run_id} goes on with its own regions and bands" in resumed.stderr
+        assert f"run {run_id} continues with its own regions and bands" in resumed.stderr
         summary = last_json(resumed.stdout)
         assert (summary["run_id"], summary["regions"]) == (run_id, ["fr", "gb"])
         assert summary["scraping"] == {"sent": 4, "completed": 4, "split": 0, "failed": 0, "pending": 0}

@@ -100,7 +100,7 @@ def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_word(termina
     run.wait_for_work()
     assert run.kill("tansu") is not None
     assert run.process.wait(60) == 3
-    assert "the embedded broker died: its messages are gone with it" in terminal.errors(run.process)
+    assert "the embedded broker died and its messages are lost" in terminal.errors(run.process)
     until(lambda: not terminal.processes(), 20, "the end of all processes")
 
 

@@ -114,8 +114,8 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     ("source", "code", "expected"),
     [
         ("api", 0, r"ok +one list +\d+ stocks of region fr listed\n"),
-        ("auto", 0, r"ok +one page +\d+ stocks of region fr listed, by the endpoint: the page has changed"),
-        ("browser", 3, r"FAIL +one page +.*missing table.*The page as it was: .*SCRAPER_SOURCE=api does without the page"),
+        ("auto", 0, r"ok +one page +\d+ stocks of region fr listed by the endpoint: the page has changed"),
+        ("browser", 3, r"FAIL +one page +.*missing table.*The page as it was: .*SCRAPER_SOURCE=api lists stocks without the page"),
     ],
 )
 def test_the_check_tells_what_lists_and_what_to_do_where_nothing_does(source: str, code: int, expected: str) -> None:

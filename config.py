@@ -1,8 +1,8 @@
 """Settings: environment, then `.env`, then running embedded services, then defaults.
 
-The `KAFKA_*` and the `DB_*` settings each come whole from the first of these that has any of them, so that a host of
-one place is never combined with a password of another. `load(demo=True)` never looks at a user's Kafka, database or
-site: it takes these only from the demo that is up.
+The `KAFKA_*` settings all come from the first of these sources that has any of them, and so do the `DB_*` settings. So a
+host from one source is never combined with a password from another. `load(demo=True)` ignores the user's own Kafka,
+database and site, and takes these from the running demo only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from setting_values import SettingsError as SettingsError
 
 PROJECT = Path(__file__).resolve().parent
 
-#: The settings that say how to reach the brokers. By name: whoever has Apache Kafka installed may have set KAFKA_HEAP_OPTS and its
-#: like, and these say nothing about brokers.
+#: The settings that say how to reach the brokers. They are listed by name because an installed Apache Kafka uses variables such
+#: as KAFKA_HEAP_OPTS, which have nothing to do with brokers' addresses.
 KAFKA_GROUP = (
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_SECURITY_PROTOCOL",
@@ -60,13 +60,13 @@ class Kafka:
     ssl_keyfile: str | None = None
     task_partitions: int = 24
     replication_factor: int = 1
-    #: Where the settings come from: "environment", ".env", "default", or a broker that run_pipeline.py has started:
+    #: Where the settings come from: "environment", ".env" or "default". For a broker that run_pipeline.py has started:
     #: "embedded" (in memory) or "apache" (KAFKA_HOME's, durable).
     source: str = "default"
 
     @property
     def started_here(self) -> bool:
-        """Whether it is a broker that run_pipeline.py has started, not one of the user's own."""
+        """Whether run_pipeline.py has started this broker."""
         return self.source in ("embedded", "apache")
 
     def __repr__(self) -> str:
@@ -94,31 +94,31 @@ class Settings:
     demo: bool
     kafka: Kafka
     database: Database
-    #: An unpacked Apache Kafka, started in place of the embedded broker; None if that is not wanted, as in the demo.
+    #: Folder of an unpacked Apache Kafka that is started in place of the embedded broker; None if unset, and in the demo.
     kafka_home: Path | None
     market_cap_min: str
     market_cap_max: str
-    #: What the bounds are in: an ISO code, or "local" for each region's own currency.
+    #: Currency of the bounds: an ISO code, or "local" for each region's own currency.
     market_cap_currency: str
-    #: What lists the stocks: "browser" (the screener's page), "api" (its JSON endpoint), or "auto" (the page while it is the
-    #: one this code knows, else the endpoint).
+    #: What lists the stocks: "browser" (the screener's page), "api" (its JSON endpoint), or "auto" (the page, or the endpoint
+    #: if the page has changed).
     scraper_source: str
     scraper_browser: str | None
     scraper_driver: str | None
     scraper_headless: bool
-    #: What the browser calls itself to the site; empty is its own name, without the word Headless.
+    #: The browser's User-Agent. Empty: the browser's own, without the word Headless.
     scraper_user_agent: str
-    #: A region or band that lists more stocks is split in two.
+    #: A task that lists more stocks than this is split in two.
     split_above: int
     processor_threads: int
     max_attempts: int
-    #: The most requests a second towards the site, for all consumers on all hosts together; 0 is no limit.
+    #: Most requests per second to the site, for all consumers on all hosts together; 0 is no limit.
     requests_per_second: float
-    #: Where statements come from: "timeseries" (three requests a stock) or "public" (yfinance's public calls, slower).
+    #: Where statements come from: "timeseries" (three requests per stock) or "public" (yfinance's public calls, slower).
     fundamentals_source: str
-    #: After how many days a stock's statements are fetched again, whatever its quote says.
+    #: A stock's statements are fetched again after this many days, even if its quote shows no change.
     statements_max_age_days: float
-    #: A server that stands in for Yahoo Finance; empty is the live site.
+    #: Address of a server to use in place of Yahoo Finance; empty is the live site.
     yahoo_base_url: str
     #: PIPELINE_TODAY: the day that `today` is fixed to; None if it is the UTC date.
     fixed_day: date | None
@@ -127,9 +127,9 @@ class Settings:
     log_dir: Path
 
     def today(self) -> date:
-        """The day that ages count from: of quotes, rates and statements, due dates, `first_seen` and `seen_at`.
+        """The day from which ages of quotes, rates and statements count. Due dates, `first_seen` and `seen_at` use it too.
 
-        Ask for it anew each time, since the UTC date moves on while a process runs. Message timestamps stay real.
+        Call it each time, because the UTC date changes while a process runs. Message timestamps are always real time.
         """
         return self.fixed_day or utc_today()
 
@@ -140,17 +140,17 @@ def utc_today() -> date:
 
 
 def state_dir(demo: bool, environ: Mapping[str, str] = os.environ) -> Path:
-    """Folder of the embedded services' state, the demo's apart from the live one."""
+    """Folder of the embedded services' state. The demo and live runs have separate ones."""
     return _home(environ) / ".pipeline" / ("demo" if demo else "live")
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    """`PIPELINE_HOME`, else the project's folder: `.pipeline/` and `logs/` lie in it."""
+    """`PIPELINE_HOME`, else the project's folder: the parent of `.pipeline/` and `logs/`."""
     return Path(environ.get("PIPELINE_HOME") or PROJECT)
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Process id of the orchestrator that holds `folder`, or None. A lock ends with its process, however that ends."""
+    """Process id of the orchestrator that holds `folder`, or None. The system releases the lock when that process ends."""
     try:
         with open(folder / "lock", "r+") as lock:
             try:
@@ -164,7 +164,7 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def embedded_services(folder: Path) -> dict[str, str]:
-    """Settings of the embedded services that are up under `folder`; empty if none are."""
+    """Settings of the embedded services that are running under `folder`; empty if there are none."""
     path = folder / "services.env"
     if not path.exists() or lock_holder(folder) is None:
         return {}
@@ -180,10 +180,10 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
     embedded = embedded_services(folder)
     for name, value in {**from_file, **from_environment}.items():
         if _is_ours(name) and (not value.isprintable() or "\ufffd" in value):
-            raise SettingsError(f"{name} holds a control character, an invisible one or bytes that are not UTF-8: expected plain text")
+            raise SettingsError(f"{name} contains a control or invisible character, or bytes that are not UTF-8: expected plain text")
     layers = [("environment", from_environment), (".env", from_file), ("embedded", embedded)]
     if demo:
-        # The children of a demo's orchestrator find its services the same way as a demo's consumer in a terminal does.
+        # A demo's own processes and a demo's consumer in another terminal find the services in the same way.
         services_layers = [("embedded", embedded)]
         site = embedded
     else:
@@ -193,7 +193,7 @@ def load(demo: bool = False, environ: Mapping[str, str] = os.environ, env_file: 
     kafka_rest = {} if demo else rest
     source, values = _group(services_layers, lambda name: name in KAFKA_GROUP)
     if source == "embedded" and "KAFKA_HOME" in embedded:
-        source = "apache"  # what its orchestrator has started: it deserves a cluster's time-outs
+        source = "apache"  # started by its orchestrator, but it needs the time-outs of a cluster
     return Settings(
         demo=demo,
         kafka=_kafka(source, values, kafka_rest),
@@ -225,7 +225,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _group(layers: list[tuple[str, dict[str, str]]], belongs: Callable[[str], bool]) -> tuple[str, dict[str, str]]:
-    """The first layer that has any setting of the group, whole, with its name."""
+    """Name and settings of the first layer that has any setting of the group."""
     for name, layer in layers:
         found = {key: value for key, value in layer.items() if belongs(key)}
         if found:
@@ -236,7 +236,7 @@ def _group(layers: list[tuple[str, dict[str, str]]], belongs: Callable[[str], bo
 def _kafka(source: str, values: dict[str, str], rest: Mapping[str, str]) -> Kafka:
     if source != "default" and "KAFKA_BOOTSTRAP_SERVERS" not in values:
         raise SettingsError(
-            f"KAFKA_BOOTSTRAP_SERVERS is missing beside {', '.join(sorted(values))} ({source}): expected host:port[,host:port…]"
+            f"KAFKA_BOOTSTRAP_SERVERS is missing, but {', '.join(sorted(values))} is set ({source}): set it to host:port[,host:port…]"
         )
     protocol = setting_values.choice(values, "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))
     return Kafka(
@@ -261,9 +261,7 @@ def _database(source: str, values: dict[str, str]) -> Database:
         return Database()
     for required in ("DB_DEV_NAME", "DB_USER"):
         if required not in values:
-            raise SettingsError(
-                f"{required} is missing beside {', '.join(sorted(values))} ({source}): expected the database's name and user"
-            )
+            raise SettingsError(f"{required} is missing, but {', '.join(sorted(values))} is set ({source}): set DB_DEV_NAME and DB_USER")
     return Database(
         name=values["DB_DEV_NAME"],
         user=values["DB_USER"],

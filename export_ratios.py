@@ -5,9 +5,9 @@
     python export_ratios.py --format csv --where "sector = 'Energy' and dividend_yield is not null" --sort dividend_yield --descending
     python export_ratios.py --format csv --period annual --demo
 
-A row is a stock with its trailing twelve months or, where it has none, its newest fiscal year; `--period ttm` gives the
-trailing rows alone, `--period annual` every fiscal year. Fractions (0.15), not percentages; amounts in the row's currency.
-A value that can't be computed is empty; JSON lines have the reason in null_reasons.
+A row is a stock with its trailing twelve months or, if it has none, its newest fiscal year. `--period ttm` prints
+trailing rows only, `--period annual` every fiscal year. Fractions (0.15), not percentages; amounts in the row's currency.
+A value that can't be computed is empty. JSON lines have its reason in null_reasons.
 
 Exit codes: 0 done; 2 bad arguments or a bad condition; 3 the database can't be reached.
 """
@@ -64,7 +64,7 @@ def main() -> int:
         texts = (export.csv_texts if arguments.format == "csv" else export.json_texts)(
             found, for_terminal=arguments.output == "-" and sys.stdout.isatty()
         )
-        # The first piece is asked for before the file is touched: what can't be read leaves an older file as it is.
+        # Read the first rows before opening the file, so that a failed query does not destroy an older file.
         first = next(texts, "")
         with _output(arguments.output) as output:
             output.write(first)
@@ -73,26 +73,26 @@ def main() -> int:
     except psycopg2.errors.UndefinedTable:
         raise ServiceError("the database has no tables yet: run the pipeline first (python run_pipeline.py --demo)") from None
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise ServiceError(f"the database went away: {' '.join(str(error).split())}") from error
+        raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
     finally:
         connection.close()
     return config.EXIT_DONE
 
 
 def _database(settings: Settings) -> config.Database:
-    """The database's settings. Raises ServiceError with how to start it where it is embedded and not up."""
+    """The database's settings. If it is embedded and not running, raises ServiceError with the command that starts it."""
     if settings.database.name:
         return settings.database
     flag = " --demo" if settings.demo else ""
     if settings.demo or settings.state_dir.exists():
-        raise ServiceError(f"the database is not up. Start it in another terminal: python run_pipeline.py{flag} --services")
+        raise ServiceError(f"the database is not running. Start it in another terminal: python run_pipeline.py{flag} --services")
     return discovery.find_database(settings)
 
 
 @contextlib.contextmanager
 def _output(path: str) -> Iterator[IO[str]]:
     if path == "-":
-        # CSV brings its own line ends, and names of companies are in every script of the world.
+        # CSV has its own line ends, and names of companies need all of Unicode.
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         yield sys.stdout
         sys.stdout.flush()
@@ -107,13 +107,13 @@ def _output(path: str) -> Iterator[IO[str]]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default csv")
-    parser.add_argument("--region", action="append", default=[], metavar="CODE", help="such as fr, or fr,de; may be given again")
-    parser.add_argument("--period", choices=query.PERIODS, default="latest", help="what a row is (default latest)")
+    parser.add_argument("--region", action="append", default=[], metavar="CODE", help="such as fr, or fr,de; may be repeated")
+    parser.add_argument("--period", choices=query.PERIODS, default="latest", help="the period of each row (default latest)")
     parser.add_argument("--where", default="", metavar="CONDITION", help="columns with < <= > >= = != `is null`; and, or, not, parentheses")
-    parser.add_argument("--sort", default="symbol", metavar="COLUMN", help="default symbol; rows without a value come last")
-    parser.add_argument("--descending", action="store_true", help="the greatest first")
+    parser.add_argument("--sort", default="symbol", metavar="COLUMN", help="default symbol; rows without a value are last")
+    parser.add_argument("--descending", action="store_true", help="largest values first")
     parser.add_argument("--output", default="-", metavar="FILE", help="default: standard output")
-    parser.add_argument("--demo", action="store_true", help="the database of the demo that is up")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     return parser.parse_args()
 
 

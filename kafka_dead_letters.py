@@ -1,10 +1,10 @@
-"""The dead letters, for people: which tasks failed for good and why, and how to put them back.
+"""Lists the dead letters: which tasks failed for good, and why. Puts them back to be tried again.
 
-python kafka_dead_letters.py list                                   all that were not replayed yet
+python kafka_dead_letters.py list                                   all that were not replayed
 python kafka_dead_letters.py list --stage processing --region fr --error-type PermanentError --newer-than 2h
-python kafka_dead_letters.py show processing/1/17                   one, whole
+python kafka_dead_letters.py show processing/1/17                   all fields of one
 python kafka_dead_letters.py replay --run 20261124T071326Z-1f3a --dry-run
-python kafka_dead_letters.py replay --symbol MC.PA                  back to its task topic, with a fresh attempt count
+python kafka_dead_letters.py replay --symbol MC.PA                  send it to its task topic again, with a fresh attempt count
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, arguments: argparse.Namespace) -> int:
-    """Put the tasks back, or with --dry-run say which."""
+    """Put the tasks back. With --dry-run only say which."""
     count = len(letters)
     if arguments.dry_run:
         for letter in letters:
@@ -78,7 +78,9 @@ def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, argu
         try:
             count = dead_letters.replay(sender, letters)
         except NotNow as error:
-            raise ServiceError(f"{error}. What was put back by then is marked as replayed: the same command goes on") from error
+            raise ServiceError(
+                f"{error}. The tasks that were put back are marked as replayed: run the same command again for the rest"
+            ) from error
         finally:
             sender.close()
     if arguments.json:
@@ -86,15 +88,17 @@ def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, argu
     else:
         print(f"{'would replay' if arguments.dry_run else 'replayed'} {count} tasks")
         if no_tasks:
-            print(f"{no_tasks} letters are no task and stay: python kafka_dead_letters.py show --error-type MessageError")
+            print(
+                f"{no_tasks} letters are not valid tasks and can't be replayed: python kafka_dead_letters.py show --error-type MessageError"
+            )
     return config.EXIT_DONE
 
 
 def line(letter: Letter) -> str:
-    """One letter on one line, without anything that could drive a terminal."""
+    """One letter on one line, without control characters."""
     fields = letter.fields()
     mark = " (replayed)" if letter.replayed else ""
-    what = fields["task_id"] or "no task"
+    what = fields["task_id"] or "not a task"
     return safe(
         f"{letter.letter_id} {fields['dead_since']} {what} attempt {fields['attempt']} {fields['error_type']}: {fields['error']}{mark}", 300
     )
@@ -103,7 +107,7 @@ def line(letter: Letter) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("list", "show", "replay"))
-    parser.add_argument("id", nargs="?", help="one letter, as list names it: STAGE/PARTITION/OFFSET")
+    parser.add_argument("id", nargs="?", help="one letter, STAGE/PARTITION/OFFSET as printed by list")
     parser.add_argument("--stage", choices=("scraping", "processing"))
     parser.add_argument("--run", metavar="RUN_ID")
     parser.add_argument("--region", metavar="CODE")
@@ -112,10 +116,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--older-than", metavar="AGE", help="such as 30m, 2h, 1d")
     parser.add_argument("--newer-than", metavar="AGE")
     parser.add_argument("--limit", type=int, metavar="N")
-    parser.add_argument("--all", action="store_true", help="those that were replayed too (list, show)")
+    parser.add_argument("--all", action="store_true", help="list, show: include letters that were replayed")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--demo", action="store_true", help="the dead letters of the demo that is up")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     return parser.parse_args()
 
 

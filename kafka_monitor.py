@@ -1,12 +1,12 @@
-"""Shows how far a run is: both stages, each region, lag of the groups, recent errors. Reads the topics, changes nothing.
+"""Shows a run's progress: both stages, each region, lag of the groups, recent errors. Only reads the topics.
 
-python kafka_monitor.py                    follow the newest run, also when a newer one begins (--follow)
-python kafka_monitor.py --demo             the same for the demo that is up
+python kafka_monitor.py                    follow the newest run, and switch when a newer one begins (--follow)
+python kafka_monitor.py --demo             the same for the running demo
 python kafka_monitor.py --run RUN_ID       follow this run
-python kafka_monitor.py --once --json      the tallies now, as one JSON object, and out
-python kafka_monitor.py --json             one such object a line, every few seconds
+python kafka_monitor.py --once --json      print the current counts as one JSON object, and exit
+python kafka_monitor.py --json             print such an object every few seconds, one per line
 
-On a terminal it draws, if `rich` is installed; elsewhere it prints a line every few seconds. Ctrl+C ends it with a summary.
+On a terminal it draws, if `rich` is installed. Otherwise it prints a line every few seconds. Ctrl+C ends it with a summary.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from pipeline.runs.terminal import Display
 from pipeline.runs.text import account_line, error_lines
 from pipeline.wire.messages import run_started_at
 
-#: Seconds between two looks on a terminal, and between two lines elsewhere.
+#: Seconds between two updates on a terminal, and between two printed lines otherwise.
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
-#: Share of the time that drawing may take; an account of many tasks takes long to draw.
+#: Largest share of the time spent on drawing. Runs of many tasks take long to draw.
 DRAWING_SHARE = 0.2
 
 
@@ -63,35 +63,35 @@ def main() -> int:
     display = Display(sys.stdout.isatty() and not arguments.json, json_lines=arguments.json)
     end_with_orchestrator(display.leave)
     monitor = Monitor(arguments, tally)
-    # From the orchestrator, whose workers may take a while to end and which leaves the terminal to this process.
+    # The orchestrator sends it: its workers may take a while to end, and this process has the terminal until then.
     signal.signal(signal.SIGUSR1, monitor.note_the_end)
     if display.draws and sys.stderr.isatty():
-        logging.disable()  # on the same terminal it would be written over the drawing
+        logging.disable()  # log lines would overwrite the drawing on the same terminal
     with display:
         monitor.follow(display, stopping)
     account = monitor.follower.account
     if os.environ.get(PARENT_PIPE):
-        # The orchestrator prints the summary of a run that is done; of one that was interrupted this line is what remains.
+        # The orchestrator prints a summary of finished runs only, so an interrupted run gets this line.
         if display.draws and account is not None and account.pending:
             print(account_line(account, account.elapsed_seconds(time.time())), flush=True)
     elif not arguments.json:
-        print(text(account, account.elapsed_seconds(time.time())) if account else "no run was seen", flush=True)
+        print(text(account, account.elapsed_seconds(time.time())) if account else "no run was found", flush=True)
     return config.EXIT_DONE
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Raises SettingsError for what is no run_id."""
+    """Raises SettingsError if --run is not a run_id."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run", metavar="RUN_ID", help="follow this run")
-    which.add_argument("--follow", action="store_true", help="follow the newest run, also when a newer one begins (the default)")
-    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
-    parser.add_argument("--once", action="store_true", help="print the tallies now, and end")
-    parser.add_argument("--json", action="store_true", help="with --once: one JSON object; else one object a line")
-    parser.add_argument("--page", default="", help=argparse.SUPPRESS)  # its address, to be shown
+    which.add_argument("--follow", action="store_true", help="follow the newest run, and switch when a newer one begins (the default)")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
+    parser.add_argument("--once", action="store_true", help="print the current counts, and exit")
+    parser.add_argument("--json", action="store_true", help="print JSON: one object with --once, else one per line")
+    parser.add_argument("--page", default="", help=argparse.SUPPRESS)  # the page's address, to be shown
     arguments = parser.parse_args()
     if arguments.once and arguments.follow:
-        parser.error("--once looks once, --follow goes on: one of them")
+        parser.error("--once and --follow exclude each other: give one of them")
     if arguments.run is not None:
         try:
             run_started_at(arguments.run)
@@ -101,10 +101,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def once(tally: Tally, as_json: bool) -> int:
-    """Print the tallies as they are now. Raises ServiceError if they can't be read to their end."""
+    """Print the current counts. Raises ServiceError if the topics can't be read to their end."""
     with clients.reaching(tally.settings):
         if not tally.read_to_now():
-            raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} does not give out all that stands in the topics; try again")
+            raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} did not deliver all records of the topics in time: try again")
     account = tally.newest() or Account(tally.run_id or "")
     if as_json:
         print(json.dumps(account.summary(account.elapsed_seconds(time.time()))))
@@ -114,7 +114,7 @@ def once(tally: Tally, as_json: bool) -> int:
 
 
 class Monitor:
-    """Shows a run as it goes on, until it is told to stop."""
+    """Shows a run's progress until it is told to stop."""
 
     def __init__(self, arguments: argparse.Namespace, tally: Tally) -> None:
         self.follower = RunFollower(tally, lambda: _find(arguments.demo))
@@ -122,11 +122,11 @@ class Monitor:
         self.ending = False
 
     def note_the_end(self, number: int, frame: object) -> None:
-        """A signal's handler: the run is being stopped."""
+        """Signal handler: the orchestrator is stopping the run."""
         self.ending = True
 
     def follow(self, display: Display, stopping: list[bool]) -> None:
-        """Show the run until `stopping` holds something."""
+        """Show the run until `stopping` is not empty."""
         self.follower.start()
         due = 0.0
         while not stopping:
@@ -140,7 +140,7 @@ class Monitor:
         self.show(display)
 
     def show(self, display: Display) -> None:
-        """Show the run; as the orchestrator's child also if nobody reads it or the disk is full: the run goes on then."""
+        """Show the run. Under an orchestrator, output that can't be written is ignored, because the run must go on."""
         try:
             display.show(replace(self.follower.view(), page=self.page, ending=self.ending))
         except OSError as error:

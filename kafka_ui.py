@@ -1,11 +1,11 @@
-"""The page in the browser: the run as it goes on, topics and dead letters, the stocks and their ratios.
+"""Serves the page: a run's progress, topics, dead letters, stocks and their ratios.
 
 python kafka_ui.py                    http://localhost:8080, or the next free port
-python kafka_ui.py --demo             the same for the demo that is up
+python kafka_ui.py --demo             the same for the running demo
 python kafka_ui.py --port 9000
 
-It listens on this machine only, reads topics and tables, and changes nothing but what its buttons say. It may be started
-before broker and database are there, and finds them again where they were away.
+It listens on this machine only. It reads topics and tables, and changes only what its buttons say. It can start before
+broker and database, and reconnects when they come back.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ HOST = "127.0.0.1"
 PORT = 8080
 #: Connections that may wait to be accepted.
 BACKLOG = 512
-#: Ports that are tried one after the other where others take them at the same moment.
+#: How many times to try another port if a program takes the chosen one at the same moment.
 ATTEMPTS = 10
-#: Seconds after which a busy thread lets another one go on. A view needs a hundred short turns, and must not wait Python's
-#: usual 5 ms for each while the followers read a long history.
+#: Seconds after which a busy thread lets another one run. A view needs a hundred short turns. With Python's default of 5 ms,
+#: each would have to wait while the followers read a long history.
 SWITCH_SECONDS = 0.0005
 
 
@@ -53,7 +53,7 @@ def main() -> int:
         from ui.connections import WatchedProtocol
     except ImportError as error:
         raise ServiceError(f"the page needs {error.name}: pip install -r requirements-local.txt") from error
-    config.load(demo=arguments.demo)  # a bad setting ends it here, with exit code 2
+    config.load(demo=arguments.demo)  # an invalid setting ends the script here, with exit code 2
 
     listening = listen(arguments.port)
     app = create_app(settings_finder(arguments.demo), arguments.demo)
@@ -62,7 +62,7 @@ def main() -> int:
         http=WatchedProtocol,
         ws="none",
         log_config=None,
-        log_level="error",  # each request that is no HTTP would be a line
+        log_level="error",  # warnings would be a line for each request that is not HTTP
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
@@ -72,7 +72,7 @@ def main() -> int:
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
-            yield  # signals are this script's own business, as in all others
+            yield  # this script handles signals itself, as all others do
 
     server = Server(options)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket that listens on `port` or the next free one; 0 has the system choose. Said aloud where it is another one."""
+    """A socket that listens on `port` or the next free one; for 0 the system chooses. Says so if it is not `port`."""
     wanted = port
     for _ in range(ATTEMPTS):
         listening = socket.socket()
@@ -103,14 +103,14 @@ def listen(port: int) -> socket.socket:
             port += 1
             continue
         if wanted and port != wanted:
-            print(f"port {wanted} is taken, so the page is at another one", file=sys.stderr)
+            print(f"port {wanted} is taken, so the page uses port {listening.getsockname()[1]}", file=sys.stderr)
         return listening
-    raise ServiceError(f"no free port from {wanted} on: choose another one with --port")
+    raise ServiceError(f"found no free port from {wanted} on: choose another one with --port")
 
 
 def parse_arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", action="store_true", help="the demo that is up")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     parser.add_argument("--port", type=_port, default=PORT, help=f"the first port to try (default {PORT}; 0: any)")
     return parser.parse_args()
 

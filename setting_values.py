@@ -1,4 +1,4 @@
-"""Texts of settings → values; what does not parse is one line that names the setting, its value and what is expected. Pure."""
+"""Parses the values of settings. An invalid one raises an error that names the setting, its value and what is expected. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOCAL = "local"
 
 
 class SettingsError(Exception):
-    """A setting or an argument that cannot be used; the text names it, its value and what is expected."""
+    """A setting or an argument is invalid. The text names it, its value and what is expected."""
 
 
 def servers(text: str) -> str:
-    """`host:port[,host:port…]`, each part checked; an IPv6 address stands in brackets."""
+    """`host:port[,host:port…]`, each part checked. An IPv6 address is in brackets."""
     found = [server.strip() for server in text.split(",") if server.strip()]
     for server in found:
         host, _, port = server.rpartition(":")
@@ -31,28 +31,28 @@ def servers(text: str) -> str:
 
 
 def database_host(text: str) -> str:
-    """A name, an address or, for PostgreSQL's own socket, a folder; several with commas between, as libpq takes them."""
+    """A host name, an address, or the folder of PostgreSQL's socket; or several of these, separated by commas, as in libpq."""
     for host in text.split(","):
         inner = host.removeprefix("[").removesuffix("]")
         if not (host.startswith(("/", "@")) or _is_host(host) or _is_address(inner, 6)):
-            raise _bad("DB_HOST", text, "a host's name or address, without a protocol; the port stands in DB_PORT")
+            raise _bad("DB_HOST", text, "a host name or address without a protocol; the port belongs in DB_PORT")
     return text.removeprefix("[").removesuffix("]")
 
 
 def user_agent(text: str) -> str:
-    """What the browser calls itself: printable ASCII, as a header takes it; empty is the browser's own name."""
+    """The browser's User-Agent: printable ASCII, as in a header; empty is the browser's own."""
     if not (text.isascii() and text.isprintable()) or len(text) > 500:
-        raise _bad("SCRAPER_USER_AGENT", text[:60], "printable ASCII in one line, such as Mozilla/5.0 (X11; Linux x86_64) …")
+        raise _bad("SCRAPER_USER_AGENT", text[:60], "printable ASCII on one line, such as Mozilla/5.0 (X11; Linux x86_64) …")
     return text
 
 
 def _is_host(text: str) -> bool:
-    """Whether it may be a host's name or an IPv4 address: what it must not hold are the parts of a URL, white space, empty parts."""
+    """Whether it can be a host name or an IPv4 address: no parts of a URL, no white space, no empty labels."""
     if re.search(r"[\s/\\:@\[\]?#%\"'<>;=]", text) or not text.isprintable():
         return False
     try:
         return bool(text.encode("idna"))
-    except UnicodeError:  # a part between dots is empty or too long
+    except UnicodeError:  # a label between dots is empty or too long
         return False
 
 
@@ -72,7 +72,7 @@ def base_url(values: Mapping[str, str]) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, a bracket that does not close
+    except ValueError:  # the port is not a number, or a bracket is not closed
         good = False
     if text and not (good and text.isprintable()):
         raise _bad("YAHOO_BASE_URL", text, "an address such as http://127.0.0.1:8099, or nothing for the live site")

@@ -100,7 +100,7 @@ def test_a_demo_counts_ages_from_its_markets_day_not_from_the_users(tmp_path):
         ("FUNDAMENTALS_SOURCE", "both", "one of timeseries, public"),
         ("YAHOO_BASE_URL", "yahoo", "an address such as"),
         ("YAHOO_BASE_URL", "file:///etc/passwd", "an address such as"),
-        ("DB_DEV_NAME", "alone", "the database's name and user"),
+        ("DB_DEV_NAME", "alone", "set DB_DEV_NAME and DB_USER"),
         ("KAFKA_SASL_USERNAME", "alone", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "http://localhost:9092", "without a protocol"),
         ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,PLAINTEXT://kafka:9092", "without a protocol"),
@@ -144,7 +144,7 @@ def test_a_database_is_reached_by_name_address_or_socket(tmp_path, host, read):
 
 @pytest.mark.parametrize("value", ["a\nb", "a\x1b[31mb", "caf\udce9", "a\u202eb"])
 def test_what_no_service_can_take_is_refused_without_showing_it(tmp_path, value):
-    with pytest.raises(SettingsError, match="DB_PASSWORD holds a control character") as error:
+    with pytest.raises(SettingsError, match="DB_PASSWORD contains a control or invisible character") as error:
         load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_PASSWORD=value)
     assert "\n" not in str(error.value)
     assert value not in str(error.value)
@@ -153,11 +153,11 @@ def test_what_no_service_can_take_is_refused_without_showing_it(tmp_path, value)
 GOOD = b"DB_DEV_NAME=stocks\nDB_USER=me\n"
 BROKEN = {
     "UTF-16": ("DB_PASSWORD=secret\n".encode("utf-16"), "is in UTF-16: save it as UTF-8"),
-    "UTF-16 without its mark": ("DB_PASSWORD=secret\n".encode("utf-16-le"), "line 1: holds NUL bytes"),
-    "Latin-1": (GOOD + "DB_PASSWORD=sécret\n".encode("latin-1"), "line 3: is not in UTF-8"),
-    "a NUL": (GOOD + b"DB_PASSWORD=sec\0ret\n", "line 3: holds NUL bytes"),
-    "a quote that does not close": (GOOD + b"DB_PASSWORD='secret\nDB_HOST=db\n", "line 3: expected NAME=value, and a quote"),
-    "a quote that closes lines later": (GOOD + b"DB_PASSWORD='secret\nDB_HOST='\n", "line 3: the value of DB_PASSWORD holds a line break"),
+    "UTF-16 without its mark": ("DB_PASSWORD=secret\n".encode("utf-16-le"), "line 1: contains NUL bytes"),
+    "Latin-1": (GOOD + "DB_PASSWORD=sécret\n".encode("latin-1"), "line 3: not in UTF-8"),
+    "a NUL": (GOOD + b"DB_PASSWORD=sec\0ret\n", "line 3: contains NUL bytes"),
+    "a quote that does not close": (GOOD + b"DB_PASSWORD='secret\nDB_HOST=db\n", "line 3: expected NAME=value, and every quote"),
+    "a quote that closes lines later": (GOOD + b"DB_PASSWORD='secret\nDB_HOST='\n", "the value of DB_PASSWORD contains a line break"),
     "text behind a quote": (GOOD + b"DB_PASSWORD='sec'ret\n", "line 3: expected NAME=value"),
     "a colon": (b"\n# mine\nDB_PASSWORD: secret\n", "line 3: expected NAME=value"),
     "a colon without a space": (b"DB_PASSWORD:secret\n", "line 1: expected NAME=value"),
@@ -165,9 +165,9 @@ BROKEN = {
     "a name alone": (b"DB_PASSWORD\n", "line 1: expected NAME=value"),
     "JSON": (b'{"DB_PASSWORD": "secret"}', "line 1: expected NAME=value"),
     "a section": (b"[database]\nDB_PASSWORD=secret\n", "line 1: expected NAME=value"),
-    "two values of one name": (GOOD + b"DB_USER=you\n", "line 3: DB_USER stands in line 2 with another value"),
+    "two values of one name": (GOOD + b"DB_USER=you\n", "line 3: DB_USER has another value in line 2"),
     "a mark within": (GOOD + b"\xef\xbb\xbfDB_PASSWORD=secret\n", "line 3: expected NAME=value"),
-    "too long": (b"#" * 1_000_001, "more than 1,000,000 bytes"),
+    "too long": (b"#" * 1_000_001, "larger than 1,000,000 bytes"),
 }
 
 

@@ -196,7 +196,7 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
 
     dry = terminal.run("kafka_dead_letters.py", "replay", "--demo", "--dry-run")
     assert "would replay 1 tasks" in dry.stdout
-    assert "1 letters are no task and stay" in dry.stdout
+    assert "1 letters are not valid tasks" in dry.stdout
     assert "replayed 1 tasks" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
     until(lambda: len(letters("--run", run_id)) == 1, 150, "the new dead letter of the replayed task")
     assert len(letters("--run", run_id, "--all")) == 2

@@ -138,6 +138,21 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
     return None if numerator is None or not denominator else round(numerator / denominator, 6)
 
 
+def _newest(company: Company, key: str) -> float | None:
+    """The newest quarter's figure."""
+    points = company.statements.quarterly.get(key)
+    return points[-1].value if points else None
+
+
+def _return_on_assets(company: Company) -> float | None:
+    """By the site's own definition: operating income less 37.5 % over mean assets."""
+    profit, points = company.statements.latest("OperatingIncome"), company.statements.quarterly.get("TotalAssets", [])
+    if profit is None or not points:
+        return None
+    year_before = [point.value for point in points if 350 <= (points[-1].day - point.day).days <= 380]
+    return _ratio(profit * 0.625, (points[-1].value + (year_before or [points[-1].value])[0]) / 2)
+
+
 def _known(**fields: float | None) -> dict[str, float]:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -186,7 +201,7 @@ def _modules(company: Company) -> dict[str, dict[str, Any]]:
     of = company.statements.latest
     listed = quote(company)
     revenue, net, equity = of("TotalRevenue"), of("NetIncome"), of("StockholdersEquity")
-    debt, assets = of("TotalDebt"), of("TotalAssets")
+    debt = of("TotalDebt")
     percent = None if debt is None or not equity else round(debt / equity * 100, 3)
     return {
         "quoteType": {key: listed[key] for key in ("symbol", "shortName", "longName", "quoteType", "exchange")}
@@ -235,11 +250,12 @@ def _modules(company: Company) -> dict[str, dict[str, Any]]:
                 # In percent, unlike every other ratio here.
                 debtToEquity=percent,
                 grossMargins=_ratio(of("GrossProfit"), revenue),
-                operatingMargins=_ratio(of("OperatingIncome"), revenue),
+                # Of the newest quarter, unlike the other margins.
+                operatingMargins=_ratio(_newest(company, "OperatingIncome"), _newest(company, "TotalRevenue")),
                 ebitdaMargins=_ratio(of("EBITDA"), revenue),
                 profitMargins=_ratio(net, revenue),
                 returnOnEquity=_ratio(net, equity),
-                returnOnAssets=_ratio(net, assets),
+                returnOnAssets=_return_on_assets(company),
             ),
         },
     }

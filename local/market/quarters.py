@@ -186,8 +186,8 @@ def _retained(flows: dict[str, int]) -> int:
 
 
 def _drop_dividends(company: Company, lines: dict[str, int]) -> None:
-    """Of companies that pay nothing the site shows either zeros or no such line."""
-    if "no_dividends" in company.traits and company.shares % 2:
+    """Of companies that pay nothing, not even on preferred stock, the site shows either zeros or no such line."""
+    if "no_dividends" in company.traits and company.shares % 2 and not lines.get("PreferredStockDividendPaid"):
         for key in ("CommonStockDividendPaid", "CashDividendsPaid"):
             lines.pop(key, None)
 

@@ -1,7 +1,8 @@
 """Our ratios held against the site's own: where they differ by more than 5 %, and why if that is known. Pure.
 
-The site computes a few ratios itself (trailing P/E, P/B, current ratio, margins). They are no truth: its P/B of a London
-stock in pence can be 100 times off. But a difference that nothing explains is worth a look.
+The site computes a few ratios itself (trailing P/E, P/B, margins, returns). They are no truth: its P/B of a London stock in
+pence can be 100 times off. But a difference that nothing explains is worth a look. A cause is named only where applying it to our own
+figures brings the two within 5 %.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.ratios.fundamentals import MINOR_UNITS
+from pipeline.ratios.fundamentals import major, unit_value
 
 #: Our ratio → the site's own, as `financial_ratios.inputs` keeps it under `site_ratios` (fractions, both).
 COMPARED = {
     "price_to_earnings": "trailingPE",
     "price_to_book": "priceToBook",
     "current_ratio": "currentRatio",
+    "quick_ratio": "quickRatio",
+    "return_on_assets": "returnOnAssets",
     "gross_margin": "grossMargins",
     "operating_margin": "operatingMargins",
     "ebitda_margin": "ebitdaMargins",
@@ -26,7 +29,8 @@ COMPARED = {
 #: Relative difference that counts, and the absolute one below which it does not (the site rounds).
 TOLERANCE = 0.05
 ROUNDING = 0.001
-_PRICE_RATIOS = ("price_to_earnings", "price_to_book")
+#: What the site takes for taxes in its return on assets.
+SITE_TAX_RATE = 0.375
 
 
 @dataclass
@@ -61,25 +65,56 @@ def check(rows: Iterable[tuple[str, str, Mapping[str, float | None], Mapping[str
             if ours is None or not isinstance(theirs, int | float):
                 continue
             result.compared += 1
-            if abs(ours - theirs) > max(TOLERANCE * abs(theirs), ROUNDING):
-                reason = _reason(ratio, ours, theirs, currency, inputs)
+            if not _agree(ours, theirs):
+                causes = _causes(ratio, ours, currency, inputs)
+                reason = next((cause for cause, figure in causes if _agree(figure, theirs)), "unexplained")
                 result.reasons[reason] += 1
                 result.example.setdefault(reason, f"{symbol} {ratio}: {ours:.4g} here, {theirs:.4g} there")
     return result
 
 
-def _reason(ratio: str, ours: float, theirs: float, currency: str, inputs: Mapping[str, Any]) -> str:
+def _agree(ours: float, theirs: float) -> bool:
+    return abs(ours - theirs) <= max(TOLERANCE * abs(theirs), ROUNDING)
+
+
+def _causes(ratio: str, ours: float, currency: str, inputs: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What the ratio would be if it were computed as the site may do it, by cause; the first that fits is told."""
+    if ratio in ("price_to_earnings", "price_to_book"):
+        return _of_a_price(ratio, ours, currency, inputs)
+    if ratio == "operating_margin":
+        quarter = inputs.get("newest_quarter") or {}
+        return _quotient("quarter: the site's margin is of the newest quarter", quarter.get("OperatingIncome"), quarter.get("TotalRevenue"))
+    lines = {key: [by_day[day] for day in sorted(by_day, reverse=True)] for key, by_day in (inputs.get("lines") or {}).items()}
+    newest = {key: values[0] for key, values in lines.items() if values}
+    if ratio == "quick_ratio":
+        cash = newest.get("CashCashEquivalentsAndShortTermInvestments", newest.get("CashAndCashEquivalents"))
+        receivables = newest.get("Receivables")
+        quick = cash + receivables if cash is not None and receivables is not None else None
+        return _quotient("receivables: the site counts all of them, ours are those of customers", quick, newest.get("CurrentLiabilities"))
+    if ratio == "return_on_assets":
+        assets, profit = lines.get("TotalAssets", [])[:2], newest.get("OperatingIncome")
+        after_tax = profit * (1 - SITE_TAX_RATE) if profit is not None else None
+        cause = "definition: the site's is operating income less 37.5 % over mean assets"
+        return _quotient(cause, after_tax, sum(assets) / len(assets) if assets else None)
+    return []
+
+
+def _of_a_price(ratio: str, ours: float, currency: str, inputs: Mapping[str, Any]) -> list[tuple[str, float]]:
     market = inputs.get("market") or {}
     quote = str(market.get("quote_currency") or "")
-    if ratio in _PRICE_RATIOS:
-        if quote in MINOR_UNITS and theirs and 50 <= abs(theirs / ours if ours else 0.0) <= 200:
-            return "pence: the site's ratio is 100 times off"
-        if quote and MINOR_UNITS.get(quote, quote) != currency:
-            return "currency: the site mixes the quote's and the statement's"
-        price, shares, quoted = market.get("price"), market.get("shares_outstanding"), market.get("quoted_market_cap")
-        unit = 0.01 if quote in MINOR_UNITS else 1.0
-        if price and shares and quoted and not 0.95 <= price * unit * shares / quoted <= 1.05:
-            return "share classes: the site divides by one class's shares"
-        if ratio == "price_to_earnings":
-            return "per share: the site's earnings are diluted, ours are of all shares"
-    return "unexplained"
+    unit, rate = unit_value(quote), market.get("rate")
+    found = [("pence: the site's ratio is 100 times off", ours / unit)] if unit != 1 else []
+    if quote and major(quote) != major(currency) and rate:
+        found += [("currency: the site mixes the quote's and the statement's", figure) for figure in (ours / rate, ours / rate / unit)]
+    price, shares, quoted = market.get("price"), market.get("shares_outstanding"), market.get("quoted_market_cap")
+    if price and shares and quoted:
+        found.append(("share classes: the site divides by one class's shares", ours * price * unit * shares / quoted))
+    eps = (inputs.get("lines") or {}).get("DilutedEPS") or {}
+    if ratio == "price_to_earnings" and price and eps and eps[max(eps)]:
+        cause = "per share: the site's earnings are diluted, ours are of all shares"
+        found += [(cause, price * unit * (rate or 1.0) / eps[max(eps)]), (cause, price / eps[max(eps)])]
+    return found
+
+
+def _quotient(cause: str, numerator: float | None, denominator: float | None) -> list[tuple[str, float]]:
+    return [(cause, numerator / denominator)] if numerator is not None and denominator else []

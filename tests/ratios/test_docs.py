@@ -32,6 +32,10 @@ def test_the_table_says_what_does_not_apply_to_financial_companies() -> None:
 
 def test_every_reason_that_the_code_gives_is_explained() -> None:
     code = "".join(path.read_text() for path in (Path(__file__).resolve().parents[2] / "pipeline" / "ratios").glob("*.py"))
-    given = set(re.findall(r'"(no_\w+|share_unit|fx_unavailable|currency_changed|unexpected_sign|non_finite|not_\w+)"', code))
+    given = set(
+        re.findall(
+            r'"(no_\w+|\w+_unit|split_unclear|period_length|fx_unavailable|currency_changed|unexpected_sign|non_finite|not_\w+)"', code
+        )
+    )
     explained = set(re.findall(r"^\| `(\w+)(?::<\w+>)?` \|", section("Why a value is NULL"), re.MULTILINE))
     assert explained == given - PIOTROSKI.keys() | {"missing", "non_positive"}

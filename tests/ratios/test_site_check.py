@@ -27,13 +27,40 @@ def test_a_factor_of_100_on_a_stock_in_pence_is_named():
 
 
 def test_two_currencies_are_named():
-    found = check([row({"price_to_book": 6.9}, {"priceToBook": 573.0}, "USD", quote_currency="INR")])
+    found = check([row({"price_to_book": 6.9}, {"priceToBook": 573.0}, "USD", quote_currency="INR", rate=0.012)])
     assert next(iter(found.reasons)).startswith("currency")
 
 
 def test_shares_of_one_class_are_named():
     found = check([row({"price_to_book": 2.0}, {"priceToBook": 1.0}, quoted_market_cap=2000.0)])
     assert next(iter(found.reasons)).startswith("share classes")
+
+
+def test_a_cause_that_does_not_bring_the_two_together_is_not_named():
+    pence = row({"price_to_book": 18.0}, {"priceToBook": 1300.0}, "GBP", quote_currency="GBp", quoted_market_cap=10.0)
+    currencies = row({"price_to_book": 6.9}, {"priceToBook": 400.0}, "USD", quote_currency="INR", rate=0.012)
+    shares = row({"price_to_book": 2.0}, {"priceToBook": 1.5}, quoted_market_cap=2000.0)
+    earnings = row({"price_to_earnings": 10.0}, {"trailingPE": 20.0})
+    assert check([pence, currencies, shares, earnings]).reasons == {"unexplained": 4}
+
+
+def lines(ratio, ours, name, theirs, lines, **inputs):
+    return ("A", "USD", {ratio: ours}, {"site_ratios": {name: theirs}, "market": MARKET, "lines": lines, **inputs})
+
+
+def test_what_the_site_computes_otherwise_is_named_as_such():
+    end, before = "2026-06-30", "2025-06-30"
+    quarter = lines("operating_margin", 0.1, "operatingMargins", 0.2, {}, newest_quarter={"OperatingIncome": 20, "TotalRevenue": 100})
+    receivables = {key: {end: value} for key, value in (("CashAndCashEquivalents", 10), ("Receivables", 30), ("CurrentLiabilities", 20))}
+    quick = lines("quick_ratio", 1.5, "quickRatio", 2.0, receivables)
+    assets = lines("return_on_assets", 0.1, "returnOnAssets", 0.05, {"TotalAssets": {end: 120, before: 80}, "OperatingIncome": {end: 8}})
+    eps = lines("price_to_earnings", 8.0, "trailingPE", 10.0, {"DilutedEPS": {end: 1.0}})
+    assert [reason.split(":")[0] for reason in check([quarter, quick, assets, eps]).reasons] == [
+        "quarter",
+        "receivables",
+        "definition",
+        "per share",
+    ]
 
 
 def test_the_rest_is_unexplained_and_has_an_example():

@@ -18,8 +18,6 @@ BAND_HIGH = 2_000_000_000
 FURTHER_REGIONS = ("se", "ch", "kr", "id", "kw", "ve")
 #: Beside a bound: nearer than the third digit of a bound in the region's own currency, mostly.
 _BESIDE = 0.0003
-#: Outside of the band: further than that, so that the page's rows, which move by a hundredth, are on the right side too.
-_OUTSIDE = 0.02
 
 
 @lru_cache(maxsize=8192)
@@ -67,14 +65,14 @@ def outside_by_region(rng: random.Random) -> Iterator[tuple[str, str, int]]:
     """
     for region in ("us", "jp", "gb", "fr", "de"):
         currency = EXCHANGES[region].currency
-        yield region, currency, at_most(BAND_LOW * (1 - _OUTSIDE), currency)
-        yield region, currency, at_least(BAND_HIGH * (1 + _OUTSIDE), currency)
+        yield region, currency, at_most(BAND_LOW * (1 - _BESIDE), currency)
+        yield region, currency, at_least(BAND_HIGH * (1 + _BESIDE), currency)
     for _ in range(3):
         yield "jp", "JPY", log_uniform(rng, BAND_LOW, BAND_HIGH)
     for _ in range(8):
         yield "jp", "JPY", at_least(log_uniform(rng, 50_000_000_000, 250_000_000_000), "JPY")
     for _ in range(2):
-        yield "gb", "USD", log_uniform(rng, 100_000_000, 200_000_000)
+        yield "gb", "USD", log_uniform(rng, at_least(BAND_LOW, "GBp") + 5_000_000, BAND_LOW - 5_000_000)
 
 
 def of_further_regions(rng: random.Random) -> Iterator[tuple[str, int]]:
@@ -83,8 +81,8 @@ def of_further_regions(rng: random.Random) -> Iterator[tuple[str, int]]:
         currency = EXCHANGES[region].currency
         for _ in range(7):
             yield region, at_least(log_uniform(rng, 100_000_000, 5_000_000_000), currency)
-        yield region, at_most(BAND_LOW * (1 - _OUTSIDE), currency)
-        yield region, at_least(BAND_HIGH * (1 + _OUTSIDE), currency)
+        yield region, at_most(BAND_LOW * (1 - _BESIDE), currency)
+        yield region, at_least(BAND_HIGH * (1 + _BESIDE), currency)
         yield from ((region, cap) for cap in just_inside(currency))
         # The same numbers in the currency itself: what comes where nothing is converted.
         yield region, log_uniform(rng, BAND_LOW, BAND_HIGH)

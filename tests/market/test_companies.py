@@ -62,8 +62,8 @@ def test_each_region_has_companies_beside_each_bound_on_both_sides(market: Marke
     for region in (*FIVE, "se", "ch", "kr", "id", "kw", "ve"):
         sizes = [c.market_cap_usd for c in market.companies if c.region == region]
         for bound in (BAND_LOW, BAND_HIGH):
-            assert any(0.97 * bound < size < bound for size in sizes), (region, bound)
-            assert any(bound < size < 1.03 * bound for size in sizes), (region, bound)
+            assert any(0.999 * bound < size < bound for size in sizes), (region, bound)
+            assert any(bound < size < 1.001 * bound for size in sizes), (region, bound)
 
 
 def test_the_same_numbers_in_the_regions_own_currency_are_another_list(market: Market) -> None:

@@ -72,8 +72,7 @@ def test_exactly_the_companies_of_the_band_in_dollars_are_listed(
 
 
 def test_a_site_that_filters_in_dollars_is_caught(
-    market: LocalMarket, bands: dict[str, RegionBand], yfinance_on: On, tmp_path: Path
+    source: Source, bands: dict[str, RegionBand], market: LocalMarket, tmp_path: Path
 ) -> None:
-    yfinance_on(market.url)
     with market.faults(dollar_filter=1), pytest.raises(BandCurrencyMismatch, match="lists are not 41"):
-        listed(Source(None, None, ApiScreener()), bands["jp"], tmp_path)
+        listed(source, bands["jp"], tmp_path)

@@ -4,6 +4,7 @@
     python -m benchmarks --json                the last line of standard output is one JSON object
     python -m benchmarks --only processing --stocks 300
     python -m benchmarks --only memory --memory-tasks 4000
+    python -m benchmarks --only allowance      how the site's allowance is found out and kept to; 25 minutes
 
 What the figures mean and what they were: docs/performance.md.
 """
@@ -18,7 +19,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.parts import PARTS
+from benchmarks.parts import PARTS, USUAL
 from pipeline.broker import clients
 
 #: Key → (what it is, the aim).
@@ -38,7 +39,7 @@ TABLE = {
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="the last line of standard output is the result as one JSON object")
-    parser.add_argument("--only", metavar="PART,…", default=",".join(PARTS), help=f"of {', '.join(PARTS)} (default all)")
+    parser.add_argument("--only", metavar="PART,…", default=",".join(USUAL), help=f"of {', '.join(PARTS)} (default all but allowance)")
     parser.add_argument("--stocks", type=int, default=1000, metavar="N", help="of whole, processing and sequential (default 1000)")
     parser.add_argument("--sample", type=int, default=30, metavar="N", help="stocks that the sequential program processes (default 30)")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="turns of the processing stage; the best counts (default 2)")

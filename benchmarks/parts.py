@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from benchmarks import bare, carriers, sequential
+from benchmarks import allowance, bare, carriers, sequential
 from benchmarks.stand import PART_SECONDS, Stand, Timed, Watch, cpu_seconds, home, say, wait_until
 from pipeline.wire import topics
 
@@ -185,6 +185,11 @@ def what_carries(options: argparse.Namespace) -> Found:
     return found
 
 
+def site_allowance(options: argparse.Namespace) -> Found:
+    """How well the throttle keeps to what the site allows; 25 minutes."""
+    return allowance.run()
+
+
 PARTS = {
     "sequential": sequential_program,
     "whole": whole_pipeline,
@@ -193,4 +198,7 @@ PARTS = {
     "one-region": one_region,
     "memory": memory,
     "carriers": what_carries,
+    "allowance": site_allowance,
 }
+#: What is measured if no part is named: the other one takes longer than all of these.
+USUAL = [name for name in PARTS if name != "allowance"]

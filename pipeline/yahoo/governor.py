@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.yahoo import limits as model
 from pipeline.yahoo.history import History
 from pipeline.yahoo.limits import FIRST_STEP, LONGEST_STEP, REFUTED, STEP_GROWTH, WINDOWS, Episode, Limit
+from pipeline.yahoo.noise import Noise, after_noise
 
 #: Seconds from the first refusal to the first single request.
 FIRST_PROBE_SECONDS = 1.0
@@ -37,10 +38,6 @@ BINDS = 1.15
 STEP_HORIZONS = 5.0
 #: A step is done when so much of it was answered: the last of it would take as long again.
 DONE = 0.6
-#: So many short refusals within so many seconds that no step explains are noise, and so are others for so long after them.
-SURPRISES, SURPRISE_SECONDS, NOISE_SECONDS = 3, 60.0, 120.0
-#: Noise does away with limits that only short refusals speak for, unless they were confirmed so often.
-FIRM_CONFIRMATIONS = 2
 #: Seconds over which the rate of late is measured.
 MEASURED_SECONDS = 10.0
 #: How often the fullest windows so far are noted, in seconds.
@@ -62,8 +59,7 @@ class Governor:
         self.next_probe_at = 0.0
         self._ended_at = -math.inf
         self._steps_end_at = self._no_step_before = 0.0
-        self._surprises: list[float] = []
-        self._noise_until = -math.inf
+        self._noise = Noise()
         #: The fullest that each window has been without a refusal.
         self._reached: dict[float, int] = {}
         self._noted_at = -math.inf
@@ -73,6 +69,7 @@ class Governor:
     def answered(self, at: float, count: int = 1) -> None:
         """Requests that the site answered, whatever with."""
         self.history.add(at, count)
+        self._noise.answers += count
 
     def refused(self, at: float, retry_after_seconds: float = 0.0, started: float = math.inf) -> bool:
         """A request that the site refused, which started then. True if that began an episode."""
@@ -81,7 +78,7 @@ class Governor:
             if started < self._ended_at:
                 return False  # it was on its way when the episode ended
             self._note(at)
-            self.episode = Episode(at, at)
+            self.episode = Episode(at, at, answers_before=self.history.count(self._ended_at))
             self.next_probe_at = at + max(FIRST_PROBE_SECONDS, wait)
             return True
         self.episode.refusals += 1
@@ -97,12 +94,19 @@ class Governor:
         self.next_probe_at = max(self._next_probe(at), at + min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
 
     def probe_answered(self, at: float, learn: bool = True) -> None:
-        """The single request was answered: the episode is over. `learn` is False for one who leaves the conclusions to another."""
+        """The single request was answered, which is not noted yet: the episode is over. `learn`: whether to draw conclusions."""
         if self.episode is None:
             return
         episode, self.episode, self._ended_at = self.episode, None, at
         if learn:
             self._learn(episode, at)
+
+    def probe_heard(self, outcome: str, at: float, learn: bool) -> None:
+        """What became of another process's single request: "answered", "refused", or "" for none."""
+        if outcome == "refused":
+            self.probe_refused(at)
+        elif outcome == "answered":
+            self.probe_answered(at, learn)
 
     # -- what follows -----------------------------------------------------------------------------------------------
 
@@ -188,7 +192,7 @@ class Governor:
             return
         for limit in binding:
             if limit.step_from is None:
-                limit.step_from = limit.requests
+                limit.step_from = limit.before_steps = limit.requests
                 self._steps_end_at = max(self._steps_end_at if stepping else 0.0, now + STEP_HORIZONS * limit.horizon)
         for limit in stepping:
             count = self.history.count(now - limit.seconds)
@@ -206,11 +210,11 @@ class Governor:
     def _next_probe(self, now: float) -> float:
         """When to ask next: as a known limit is due to be free; or another window is, or one has lost a part of what is in it."""
         assert self.episode is not None
-        full = [self._free_at(limit, min(limit.requests, count)) for limit, count in self._full(now)]
-        if full:
-            return max(max(full) + GUARD_SECONDS, now + FIRST_PROBE_SECONDS / 2)
         began, elapsed = self.episode.began, max(self.episode.lasted(now), FIRST_PROBE_SECONDS)
         least, most = began + PROBE_RATIO_LEAST * elapsed, began + PROBE_RATIO_MOST * elapsed
+        full = [self._free_at(limit, min(limit.requests, count)) for limit, count in self._full(now)]
+        if full:
+            return max(max(full) + GUARD_SECONDS, least)
         due = [most]
         for seconds in WINDOWS:
             oldest = self.history.first_after(began - seconds)
@@ -234,8 +238,9 @@ class Governor:
 
     def _learn(self, episode: Episode, now: float) -> None:
         """Conclude from an episode that has ended."""
-        if self._is_noise(episode, now):
-            self.limits = [limit for limit in self.limits if limit.firm or limit.confirmed >= FIRM_CONFIRMATIONS]
+        if self._noise.is_met(episode, now):
+            self.limits = after_noise(self.limits, now)
+            self._no_step_before = now
             return
         known = model.explained_by(self.limits, episode, self.history)
         if known:
@@ -256,29 +261,17 @@ class Governor:
             # What was answered once may be too much now.
             self._reached = {window: self.history.count(now - window) for window in WINDOWS}
 
-    def _is_noise(self, episode: Episode, now: float) -> bool:
-        """Whether the site refuses now and then whatever the counts: short refusals, none of them met by a step, that go on."""
-        noisy = now < self._noise_until
-        if episode.lasted(now) > model.BRIEF_SECONDS * (3 if noisy else 1):
-            return False
-        stepping = [limit for limit in self.limits if limit.step_from is not None]
-        for limit in stepping if noisy else ():
-            # It says nothing of the limit. The next step comes soon.
-            limit.step_from, limit.next_step_at = None, now + max(2 * limit.horizon, 5.0)
-        if stepping:
-            return noisy
-        self._surprises = [*(at for at in self._surprises if now - at < SURPRISE_SECONDS), now]
-        if len(self._surprises) < SURPRISES and not noisy:
-            return False
-        self._noise_until = now + NOISE_SECONDS
-        return True
-
     def _met(self, known: list[Limit], episode: Episode, now: float) -> None:
         """Known limits were reached: confirmed by a step beyond them, or one is lower than was thought."""
         stepped = [limit for limit in known if limit.step_from is not None]
         for limit in self.limits:
             limit.step_from = None
+        # Of several that were reached, one that was exceeded before is not the site's: what holds is the other one's rate.
+        held = [limit for limit in stepped if not limit.exceeded] or stepped
         for limit in stepped:
+            if limit not in held:
+                limit.requests = max(limit.requests, min(one.per_second for one in held) * limit.seconds)
+        for limit in held:
             limit.step = FIRST_STEP
             limit.confirmed += 1
             limit.learned_requests = limit.requests

@@ -31,6 +31,7 @@ class Learned:
         self._any_site = settings.demo
         self._limits: Any = None
         self._learned_at = 0.0
+        self._refused = False
 
     def load(self, now: float | None = None) -> dict[str, Any] | None:
         """As `Throttle.learned` gave it, the history moved by the time since, with `learned_at` (epoch seconds); None if there is none."""
@@ -62,7 +63,9 @@ class Learned:
             part.write_text(json.dumps(kept), encoding="utf-8")
             os.replace(part, self.path)
         except OSError as error:
-            log.warning("what was learned of the site can't be kept in %s: %s", self.path, error)
+            if not self._refused:
+                log.warning("what was learned of the site can't be kept in %s: %s", self.path, error)
+            self._refused = True
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ WINDOWS = (
     *(720, 900, 1080, 1200, 1500, 1800, 2100, 2400, 3000, 3600, 4500, 5400, 6300, 7200, 9000, 10800, 12600, 14400, 18000, 21600),
     *(25200, 28800, 36000, 43200, 54000, 64800, 75600, 86400),
 )
-#: What is asked for stays below a limit by this fraction of it, and by one request at least.
+#: What is asked for stays below a limit by this fraction of it; less than one request of a limit slows down, and no more.
 MARGIN = 0.05
 #: Counts that differ by less than this fraction are the same: processes hear of each other's requests a moment late.
 SAME = 0.05
@@ -30,6 +30,8 @@ WINDOW_OF_PAUSE = 4.0
 SHORTEST_GUESS_SECONDS = 10.0
 #: Refusals that lasted no longer than this never lower a limit below half of what was answered before: they may be mere noise.
 BRIEF_SECONDS = 1.6
+#: Refusals that go on now and then for at most so many seconds may be noise; a limit that was learned from longer ones stands.
+NOISE_SECONDS = 4.5
 #: How far the first step beyond a limit goes, how the next ones grow, and the longest one, as fractions of the limit.
 FIRST_STEP, STEP_GROWTH, LONGEST_STEP = 0.04, 1.5, 0.5
 #: A limit that nothing has confirmed, and that was exceeded by this factor, was none.
@@ -51,6 +53,8 @@ class Limit:
     #: While one is tried: the count that it starts from, and how far it goes.
     step_from: float | None = None
     step: float = FIRST_STEP
+    #: What it was before the steps that are being tried, or were last.
+    before_steps: float = 0.0
     #: What it was when it was learned.
     learned_requests: float = 0.0
     #: When it was lowered last without a long pause.
@@ -66,7 +70,12 @@ class Limit:
         """How many requests are asked for in the window."""
         if self.step_from is not None:
             return self.step_from + max(1.0, self.step_from * self.step)
-        return max(1.0, self.requests - max(1.0, self.requests * MARGIN))
+        return self.requests * (1 - MARGIN)
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether more was answered during the steps than it allows, and nothing speaks for it."""
+        return not self.confirmed and self.requests > self.before_steps * (1 + SAME)
 
     @property
     def per_second(self) -> float:
@@ -97,6 +106,8 @@ class Episode:
     #: The last refusal so far.
     refused_at: float
     refusals: int = 1
+    #: Answers since the one before it.
+    answers_before: int = 0
 
     def lasted(self, now: float) -> float:
         return now - self.began
@@ -123,7 +134,7 @@ def new_limits(episode: Episode, history: History, now: float, reached: dict[flo
         full = history.count(episode.began - seconds)
         stood = history.count(episode.refused_at - seconds) >= full * STOOD
         if full and stood and history.count(now - seconds) < full and full >= STOOD * reached.get(seconds, 0):
-            found.append(Limit(float(seconds), float(full), firm=episode.informs()))
+            found.append(Limit(float(seconds), float(full), firm=episode.lasted(now) > NOISE_SECONDS))
     if episode.informs():
         return sorted(found, key=lambda limit: limit.per_second)[:3]
     least = max(SHORTEST_GUESS_SECONDS, WINDOW_OF_PAUSE * episode.lasted(now))
@@ -155,4 +166,4 @@ def guessed(episode: Episode, history: History, now: float) -> Limit:
     """A limit of a site that refuses for a while without any window to see why: three quarters of what was, or less."""
     least = max(SHORTEST_GUESS_SECONDS, WINDOW_OF_PAUSE * episode.lasted(now))
     seconds = next((window for window in WINDOWS if window >= least), WINDOWS[-1])
-    return Limit(float(seconds), max(1.0, float(history.count(now - seconds))), firm=episode.informs())
+    return Limit(float(seconds), max(1.0, float(history.count(now - seconds))), firm=episode.lasted(now) > NOISE_SECONDS)

@@ -64,7 +64,7 @@ def decode(raw: bytes | None, now: float) -> dict[str, Any] | None:
         numbers += [number for ago, count in answers for number in (ago, count)]
         limits = fields["limits"] if fields["leads"] else []
         numbers += [limit[name] for limit in limits for name in ("requests", "seconds", "confirmed", "cap", "left")]
-        numbers += [fields[name] for name in ("waits_seconds", "per_second", "ceiling") if fields["leads"]]
+        numbers += [fields[name] for name in ("waits_seconds", "per_second", "ceiling", "rate") if fields["leads"]]
         good = good and texts and len(answers) <= _MOST_ANSWERS and all(map(_is_number, numbers))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -21,10 +21,12 @@ from pipeline.wire import request_count
 from pipeline.yahoo.courtesy import Courtesy
 from pipeline.yahoo.governor import Governor
 from pipeline.yahoo.history import FINEST_SECONDS
-from pipeline.yahoo.peers import Peers, Word, word
+from pipeline.yahoo.peers import WORD_SECONDS, Peers, Word, word
 
 #: The longest time in seconds between two looks at the rate while a request waits.
 LOOK_SECONDS = 0.2
+#: The rate of a report that knows no limit.
+NO_LIMIT = 1e9
 #: The rate is worked out anew after so many seconds, or when something has happened.
 RATE_SECONDS = 0.05
 #: A process is busy for so many seconds after its last request.
@@ -145,6 +147,7 @@ class Throttle:
         self._heard_at = clock()
         self._reason = ""
         self._rated, self._rated_at = math.inf, -math.inf
+        self._led = (-math.inf, 0.0)  # when the process that leads told its rate, and the rate
         self._counts = _Counts()
 
     # -- requests ---------------------------------------------------------------------------------------------------
@@ -226,7 +229,8 @@ class Throttle:
                 **self._counts.tell(now),
             }
             if leads:
-                found |= self.governor.site(now)
+                whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now))
+                found |= {**self.governor.site(now), "rate": min(whole, NO_LIMIT)}
             return found
 
     def has_news(self) -> bool:
@@ -246,13 +250,14 @@ class Throttle:
             refusals, probe = int(fields["refusals"]), str(fields["probe"])
             self.peers.heard(said)
             self._rated_at = -math.inf
-            for at, count in answers:
-                self.governor.answered(at, count)
+            self.governor.probe_heard(probe, now, self._leads(now))
             if refusals and probe != "refused" and self.governor.refused(now, started=now - LATE_SECONDS):
                 self._reason = f"the site answered 429 to {said.sender}"
-            self._heard_probe(probe, now)
+            for at, count in answers:
+                self.governor.answered(at, count)
             if fields["leads"] and self.peers.is_leader(said.sender, self._mine(now), now):
                 self.governor.adopt(fields["limits"])
+                self._led = (now, float(fields["rate"]))
                 episode = self.governor.episode
                 if episode is not None and not fields["holding"] and episode.lasted(now) > 2.0:
                     self.governor.probe_answered(now, learn=False)
@@ -310,6 +315,9 @@ class Throttle:
         if now - self._rated_at >= RATE_SECONDS or now < self._rated_at:
             leads = self._leads(now)
             whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
+            if not leads and now - self._led[0] <= WORD_SECONDS and self._led[1] < NO_LIMIT:
+                # It has heard of more than a process that came later.
+                whole = min(whole, self._led[1])
             cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
             part = self.peers.part(self.stage, self.share(), now, cut_off)
             self._rated, self._rated_at = whole * part * min(self._courtesy.factor, self.peers.courtesy(now)), now
@@ -331,6 +339,9 @@ class Throttle:
                 self.governor.probe_refused(now, retry_after_seconds or 0.0)
                 return True
             return self.governor.refused(now, retry_after_seconds or 0.0, started=ticket.started)
+        if ticket.probe:
+            self._counts.probe = "answered"
+            self.governor.probe_answered(now, learn=self._leads(now))
         self._counts.answer(now)
         self.governor.answered(now)
         if status >= 500 and math.isfinite(self._rate(now)) and self._courtesy.cut(now):
@@ -338,16 +349,7 @@ class Throttle:
             self._reason = f"the site answered {status}"
         elif status < 400:
             self._courtesy.recover(now)
-        if ticket.probe:
-            self._counts.probe = "answered"
-            self.governor.probe_answered(now, learn=self._leads(now))
         return ticket.probe
-
-    def _heard_probe(self, probe: str, now: float) -> None:
-        if probe == "refused":
-            self.governor.probe_refused(now)
-        elif probe == "answered":
-            self.governor.probe_answered(now, learn=self._leads(now))
 
     def _reason_now(self) -> str:
         slow = self.governor.episode is not None or self._courtesy.factor < 1.0 or bool(self.governor.limits)

@@ -19,4 +19,5 @@ REPORT = {
     "waits_seconds": 4.0,
     "per_second": 9.5,
     "ceiling": 0.0,
+    "rate": 9.5,
 }

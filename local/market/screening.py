@@ -95,10 +95,18 @@ def screen(
     listed = entries(found, switches)
     start = min(offset, LARGEST_OFFSET - size)
     rows = [record(entry) if records else entry.quote for entry in listed[start : start + size]]
+    wanted = [name for name in ("sector", "industry") if name in (body.get("includeFields") or ())]
+    profiles = [_profile(entry.company) for entry in listed[start : start + size]]
+    rows = [{**row, **{name: profile[name] for name in wanted}} for row, profile in zip(rows, profiles, strict=True)]
     if switches["numbers"] == "formatted":
         rows = [formatted(row) for row in rows]
     result = {"start": offset, "count": len(rows), "total": _total(listed, switches), "records" if records else "quotes": rows}
     return {"finance": {"result": [result], "error": None}}
+
+
+def _profile(company: Company) -> dict[str, str]:
+    """Sector and industry as the screener writes them: with a dash where a company's own page has a hyphen."""
+    return {"sector": company.sector, "industry": company.industry.replace(" - ", "—")}
 
 
 def page_rows(

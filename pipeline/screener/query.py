@@ -63,6 +63,10 @@ def query_url(origin: str, crumb: str, seen: str = "") -> str:
     return urlunsplit((base.scheme, base.netloc, parts.path, urlencode(parameters), ""))
 
 
+#: Fields that are asked for beside those that the page shows.
+_PROFILE = ("sector", "industry")
+
+
 def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int], offset: int, *, plain: bool = False) -> dict[str, Any]:
     """The body that asks for a region's stocks of a band, 250 from `offset` on, by ticker. Both bounds are included.
 
@@ -72,6 +76,9 @@ def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int],
     known = dict(template or {"quoteType": "EQUITY", "topOperator": "AND"})
     for name in ("useRecordsResponse", "count"):
         known.pop(name, None)
+    if isinstance(known.get("includeFields"), list):
+        # The page names the columns that it shows; a stock's profile is not among them, and spares a request for each.
+        known["includeFields"] = [*known["includeFields"], *(name for name in _PROFILE if name not in known["includeFields"])]
     asked = {"operator": "EQ", "operands": ["region", region]}
     own = None if plain else _region_operand((template or {}).get("query"), region)
     operator = "AND"

@@ -83,7 +83,7 @@ def test_the_page_s_own_body_is_sent_with_other_operands(operand: dict[str, Any]
         250,
         "ticker",
         "ASC",
-        ["ticker"],
+        ["ticker", "sector", "industry"],
     )
     assert "intradayprice" not in json.dumps(body)
     shown = query.asked(json.dumps(template))

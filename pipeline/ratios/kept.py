@@ -1,7 +1,7 @@
 """`Fundamentals` as plain JSON and back: what is kept of a company so that its rows can be computed without the site. Pure.
 
-All fields but those of the quote and the rates, which are another day's, and the site's own ratios, which are its word of that day; the
-price stays, beside the newest close, to tell in which units the two are. A
+All fields but those of the quote and the rates, which are another day's; the price stays, beside the newest close, to tell in which
+units the two are. A
 new field of `Fundamentals` is kept by itself, as long as it is made of texts, numbers, days, tuples, mappings and dataclasses.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements
 
 #: Fields that are a day's own.
-OF_THE_DAY = frozenset({"symbol", "as_of", "market_cap", "shares_outstanding", "quoted_on", "rates", "site_ratios"})
+OF_THE_DAY = frozenset({"symbol", "as_of", "market_cap", "shares_outstanding", "quoted_on", "rates"})
 #: What makes a version: what the company has published, and in which units.
 _CONTENT = ("statements", "splits", "currency", "financial_currency", "chart_currency")
 

@@ -137,7 +137,7 @@ def computed_anew(
     """A company of the stored statements with a new quote and the day's rates."""
     # A share count is no figure of a day: the last one will do.
     known = {**{name: last.quote[name] for name in ("sharesOutstanding", "currency", "financialCurrency") if name in last.quote}, **quote}
-    return partly.renewed(json.loads(stored.payload), symbol, known, get_rates)
+    return partly.renewed(json.loads(stored.payload), symbol, known, last.fetched_at.date(), get_rates)
 
 
 def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quote: Mapping[str, Any], why: str, write: Write) -> Outcome:

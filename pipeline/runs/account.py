@@ -64,7 +64,9 @@ class Stage:
         self._counts[task.state] -= 1
         self._counts[state] += 1
         task.state, task.count, task.reason, task.retrying = state, count, reason, False
-        task.source, task.why = source, why
+        if changed or task.source != "fetched":
+            # A task that comes again finds what its first delivery has fetched.
+            task.source, task.why = source, why
         return changed
 
     def __getitem__(self, state: str) -> int:

@@ -90,9 +90,13 @@ def _profile(before: Fundamentals) -> dict[str, Any]:
 
 
 def renewed(
-    payload: Mapping[str, Any], symbol: str, quote: Mapping[str, Any], get_rates: Callable[[str], Rates] = exchange_rates.get
+    payload: Mapping[str, Any],
+    symbol: str,
+    quote: Mapping[str, Any],
+    fetched_on: date,
+    get_rates: Callable[[str], Rates] = exchange_rates.get,
 ) -> Fundamentals:
-    """A company as it is kept, with today's quote and rates."""
+    """A company as it was kept on `fetched_on`, with today's quote and rates."""
     as_of, info = session.today(), Info({"quote": dict(quote)})
     found = kept.from_payload(payload, symbol=symbol, as_of=as_of)
     price, quoted_on = info.figure("regularMarketPrice"), info.day("regularMarketTime")
@@ -102,7 +106,8 @@ def renewed(
         financial_currency=info.text("financialCurrency") or found.financial_currency,
         market_cap=info.figure("marketCap"),
         shares_outstanding=info.figure("sharesOutstanding"),
-        site_ratios=site_ratios(info),
+        # A task that is delivered again on the day of its fetch gives the rows that it gave.
+        site_ratios=found.site_ratios if fetched_on == as_of else site_ratios(info),
     )
     return with_rates(found, get_rates)
 

@@ -16,7 +16,7 @@ import kafka.errors
 from config import Kafka
 from pipeline.broker import diagnosis, internals
 from pipeline.errors import ServiceError
-from pipeline.repeated import Repeated
+from pipeline.repeated import AGAIN_SECONDS, Repeated
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,11 @@ AWAY_SECONDS = 2.0
 
 
 class _Noise(logging.Filter):
-    """Drops the records whose error is an outage's."""
+    """Drops the records whose error is an outage's, and those that say again what was said a moment ago."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if str(record.msg).startswith(_PHRASES) or record.getMessage() == _CLOSED:
@@ -68,7 +72,14 @@ class _Noise(logging.Filter):
         named = list(record.args) if isinstance(record.args, tuple) else []
         if record.exc_info:
             named.append(record.exc_info[1])
-        return not any(isinstance(one, OUTAGE_ERRORS) or (isinstance(one, str) and one in _NAMES) for one in named)
+        if any(isinstance(one, OUTAGE_ERRORS) or (isinstance(one, str) and one in _NAMES) for one in named):
+            return False
+        # Without its arguments: a partition, a time or a number makes it no news.
+        what, now = (record.name, str(record.msg)), time.monotonic()
+        if record.levelno < logging.WARNING or now - self._said.get(what, float("-inf")) >= AGAIN_SECONDS:
+            self._said[what] = now
+            return True
+        return False
 
 
 _noise = _Noise()
@@ -76,7 +87,8 @@ _noise = _Noise()
 
 def drop_noise() -> None:
     """From now on the client's records of an outage don't reach the log."""
-    for name in _LOGGERS:
+    known = {name for name in logging.root.manager.loggerDict if name.startswith("kafka.")}
+    for name in sorted(known | set(_LOGGERS)):
         logging.getLogger(name).addFilter(_noise)
 
 

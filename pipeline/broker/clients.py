@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -26,7 +27,8 @@ REACH_SECONDS = 8.0
 REFUSED_SECONDS = 2.0
 #: Seconds in which a broker must say where it is, when it is asked why it can't be reached.
 ADVERTISED_SECONDS = 1.0
-_last_failure = diagnosis.attach()
+_failures = diagnosis.attach()
+_numbers = itertools.count(1)
 
 #: How often a client asks for the topics' partitions, in ms.
 METADATA_MS = 20_000
@@ -46,7 +48,7 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # This one is listened to: what it says of a failed connection is the reason that the client does not raise.
     logging.getLogger("kafka.net.connection").setLevel(logging.ERROR)
-    _last_failure.silent = True
+    _failures.silent = True
     outage.drop_noise()
 
 
@@ -59,7 +61,8 @@ def common(settings: Kafka) -> dict[str, Any]:
         "reconnect_backoff_max_ms": 2_000,
         # How late new partitions of a topic are noticed at most.
         "metadata_max_age_ms": METADATA_MS,
-        "client_id": f"stock-pipeline-{os.getpid()}",
+        # One of its own: by it a client's failures are told from another one's.
+        "client_id": f"stock-pipeline-{os.getpid()}-{next(_numbers)}",
     }
     if settings.sasl_mechanism:
         options |= {
@@ -76,11 +79,11 @@ def common(settings: Kafka) -> dict[str, Any]:
 @contextlib.contextmanager
 def reaching(settings: Kafka) -> Any:
     """Turn what the client raises where no broker answers into a ServiceError that says what to do."""
-    _last_failure.forget()
+    before = _failures.count
     try:
         yield
     except (kafka.errors.KafkaError, OSError) as error:
-        logged = _last_failure.error
+        logged = _failures.since(before)
         astray = [] if diagnosis.is_refusal(logged or error) else _advertised(settings)
         raise ServiceError(diagnosis.explain(settings, error, logged, astray)) from error
 
@@ -101,12 +104,12 @@ def _advertised(settings: Kafka) -> list[tuple[str, int]]:
 
 def _reached(kind: Callable[..., Any], settings: Kafka, **options: Any) -> Any:
     """A client that has reached a broker. Raises ServiceError after REACH_SECONDS; sooner where a broker refuses."""
-    options |= common(settings)
+    options = {**common(settings), **options}
     with reaching(settings):
         try:
             return kind(**options, bootstrap_timeout_ms=int(1000 * REFUSED_SECONDS))
         except kafka.errors.KafkaError as error:
-            if diagnosis.is_refusal(_last_failure.error or error):
+            if diagnosis.is_refusal(_failures.of(options["client_id"]) or error):
                 raise
         return kind(**options, bootstrap_timeout_ms=int(1000 * (REACH_SECONDS - REFUSED_SECONDS)))
 
@@ -149,6 +152,8 @@ def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_r
         Patient,
         settings,
         group_id=group,
+        # By it the members are told apart: which process has which partitions.
+        client_id=f"stock-pipeline-{os.getpid()}",
         enable_auto_commit=False,
         auto_offset_reset=auto_offset_reset,
         session_timeout_ms=session_ms,

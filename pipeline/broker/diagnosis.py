@@ -17,50 +17,67 @@ from collections.abc import Sequence
 import kafka.errors
 
 from config import Kafka, SettingsError
-from pipeline.broker import probe
+from pipeline.broker import internals, probe
 from pipeline.wire.text import one_line
 
 #: Seconds in which a port must answer the question whether it speaks TLS.
 PROBE_SECONDS = 3.0
 #: Failed connections after which the garbage is collected.
 COLLECT_EVERY = 100
+#: How many clients' failures are remembered.
+CLIENTS_KEPT = 200
 
 _START = "Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), or try the pipeline without it: python run_pipeline.py --demo"
 
 
-class LastFailure(logging.Filter):
-    """Listens to the client's log: `error` is the most telling reason why connections of this process's clients failed.
+class Failures(logging.Filter):
+    """Listens to the client's log, for each client of this process by itself: the most telling reason why its connections failed.
 
     Attached to the logger "kafka.net.connection", whose records never reach the log itself while `silent`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.error: BaseException | None = None
         self.silent = False
-        self._count = 0
+        #: How many there were, of all clients.
+        self.count = 0
+        self._kept: dict[str, tuple[int, BaseException]] = {}  # client_id → number of its last failure, its most telling one
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        errors = [value for value in record.args or () if isinstance(value, BaseException)] if isinstance(record.args, tuple) else []
-        with self._lock:
-            if errors and _telling(errors[-1]) >= _telling(self.error):
-                self.error = errors[-1]
+        found = list(record.args) if isinstance(record.args, tuple) else []
+        errors = [value for value in found if isinstance(value, BaseException)]
         if errors:
+            client_id = internals.client_of(found[0])
+            with self._lock:
+                self.count += 1
+                _, known = self._kept.pop(client_id, (0, None))
+                self._kept[client_id] = (self.count, errors[-1] if known is None or _telling(errors[-1]) >= _telling(known) else known)
+                if len(self._kept) > CLIENTS_KEPT:
+                    del self._kept[next(iter(self._kept))]
             self._collect()
         return not self.silent
+
+    def of(self, client_id: str) -> BaseException | None:
+        """Why this client's connections fail."""
+        with self._lock:
+            return self._kept.get(client_id, (0, None))[1]
+
+    def since(self, count: int) -> BaseException | None:
+        """The most telling reason of any client that has failed since `count` failures were counted."""
+        with self._lock:
+            return max((error for number, error in self._kept.values() if number > count), key=_telling, default=None)
+
+    def forget(self, client_id: str) -> None:
+        with self._lock:
+            self._kept.pop(client_id, None)
 
     def _collect(self) -> None:
         """The client leaves the socket of each refused connection to the garbage collector, which hardly runs in a process
         that does nothing but wait: within an hour without a broker it would have no files left to open.
         """
-        self._count += 1
-        if self._count % COLLECT_EVERY == 0:
+        if self.count % COLLECT_EVERY == 0:
             gc.collect()
-
-    def forget(self) -> None:
-        with self._lock:
-            self.error = None
 
 
 def _telling(error: BaseException | None) -> int:
@@ -77,15 +94,15 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, kafka.errors.BrokerResponseError) or "certificate" in str(error)
 
 
-def attach() -> LastFailure:
+def attach() -> Failures:
     """Listen from now on."""
     logger = logging.getLogger("kafka.net.connection")
     for known in logger.filters:
-        if isinstance(known, LastFailure):
+        if isinstance(known, Failures):
             return known
-    failure = LastFailure()
-    logger.addFilter(failure)
-    return failure
+    failures = Failures()
+    logger.addFilter(failures)
+    return failures
 
 
 def check_files(settings: Kafka) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.net.connection import KafkaConnection
 from kafka.record import default_records, legacy_records
 from kafka.record.util import decode_varint
 
@@ -310,6 +311,11 @@ def pass_over_unreadable(consumer: KafkaConsumer, noted: Callable[[Unreadable], 
 
 
 # -- what is only read, or kept from being done ---------------------------------------------------------------------------
+
+
+def client_of(connection: Any) -> str:
+    """The client_id of the client whose connection it is, as the client's log names it; empty for anything else."""
+    return str(connection.config["client_id"]) if isinstance(connection, KafkaConnection) else ""
 
 
 def is_connected(client: Any) -> bool:

@@ -100,7 +100,8 @@ class BrokerWatch:
         self.away = False
         self._client = client
         self.settings = settings
-        self._failure = diagnosis.attach()
+        self._failures = diagnosis.attach()
+        self._client_id = str(client.config["client_id"])
         self._connected_at = self._looked_at = time.monotonic()
         self._refusal = ""
         self._cluster: str | None = None
@@ -127,7 +128,7 @@ class BrokerWatch:
             if self.away:
                 log.info("Kafka at %s is back after %.0f s", self.settings.bootstrap_servers, now - self._connected_at)
             self.away, self._refusal, self._connected_at = False, "", now
-            self._failure.forget()
+            self._failures.forget(self._client_id)
         elif now - self._connected_at >= AWAY_SECONDS:
             self._say_that_it_is_away()
 
@@ -139,7 +140,7 @@ class BrokerWatch:
             self._repeated.say(level, f"{what}: {_text(error)}")
 
     def _say_that_it_is_away(self) -> None:
-        error = self._failure.error
+        error = self._failures.of(self._client_id)
         if not self.away:
             reason = "" if error is None else f" ({_text(error)})"
             log.warning("Kafka at %s is away%s: waiting for it", self.settings.bootstrap_servers, reason)

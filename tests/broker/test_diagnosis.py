@@ -9,6 +9,7 @@ import threading
 
 import kafka.errors
 import pytest
+from kafka.net.connection import KafkaConnection
 
 from config import Kafka, SettingsError
 from pipeline.broker import diagnosis
@@ -62,21 +63,33 @@ def test_settings_that_cannot_work_are_named_before_anything_is_tried(changed, w
 
 
 def test_the_most_telling_failure_is_kept():
-    failure = diagnosis.LastFailure()
+    failure = diagnosis.Failures()
     refused = kafka.errors.SaslAuthenticationFailedError("no")
     for error in (kafka.errors.RequestTimedOutError(), kafka.errors.KafkaConnectionError("socket disconnected"), refused):
         failure.filter(record(error))
     for error in (kafka.errors.RequestTimedOutError(), kafka.errors.KafkaConnectionError("socket disconnected")):
         failure.filter(record(error))
-    assert failure.error is refused
-    failure.forget()
-    assert failure.error is None
+    assert failure.of("") is refused
+    assert failure.since(0) is refused
+    assert failure.since(failure.count) is None
+    failure.forget("")
+    assert failure.of("") is None
+
+
+def test_a_clients_failures_are_not_anothers():
+    failures = diagnosis.Failures()
+    refused, away = kafka.errors.SaslAuthenticationFailedError("no"), ConnectionRefusedError()
+    for client_id, error in (("one", refused), ("other", away)):
+        connection = KafkaConnection(None, client_id=client_id)
+        failures.filter(logging.LogRecord("kafka.net.connection", logging.ERROR, "", 0, "%s: %s", (connection, error), None))
+    assert (failures.of("one"), failures.of("other")) == (refused, away)
+    assert failures.since(1) is away
 
 
 def test_it_is_heard_once_and_says_nothing_itself_while_silent():
     failure = diagnosis.attach()
     assert diagnosis.attach() is failure
-    listener = diagnosis.LastFailure()
+    listener = diagnosis.Failures()
     assert listener.filter(record(TIME_OUT))
     listener.silent = True
     assert not listener.filter(record(TIME_OUT))
@@ -85,7 +98,7 @@ def test_it_is_heard_once_and_says_nothing_itself_while_silent():
 def test_sockets_that_the_client_leaves_behind_are_collected(monkeypatch):
     collected = []
     monkeypatch.setattr(gc, "collect", lambda: collected.append(True))
-    failure = diagnosis.LastFailure()
+    failure = diagnosis.Failures()
     for _ in range(2 * diagnosis.COLLECT_EVERY):
         failure.filter(record(ConnectionRefusedError()))
     assert len(collected) == 2

@@ -138,6 +138,8 @@ def check_account(summary: dict[str, Any], failed: int = 0) -> None:
         sent = counts.pop("sent")
         assert counts.pop("fetched", 0) + counts.pop("stored", 0) in (0, counts["completed"]), summary
         assert counts["pending"] == 0, summary
+        for part in ("fetched", "stored"):  # of those completed
+            counts.pop(part, None)
         assert sent == sum(counts.values()), summary
     assert summary["scraping"]["failed"] + summary["processing"]["failed"] == failed, summary
 

@@ -79,8 +79,8 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
         restarted.stop()
         until(lambda: "is away" in caplog.text, 30, "the first line")
         # The client would log each of its attempts.
-        attempts = running.worker._broker._failure._count
-        until(lambda: running.worker._broker._failure._count > attempts + 5, 60, "more attempts")
+        attempts = running.worker._broker._failures.count
+        until(lambda: running.worker._broker._failures.count > attempts + 5, 60, "more attempts")
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 1, said
         assert said[0].startswith(f"Kafka at {settings.bootstrap_servers} is away (")
@@ -125,8 +125,8 @@ def test_a_login_that_is_refused_after_an_outage_is_said(tmp_path, caplog):
             until(lambda: "is away" in caplog.text, 30, "the first line")
             broker = start("another")
             until(lambda: "refuses the user 'pipeline' or the password" in caplog.text, 60, "the reason")
-            attempts = running.worker._broker._failure._count
-            until(lambda: running.worker._broker._failure._count > attempts + 3, 60, "more attempts")
+            attempts = running.worker._broker._failures.count
+            until(lambda: running.worker._broker._failures.count > attempts + 3, 60, "more attempts")
             assert caplog.text.count("refuses the user") == 1
             assert PASSWORD not in caplog.text
             broker.stop()

@@ -123,6 +123,8 @@ class Orchestrator:
             self._watch(services, children, account.finished if account else 0)
             tally.poll(IDLE_POLL_MS)
             if time.monotonic() - max(tally.last_progress, self._started) > self._arguments.stall_timeout:
+                for (topic, number), count in sorted(tally.removed().items()):
+                    self._say(f"{topic}[{number}]: {count} tasks were removed by the topic's retention before they were done")
                 return None
             if not children.producer_has_ended():
                 continue

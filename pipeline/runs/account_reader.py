@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -59,8 +59,10 @@ class Tally:
         self.accounts: dict[str, Account] = {}
         #: Seconds (time.monotonic) of the last change of a task's state.
         self.last_progress = time.monotonic()
-        #: Times in ms of the records that could not be read: which run they were of, nobody can say.
         self._latest = ""
+        #: Of one run, where the record of each task stands.
+        self._places: dict[str, tuple[TopicPartition, int]] = {}
+        #: Times in ms of the records that could not be read: which run they were of, nobody can say.
         self._unreadable: deque[int] = deque(maxlen=UNREADABLE_KEPT)
         self._consumer = clients.reader(settings)
         with clients.reaching(settings):
@@ -84,7 +86,7 @@ class Tally:
         for partition, records in self._consumer.poll(timeout_ms).items():
             for record in records:
                 count += 1
-                self._note(partition.topic, record.value)
+                self._note(partition, record.offset, record.value)
         for one in self._consumer.take_unreadable():
             self._unreadable.append(one.timestamp_ms)
             for account in self.accounts.values():
@@ -114,14 +116,33 @@ class Tally:
         """Read everything that stands in the topics at this moment."""
         return self.read_to(positions.high_watermarks(self.settings, _KINDS), timeout_seconds)
 
+    def removed(self) -> dict[TopicPartition, int]:
+        """Partition → how many tasks of the run that are still waited for stand there no longer: nobody will do them.
+
+        For the tally of one run. Empty if the broker does not answer.
+        """
+        account = self.newest()
+        if account is None:
+            return {}
+        tasks = account.scraping.tasks | account.processing.tasks
+        waited_for = [place for name, place in self._places.items() if tasks[name].state == "pending" and not tasks[name].retrying]
+        if not waited_for:
+            return {}
+        try:
+            begins = self._consumer.beginning_offsets(list({partition for partition, _ in waited_for}))
+        except kafka.errors.KafkaError as error:
+            log.debug("where the topics begin is not known: %s", error)
+            return {}
+        return dict(Counter(partition for partition, offset in waited_for if offset < begins[partition]))
+
     def close(self) -> None:
         try:
             self._consumer.close()
         except kafka.errors.KafkaError as error:
             log.debug("close: %s", error)
 
-    def _note(self, topic: str, value: bytes | None) -> None:
-        stage, kind = _KINDS[topic]
+    def _note(self, partition: TopicPartition, offset: int, value: bytes | None) -> None:
+        stage, kind = _KINDS[partition.topic]
         try:
             fields = self._fields(stage, kind, value)
         except MessageError:
@@ -137,6 +158,8 @@ class Tally:
         account.asked(fields)
         if kind == "task":
             account.task(stage, fields)
+            if self.run_id is not None:
+                self._places[fields["task_id"]] = (partition, offset)
         elif (account.completion if kind == "completion" else account.error)(stage, fields):
             self.last_progress = time.monotonic()
 

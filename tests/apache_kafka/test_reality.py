@@ -104,7 +104,12 @@ def test_tasks_that_retention_removed_are_counted_in_one_line_and_the_others_are
         until(lambda: committed(kafka)[partition] == 1, 30, "the commit")
     send([f"GONE{number}" for number in range(7)])
     send(["LAST"])
+    tally = Tally(kafka, run_id)
+    assert tally.read_to_now()
+    assert tally.removed() == {}
     admin.delete_records({partition: 8})
+    assert tally.removed() == {partition: 7}
+    tally.close()
     caplog.clear()
     with Running(kafka):
         done(kafka, run_id, 2)

@@ -329,6 +329,12 @@ def cluster_id(client: Any) -> str | None:
     return found
 
 
+def read_position(consumer: KafkaConsumer, partition: TopicPartition) -> int:
+    """The offset that it reads next, 0 where that is not known. The public question goes to the broker, and waits for it."""
+    state = consumer._subscription.assignment.get(partition)
+    return int(state.position.offset) if state is not None and state.position is not None else 0
+
+
 def is_joining(consumer: KafkaConsumer) -> bool:
     """Whether it is a member of a group that has still to join it, or to join it again."""
     return consumer._coordinator is not None and bool(consumer._coordinator.need_rejoin())

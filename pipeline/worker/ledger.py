@@ -42,6 +42,11 @@ class OffsetLedger:
             del self._finished[first]
             self._safe = first + 1
 
+    def read_to(self, position: int) -> None:
+        """Note that up to here nothing else stands: behind the last record a transaction's marker has an offset too."""
+        if not self._finished and self._safe is not None and position > self._safe:
+            self._safe = position
+
     def to_commit(self) -> int | None:
         """The position to commit, None where it stands already."""
         return self._safe if self._safe != self._committed else None

@@ -13,7 +13,7 @@ import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
-from pipeline.broker import lost_positions, positions
+from pipeline.broker import internals, lost_positions, positions
 from pipeline.broker.internals import Unreadable
 from pipeline.broker.outage import BrokerWatch
 from pipeline.wire.topics import StageTopics
@@ -108,6 +108,9 @@ class Positions:
         """Commit of each partition the position below which everything is finished."""
         self._last_commit = time.monotonic()
         mine = self._consumer.assignment()
+        for tp, ledger in self._ledgers.items():
+            if tp in mine and not ledger.open:
+                ledger.read_to(internals.read_position(self._consumer, tp))
         safe = {tp: ledger.to_commit() for tp, ledger in self._ledgers.items() if tp in mine}
         offsets = {tp: positions.position(position) for tp, position in safe.items() if position is not None}
         if not offsets:

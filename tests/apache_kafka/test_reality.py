@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.admin import (
     ACL,
     ACLFilter,
@@ -170,6 +170,23 @@ def test_one_record_that_the_broker_refuses_does_not_take_its_neighbours_with_it
     with Running(kafka):
         letters = until(lambda: len(found := dead_letters.read(kafka, lambda letter: True)) == 30 and found, 60, "the letters")
     assert sorted(letter.value for letter in letters) == sorted([*values[:7], b"", *values[8:]])
+
+
+def test_the_markers_of_transactions_are_no_lag(kafka, run_id):
+    producer = KafkaProducer(**clients.common(kafka), transactional_id="another-tool")
+    producer.init_transactions()
+    for symbols in (["A", "B"], ["C"]):
+        producer.begin_transaction()
+        for symbol in symbols:
+            task = ProcessingTask(run_id, symbol, "", "us")
+            producer.send(topics.PROCESSING_TASKS, messages.pending(task), key=b"k", partition=5)
+        producer.commit_transaction()
+    producer.close()
+    with Running(kafka):
+        done(kafka, run_id, 3)
+        marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+        assert max(marks.values()) == 5
+        until(lambda: committed(kafka)[TopicPartition(topics.PROCESSING_TASKS, 5)] == 5, 30, "the commit behind the marker")
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,10 @@ def test_what_is_read_of_a_client_is_there(broker):
         assert until(lambda: internals.is_connected(consumer))
         assert until(lambda: internals.cluster_id(consumer))
         assert not internals.is_joining(consumer)
+        consumer.assign([PARTITION])
+        consumer.seek(PARTITION, 7)
+        assert internals.read_position(consumer, PARTITION) == 7
+        assert internals.read_position(consumer, TopicPartition("another", 0)) == 0
     finally:
         consumer.close()
     source = inspect.getsource(kafka.coordinator.base.BaseCoordinator) + inspect.getsource(KafkaConsumer)

@@ -75,3 +75,17 @@ def test_no_order_of_completions_commits_past_unfinished_work(data):
             if data.draw(st.booleans()):
                 ledger.committed(position)
     assert ledger.open == 0
+
+
+def test_an_offset_without_a_record_is_passed_when_nothing_is_open():
+    ledger = OffsetLedger()
+    ledger.read_to(5)
+    assert ledger.to_commit() is None, "nothing was read of it yet"
+    ledger.take(0)
+    ledger.read_to(2)
+    assert ledger.to_commit() is None, "a task is open"
+    ledger.finish(0)
+    ledger.read_to(2)
+    assert ledger.to_commit() == 2
+    ledger.read_to(1)
+    assert ledger.to_commit() == 2

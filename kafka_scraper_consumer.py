@@ -193,7 +193,7 @@ def main() -> int:
 
 def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache: Path) -> Source:
     """The source that SCRAPER_SOURCE asks for, its browser started. Raises ServiceError where there is none, and no other source."""
-    page = PagedScreener(browser, settings.yahoo_base_url) if settings.scraper_source != "api" else None
+    page = PagedScreener(browser, settings.yahoo_base_url, courtesy=throttle) if settings.scraper_source != "api" else None
     api = None
     if settings.scraper_source != "browser":
         # Here: yfinance and pandas are half a browser's memory, which a consumer with a browser has no use for.

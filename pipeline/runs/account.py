@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from pipeline.runs.listing_notes import ListingNotes
 from pipeline.wire.messages import ERROR_TEXT_LIMIT, is_region, run_started_at
 from pipeline.wire.states import COMPLETIONS, RANKS, STATES
 from pipeline.yahoo import throttle_text
@@ -111,6 +112,8 @@ class Account:
     unreadable: int = 0
     #: Requests to the site, by what the messages say of themselves: retries, refusals and page loads included.
     requests: int = 0
+    #: How the lists came about, and what is not in them.
+    lists: ListingNotes = field(default_factory=ListingNotes)
 
     def asked(self, fields: dict[str, Any]) -> None:
         """Count the requests that a message of any topic names; every attempt at a task has a message."""
@@ -128,6 +131,8 @@ class Account:
         if status not in COMPLETIONS:
             return False
         region = self._region(fields)
+        if stage == "scraping":
+            self.lists.note(fields)
         for child in _texts(fields.get("children")):
             if stage == "scraping" and child.startswith(f"scrape:{self.run_id}:"):
                 self.scraping.sent(child, region)

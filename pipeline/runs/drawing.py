@@ -92,7 +92,11 @@ def _status(account: Account, view: MonitorView) -> Text:
         line = Text(f"done: nothing is pending{failed}", style="bold yellow" if failed else "bold green")
     else:
         line = Text("under way", style="dim")
-    return line.append(f"   page: {safe(view.page)}", style="dim") if view.page else line
+    if view.page:
+        line.append(f"   page: {safe(view.page)}", style="dim")
+    if account.lists.text():
+        line.append(f"   {account.lists.text()}", style="dim")
+    return line
 
 
 def _lost(view: MonitorView) -> Text:

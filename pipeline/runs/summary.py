@@ -28,6 +28,8 @@ def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir:
     lines += ["", f"{summary['stocks']} stocks, {summary['ratio_rows']} rows of ratios, {summary['dead_letters']} dead letters"]
     if summary["unreadable"]:
         lines[-1] += f", {summary['unreadable']} unreadable records (named in the consumers' logs)"
+    if account.lists.text():
+        lines.append(_cut(account.lists.text()))
     lines += ["", f"logs:   {log_dir}", *_queries(settings)]
     if page:
         lines.append(f"page:   {page} (while the services are up)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,17 +54,27 @@ class Exchange:
 class NetworkLog:
     """The exchanges of the page that is loaded. `read` first; nothing comes in by itself."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Browser, on_answer: Callable[[int], None] = lambda status: None) -> None:
+        """on_answer: told the status of each answer to a request that the page made by itself, the page's own included."""
         self._browser = browser
+        self._on_answer = on_answer
+        #: Addresses that this program asks from within the page: these answers are its own affair.
+        self.own_urls: set[str] = set()
         self._exchanges: dict[str, Exchange] = {}
+        self._is_used = False
 
     def __iter__(self) -> Iterator[Exchange]:
         return iter(self._exchanges.values())
 
     def clear(self) -> None:
         """Forget what was; called before the page is loaded anew."""
-        self._browser.network_events()
+        if self._is_used:
+            self.read()
+        else:
+            self._browser.network_events()  # of whoever had this browser before
+            self._is_used = True
         self._exchanges.clear()
+        self.own_urls.clear()
 
     def read(self) -> None:
         """Take in what happened since the last time."""
@@ -106,6 +116,8 @@ class NetworkLog:
             return
         if method == "Network.responseReceived":
             exchange.status = int(parameters.get("response", {}).get("status", 0))
+            if exchange.url not in self.own_urls:
+                self._on_answer(exchange.status)
         elif method == "Network.loadingFinished":
             exchange.finished = True
         elif method == "Network.loadingFailed":
@@ -113,6 +125,8 @@ class NetworkLog:
 
     def _sent(self, identity: str, parameters: dict[str, Any]) -> None:
         kind, request = parameters.get("type"), parameters.get("request", {})
+        if "redirectResponse" in parameters and identity in self._exchanges:
+            self._on_answer(int(parameters["redirectResponse"].get("status", 0)))
         if kind not in _KINDS or not str(request.get("url", "")).startswith("http"):
             return
         sent = request.get("postData")

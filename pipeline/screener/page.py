@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from pipeline.errors import PermanentError, TransientError
+from pipeline.errors import PermanentError, RateLimited, TransientError
 from pipeline.screener import walls
 from pipeline.screener.answers import Answer
 from pipeline.screener.browser import Browser
 from pipeline.screener.harvest import RegionList
 from pipeline.screener.network import NetworkLog
-from pipeline.screener.page_data import NotServed, PageData, Stale
+from pipeline.screener.page_data import Courtesy, NoCourtesy, NotServed, PageData, Stale
 from pipeline.screener.page_driver import GRACE_SECONDS, POLL_SECONDS, SETTLE_TIMEOUT_SECONDS, PageDriver
 from pipeline.screener.page_state import PAGE_PATH, State, Wanted, is_elsewhere
 from pipeline.screener.selectors import ROWS_PER_PAGE
@@ -49,17 +49,15 @@ class PagedScreener:
         *,
         settle_timeout_seconds: float = SETTLE_TIMEOUT_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
-        before_request: Callable[[], None] = lambda: None,
-        after_response: Callable[[int, float | None], None] = lambda status, retry_after_seconds: None,
+        courtesy: Courtesy | None = None,
     ) -> None:
-        """`before_request` is called before each load of the page and each query, and may block; `after_response` after each answer."""
+        """courtesy: each load of the page and each query waits for it; what the page fetches by itself is noted there."""
         self._browser = browser
-        self._before_request = before_request
-        self._after_response = after_response
+        self._courtesy = courtesy or NoCourtesy()
         self.url = f"{base_url or LIVE_SITE}{PAGE_PATH}?start=0&count={ROWS_PER_PAGE}"
-        self.network = NetworkLog(browser)
+        self.network = NetworkLog(browser, self._heard)
         self._driver = PageDriver(browser, self.network, self.url, settle_timeout_seconds, grace_seconds)
-        self._data = PageData(browser, self.network, base_url, before_request, after_response)
+        self._data = PageData(browser, self.network, base_url, self._courtesy)
         self._table = Table(self._driver, self._page_for_table)
         # Whether the page that is up has no query to send, so that the table has to do.
         self._has_no_query = False
@@ -68,6 +66,9 @@ class PagedScreener:
         # Until when the page that is up may serve another task: not at all after whatever went wrong on it.
         self._kept_until = 0.0
         self._loaded_at = 0.0
+        # Whether the next answer is to the load that was waited for, and the status that was heard last.
+        self._page_is_due = False
+        self._last_status = 0
 
     def open(self, region_code: str, market_cap_min: int, market_cap_max: int) -> RegionList:
         """The list of a region's stocks within a market-cap band, both ends included, in the listings' own currency.
@@ -81,7 +82,12 @@ class PagedScreener:
         is_kept = time.monotonic() < self._kept_until and self._browser.pages_loaded > 0
         self._kept_until = 0.0
         with self._driver.page_errors():
-            found = self._by_data(wanted, is_kept) or self._by_table(wanted, is_kept)
+            try:
+                found = self._by_data(wanted, is_kept) or self._by_table(wanted, is_kept)
+            except RateLimited:
+                if self._last_status == 200:
+                    self._courtesy.noted(429)  # in words, under a status that says nothing of it
+                raise
         self._kept_until = self._loaded_at + KEEP_SECONDS
         return found
 
@@ -182,11 +188,27 @@ class PagedScreener:
             time.sleep(POLL_SECONDS)
 
     def _navigate(self) -> None:
-        self._before_request()
         self._loaded_at = time.monotonic()
         self._data.forget()
-        self._driver.navigate()
+        self._courtesy.acquire()
+        self._page_is_due = True
+        try:
+            self._driver.navigate()
+            self.network.read()
+        finally:
+            if self._page_is_due:
+                self._page_is_due = False
+                self._courtesy.unanswered()
         self._is_fresh = True
+
+    def _heard(self, status: int) -> None:
+        """An answer to the page itself, or to what it fetches by itself."""
+        self._last_status = status
+        if self._page_is_due:
+            self._page_is_due = False
+            self._courtesy.answered(status)
+        else:
+            self._courtesy.noted(status)
 
     def _raise_walls(self, state: State) -> None:
         """What the page's status or words say; and a refusal of its own query, which would only be refused again."""

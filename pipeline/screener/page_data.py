@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pipeline.errors import TransientError
@@ -19,7 +18,7 @@ from pipeline.screener import query, walls
 from pipeline.screener.answers import Answer, SiteError, parse_text
 from pipeline.screener.browser import Browser
 from pipeline.screener.network import NetworkLog
-from pipeline.yahoo.session import retry_after_seconds
+from pipeline.yahoo.retry_after import retry_after_seconds
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +28,34 @@ ANSWER_TIMEOUT_SECONDS = 30.0
 LONGEST_CRUMB = 64
 _ASK = (Path(__file__).parent / "ask.js").read_text(encoding="utf-8")
 _CRUMB_WORDS = ("crumb", "cookie", "unauthorized", "not authorized")
+
+
+class Courtesy(Protocol):
+    """What requests wait for and are counted by (pipeline/yahoo/throttle.py, Throttle)."""
+
+    def acquire(self) -> None: ...
+
+    def answered(self, status: int, retry_after_seconds: float | None = None) -> None: ...
+
+    def unanswered(self) -> None: ...
+
+    def noted(self, status: int) -> None: ...
+
+
+class NoCourtesy:
+    """For a single look at the site: nothing waits, nothing is counted."""
+
+    def acquire(self) -> None:
+        pass
+
+    def answered(self, status: int, retry_after_seconds: float | None = None) -> None:
+        pass
+
+    def unanswered(self) -> None:
+        pass
+
+    def noted(self, status: int) -> None:
+        pass
 
 
 class NotServed(Exception):
@@ -70,14 +97,12 @@ class PageData:
         browser: Browser,
         network: NetworkLog,
         base_url: str,
-        before_request: Callable[[], None] = lambda: None,
-        after_response: Callable[[int, float | None], None] = lambda status, retry_after: None,
+        courtesy: Courtesy,
     ) -> None:
         self._browser = browser
         self._network = network
         self._base_url = base_url
-        self._before_request = before_request
-        self._after_response = after_response
+        self._courtesy = courtesy
         self._door: Door | None = None
 
     @property
@@ -162,19 +187,28 @@ class PageData:
         raise Stale(problem) if stale else NotServed(problem)
 
     def _fetch(self, url: str, body: dict[str, Any] | None) -> Reply:
-        self._before_request()
+        self._courtesy.acquire()
+        self._network.own_urls.add(url)
         sent = None if body is None else json.dumps(body)
+        try:
+            found = self._send(url, sent)
+        except BaseException:
+            self._courtesy.unanswered()
+            raise
+        reply = Reply(int(found.get("status") or 0), str(found.get("text") or ""), found.get("retry_after"), str(found.get("error") or ""))
+        if reply.status:
+            self._courtesy.answered(reply.status, retry_after_seconds(reply.retry_after))
+        else:
+            self._courtesy.unanswered()
+        return reply
+
+    def _send(self, url: str, sent: str | None) -> dict[str, Any]:
         for _ in range(2):
             found = self._browser.execute_async(_ASK, url, sent, int(ANSWER_TIMEOUT_SECONDS * 1000))
             if isinstance(found, dict):
-                break
-        else:
-            # A dialog of the page's own ends a script without its result.
-            found = {"error": "the page interrupts it"}
-        reply = Reply(int(found.get("status") or 0), str(found.get("text") or ""), found.get("retry_after"), str(found.get("error") or ""))
-        if reply.status:
-            self._after_response(reply.status, retry_after_seconds(reply.retry_after))
-        return reply
+                return found
+        # A dialog of the page's own ends a script without its result.
+        return {"error": "the page interrupts it"}
 
     def _sent_by_page(self) -> Door | None:
         crumb = ""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import time
 from collections.abc import Callable
-from datetime import date, timezone
-from email.utils import parsedate_to_datetime
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,13 +24,12 @@ from yfinance.data import YfData
 
 import config
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
+from pipeline.yahoo.retry_after import retry_after_seconds
 
 #: Statuses that may be gone at the next attempt; all from 500 on too.
 _TRANSIENT_STATUSES = frozenset({401, 403, 408, 425})
 #: Hosts whose answers are data. Another (fc.yahoo.com gives its cookie with a 404) may answer what it likes.
 _DATA_HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com")
-#: A site that says when to come back later than this is not believed.
-_LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 #: Statuses by which the site asks for patience; 999 is its own.
 _PATIENCE = frozenset({429, 999})
 #: A page for people in place of data, with any status, that means the same.
@@ -180,21 +177,6 @@ def meaning(exception: Exception) -> TaskError:
         # Nothing that the site said of this URL: threads that meet in yfinance's shared cookie and crumb, say.
         return TransientError(str(meant))
     return meant
-
-
-def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds from a Retry-After header, a number or a date; None where there is none that makes sense."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - now()
-    return seconds if 0 <= seconds <= _LONGEST_RETRY_AFTER_SECONDS else None
 
 
 def classify(exception: BaseException) -> TaskError:

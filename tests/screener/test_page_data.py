@@ -74,3 +74,38 @@ def test_what_the_page_puts_in_the_place_of_fetch_is_noticed(browser: Browser, m
     screener.open("fr", *BAND)
     browser.execute("window.fetch = () => Promise.reject(new TypeError('no more'))")
     assert listed(screener.open("us", *BAND)) == market.symbols("us", *BAND)
+
+
+class Counted:
+    """Counts as the throttle does."""
+
+    def __init__(self) -> None:
+        self.acquired = self.heard = self.noted_ones = 0
+
+    def acquire(self) -> None:
+        self.acquired += 1
+
+    def answered(self, status: int, retry_after_seconds: float | None = None) -> None:
+        self.heard += 1
+
+    def unanswered(self) -> None:
+        self.heard += 1
+
+    def noted(self, status: int) -> None:
+        self.noted_ones += 1
+
+
+@pytest.mark.parametrize("data", ["post", "html"])
+def test_every_request_to_the_site_is_counted(browser: Browser, market: LocalMarket, data: str) -> None:
+    kinds = ("page", "page_rows", "page_screener", "page_crumb", "consent", "collect_consent")
+    browser.load("about:blank")
+    browser.devtools("Network.clearBrowserCookies")
+    counted = Counted()
+    with market.page(data=data):
+        before = sum(map(market.requests, kinds))
+        screener = PagedScreener(browser, market.url, courtesy=counted)
+        for region in ("us", "fr"):
+            assert listed(screener.open(region, *BAND)) == market.symbols(region, *BAND)
+        screener.network.read()
+        assert counted.acquired == counted.heard
+        assert counted.heard + counted.noted_ones == sum(map(market.requests, kinds)) - before

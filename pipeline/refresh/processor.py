@@ -132,12 +132,16 @@ def is_nothing(payload: Mapping[str, Any]) -> bool:
 
 
 def computed_anew(
-    stored: Stored, last: Evidence, symbol: str, quote: Mapping[str, Any], get_rates: Callable[[str], Rates] = exchange_rates.get
+    payload: Mapping[str, Any],
+    last: Evidence,
+    symbol: str,
+    quote: Mapping[str, Any],
+    get_rates: Callable[[str], Rates] = exchange_rates.get,
 ) -> Fundamentals:
     """A company of the stored statements with a new quote and the day's rates."""
     # A share count is no figure of a day: the last one will do.
     known = {**{name: last.quote[name] for name in ("sharesOutstanding", "currency", "financialCurrency") if name in last.quote}, **quote}
-    return partly.renewed(json.loads(stored.payload), symbol, known, last.fetched_at.date(), get_rates)
+    return partly.renewed(payload, symbol, known, last.fetched_at.date(), get_rates)
 
 
 def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quote: Mapping[str, Any], why: str, write: Write) -> Outcome:
@@ -145,7 +149,7 @@ def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quo
     if _NOTHING in payload:
         return Outcome(Nothing(payload[_NOTHING], "stored", why), write)
     assert last is not None
-    rows = ratio_rows(computed_anew(stored, last, task.symbol, quote))
+    rows = ratio_rows(computed_anew(payload, last, task.symbol, quote))
     write.ratios = [(task.run_id, row) for row in rows]
 
     write.only_changes = True

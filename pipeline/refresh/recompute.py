@@ -79,10 +79,11 @@ def _part(settings: Settings, run_id: str, part: int, of: int, results: Any) -> 
 
 
 def _rows(stored: Stored, run_id: str, rates: StoredRates) -> Write | None:
-    if is_nothing(json.loads(stored.payload)):
+    payload = json.loads(stored.payload)
+    if is_nothing(payload):
         return None
     last = due.from_json(stored.evidence, stored.fetched_at)
     # A stock that no listing has brought since: what the site said at the last fetch.
     quote = {**last.quote, **(quotes.site_fields(stored.quote) if stored.quote else {})}
-    rows = ratio_rows(computed_anew(stored, last, stored.symbol, quote, rates))
+    rows = ratio_rows(computed_anew(payload, last, stored.symbol, quote, rates))
     return Write(ratios=[(run_id, row) for row in rows], only_changes=True)

@@ -7,12 +7,15 @@ its protocol is watched from outside: nothing of how it speaks HTTP is changed.
 from __future__ import annotations
 
 import asyncio
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Most connections; a new one takes the place of the one that has been doing nothing for longest.
-MOST_CONNECTIONS = 400
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+#: Most connections; a new one takes the place of the one that has been doing nothing for longest. Half of the files that the
+#: process may have open are for others: the topics' readers, the database.
+MOST_CONNECTIONS = min(400, _FILES // 2) if _FILES > 0 else 400
 #: Seconds in which a request must have come in whole, its headers and its body each.
 REQUEST_SECONDS = 15.0
 #: Seconds for which a client may take nothing of an answer.

@@ -81,6 +81,7 @@ def run_script(main: Callable[[], int]) -> None:
     A reader of standard output that goes away (`… | head -1`) ends the script quietly.
     """
     early.over()
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # names hold letters that some terminals' character sets lack
     try:
@@ -106,6 +107,15 @@ def _code_of(main: Callable[[], int]) -> int:
         return _say(reason(error), config.EXIT_SERVICE)
     except Exception as error:
         return _say("".join(traceback.format_exception(error)).rstrip(), EXIT_FAULT)
+
+
+def _open_closed_streams() -> None:
+    """A stream that was closed before the start (`>&-`) leads nowhere. Else the next socket would take its number, and what is
+    printed would go to a broker.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def reader_is_gone(stream: int = 1) -> bool:

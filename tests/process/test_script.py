@@ -102,6 +102,17 @@ def test_work_into_a_pipe_that_nobody_reads_ends_quietly(broker: Kafka, tables: 
         assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0), command
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_at_the_start_is_no_fault(closed: str, tmp_path: Path) -> None:
+    for arguments, code in (("kafka_monitor.py --run nonsense", 2), ("export_ratios.py --help", 0)):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} {arguments} {closed}"],
+            cwd=PROJECT, env={**os.environ, "PIPELINE_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+
+
 def test_a_full_disk_is_said(tables: Database, tmp_path: Path) -> None:
     environ = {
         "DB_DEV_NAME": tables.name,

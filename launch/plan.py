@@ -9,7 +9,7 @@ from typing import Any
 
 from config import Settings
 from launch.bands import Converter
-from pipeline.broker import clients
+from pipeline.broker import clients, dialect
 from pipeline.errors import ServiceError
 from pipeline.process.arguments import region_names
 from pipeline.ratios import site_check
@@ -75,7 +75,7 @@ def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dic
     if run is None:
         say("no unfinished run to resume; starting a new run")
         return None
-    if settings.kafka.source == "embedded":
+    if not dialect.of(settings.kafka).keeps_messages:
         say(f"run {run.run_id} can't be resumed: the embedded broker kept none of its messages; starting a new run")
         return None
     asked = tuple(dict.fromkeys(task.asked for task in run.tasks))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,10 +132,10 @@ class Sender:
         self._producer, self._useless = fresh, False
         self.repeated.say(logging.WARNING, "the client that sends was of no use any more: a new one takes its place")
 
-    def send_all(self, batch: list[Message], timeout_seconds: float = 60.0, stop: Callable[[], bool] = lambda: False) -> None:
+    def send_all(self, batch: list[Message], timeout_seconds: float = 60.0) -> None:
         """Send and wait until the broker has acknowledged all of it; what fails is sent again until time is up.
 
-        Raises NotNow when it is, or `stop` says so; PermanentError where the broker refuses one of the messages for good.
+        Raises NotNow when it is; PermanentError where the broker refuses one of the messages for good.
         """
         deadline, tries, alone = time.monotonic() + timeout_seconds, 0, False
         left = list(batch)
@@ -154,7 +153,7 @@ class Sender:
             alone = bool(never)
             left = [one for one, _ in failed]
             why = diagnosis.refusal(self._settings, error, message.topic) or f"the broker took no messages: {_text(error)}"
-            if stop() or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 raise NotNow(why)
             self.repeated.say(logging.WARNING, f"{why}; trying again")
             time.sleep(min(pause_seconds(tries), max(0.0, deadline - time.monotonic())))

@@ -92,6 +92,8 @@ def _status(account: Account, view: MonitorView) -> Text:
         line = Text(f"done: nothing is pending{failed}", style="bold yellow" if failed else "bold green")
     else:
         line = Text("under way", style="dim")
+    if account.unreadable:
+        line.append(f"   unreadable records: {account.unreadable}", style="yellow")
     if view.page:
         line.append(f"   page: {safe(view.page)}", style="dim")
     if account.lists.text():

@@ -41,7 +41,8 @@ def account_line(account: Account, elapsed_seconds: float) -> str:
         counts = ", ".join(f"{stage[state]} {state.replace('_', ' ')}" for state in stage.states() if stage[state] or state == "pending")
         retrying = f", {stage.retrying} retrying" if stage.retrying else ""
         parts.append(f"{stage.name} {stage.finished}/{len(stage.tasks)} ({percent(stage):.0f} %: {counts}{retrying})")
-    return f"{account.run_id} {elapsed_seconds:5.0f} s  " + "  ".join(parts)
+    unreadable = [f"unreadable records: {account.unreadable}"] if account.unreadable else []
+    return f"{account.run_id} {elapsed_seconds:5.0f} s  " + "  ".join([*parts, *unreadable])
 
 
 def error_lines(account: Account) -> list[str]:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runs.account import Account, Stage
+from pipeline.runs.text import account_line
 from pipeline.wire import messages
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.results import Computed, Listed, Split, completion
@@ -95,3 +96,32 @@ def test_the_sum_holds_in_any_order_and_the_highest_state_wins(results):
         assert len(stage.tasks) == sum(stage[name] for name in RANKS)
     for task_id, task in stage.tasks.items():
         assert task.state == max((state for one, state in results if one == task_id), key=RANKS.__getitem__)
+
+
+def test_records_that_cannot_be_read_are_said_in_the_line_and_in_the_summary():
+    account = finished_account()
+    assert "unreadable" not in account_line(account, 1)
+    account.unreadable = 3
+    assert account_line(account, 1).endswith("unreadable records: 3")
+    assert account.summary(1)["unreadable"] == 3
+
+
+def test_what_a_result_says_is_bounded_and_its_time_left_out_if_it_is_none():
+    account = Account(RUN)
+    task = {**STOCK.fields(), "status": "completed", "timestamp": "9999-12-31T23:59:59-23:59", "ratios_calculated": 10**30}
+    assert account.completion("processing", task)
+    assert (account.last_result_at, account.ratio_rows, account.processing["completed"]) == ("", 0, 1)
+    for timestamp in ("yesterday", "2026-11-24T08:00:00", None, 5):
+        account.error(
+            "processing",
+            {**task, "task_id": f"process:{RUN}:{timestamp}", "status": "failed", "timestamp": timestamp, "error": "x" * 10**6},
+        )
+    assert account.last_result_at == ""
+    assert max(len(str(error)) for error in account.errors) < 3_000
+
+
+def test_an_error_that_will_come_back_makes_no_task_that_would_be_waited_for():
+    account = Account(RUN)
+    account.error("processing", {**STOCK.fields(), "status": "retrying"})
+    account.completion("scraping", {**FRANCE.fields(), "status": "split", "children": ["x", f"scrape:{RUN}:fr:1-2", 5]})
+    assert (account.processing["pending"], account.scraping["pending"]) == (0, 1)

@@ -1,8 +1,8 @@
-"""Bands as people write them, in one money → bounds in each region's own currency, at one day's rates.
+"""Converts bands from the currency that the user asked for to each region's own, at one day's rates.
 
-The rates of all currencies are asked for in one request, when the first bands come. Where the site gives none, the newest stored one
-will do if it is at most seven days old; there is no other guess. What the site gave is stored, so that listings in other currencies
-than their region's can be converted too.
+One request fetches the rates of all currencies, when the first bands come. If the site gives no rate, the newest stored one is used,
+if it is at most seven days old. Rates are never guessed. The site's rates are stored, because listings in other currencies than
+their region's must be converted too.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from setting_values import LOCAL
 
 log = logging.getLogger(__name__)
 
-#: Seconds that are waited for a site that asks for patience, at most, before each further attempt.
+#: Longest wait in seconds before another attempt, if the site asks for patience.
 LONGEST_WAIT_SECONDS = 30.0
 #: Seconds in which the site must answer the request.
 TIMEOUT_SECONDS = 10.0
-#: Longest account of what failed, in characters.
+#: Longest text about what failed, in characters.
 REASON_LIMIT = 160
 
 T = TypeVar("T")
 
 
 class Converter:
-    """Converts bands. A rate that it has used once stays the same for all further bands."""
+    """Converts bands. Once a rate has been used, it stays the same for all further bands."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._today = settings.today()
-        #: pair → rate: what the site gave, and what was stored within the last days.
+        #: pair → rate: from the site, or stored within the last days.
         self._rates: dict[str, DayRate] = {}
         self._stored: Mapping[str, DayRate] | None = None
         #: pair → why the site's rate can't be used.

@@ -1,1 +1,1 @@
-"""What each process does around its work: arguments, logging, signals, children, and how services are found."""
+"""Common parts of the processes: arguments, logging, signals, child processes, finding the services."""

@@ -1,7 +1,7 @@
-"""What people say on the command line and in files: ages, regions and bands, files of these. Pure but for reading and writing a file.
+"""Parses what users write on the command line and in regions files: ages, regions, bands. Pure, except for reading and writing files.
 
-One line of a regions file is one task: a region, and its market-cap band or nothing, which is the usual band. A band may name its
-currency (`local` is the region's own). The same region may stand in several lines with bands of their own. `#` begins a comment.
+Each line of a regions file is one task: a region, and optionally its market-cap band (the default is the usual band). A band may
+name its currency (`local` is the region's own). A region may have several lines with different bands. `#` begins a comment.
 
     us 300M 2B      # small companies
     us 2B 10B
@@ -31,29 +31,29 @@ def parse_age(text: str) -> float:
     """`"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds. Raises SettingsError."""
     match = _AGE.fullmatch(text.strip().lower())
     if match is None:
-        raise SettingsError(f"age {text!r}: expected a number with s, m, h or d behind it, such as 30m")
+        raise SettingsError(f"age {text!r}: expected a number followed by s, m, h or d, such as 30m")
     return float(match[1]) * _SECONDS[match[2]]
 
 
 def add_region_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say what to run: of the producer, and of `run_pipeline.py`."""
+    """Add the flags for regions and bands, which the producer and `run_pipeline.py` share."""
     parser.add_argument(
         "--regions", metavar="CODES", help="comma-separated, such as us,fr, or all (default: the list in kafka_scraper_producer.py)"
     )
     parser.add_argument(
-        "--regions-file", metavar="FILE", help="regions, each with a band or the usual one: a line is fr, fr 300M 2B, or jp 50B 300B JPY"
+        "--regions-file", metavar="FILE", help="file of regions and bands, one task per line: fr, fr 300M 2B, or jp 50B 300B JPY"
     )
     parser.add_argument("--market-cap-min", metavar="AMOUNT", help="lower bound, such as 300M (default: MARKET_CAP_MIN)")
     parser.add_argument("--market-cap-max", metavar="AMOUNT", help="upper bound, such as 2B (default: MARKET_CAP_MAX)")
     parser.add_argument(
         "--market-cap-currency",
         metavar="CODE",
-        help="what the bounds are in: an ISO code such as USD, or local for each region's own currency (default: MARKET_CAP_CURRENCY)",
+        help="currency of the bounds: an ISO code such as USD, or local for each region's own currency (default: MARKET_CAP_CURRENCY)",
     )
 
 
 def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """`"us,fr"` → regions (`code`, `name`), without doubles; `"all"` → all there are; None → `usual`. Raises SettingsError."""
+    """`"us,fr"` → regions (`code`, `name`), without duplicates; `"all"` → all known regions; None → `usual`. Raises SettingsError."""
     if text is None:
         return list(usual)
     names = {region["code"]: region["name"] for region in usual}
@@ -67,7 +67,7 @@ def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[di
 
 
 def asked_band(settings: Settings, code: str, low: str | None, high: str | None, currency: str | None) -> AskedBand:
-    """A region's band, by the settings where something is not given. Raises SettingsError for an unknown region, a band that is none."""
+    """A region's band. Settings replace what is None. Raises SettingsError for an unknown region or an invalid band."""
     if code not in REGIONS:
         raise SettingsError(f"region {code!r} is unknown: expected one of {', '.join(REGIONS)}")
     bounds = parse_band(low or settings.market_cap_min, high or settings.market_cap_max)
@@ -76,15 +76,15 @@ def asked_band(settings: Settings, code: str, low: str | None, high: str | None,
 
 
 def chosen_bands(arguments: argparse.Namespace, settings: Settings, usual: Sequence[dict[str, str]]) -> list[AskedBand]:
-    """What the flags ask for: one band per region, or per line of the file. Raises SettingsError.
+    """The bands that the flags ask for: one per region, or per line of the file. Raises SettingsError.
 
-    `usual` are the regions that are taken if no flag names any.
+    `usual` are the regions to use if no flag names any.
     """
     low, high, currency = arguments.market_cap_min, arguments.market_cap_max, arguments.market_cap_currency
     if arguments.regions_file is None:
         return [asked_band(settings, region["code"], low, high, currency) for region in chosen_regions(arguments.regions, usual)]
     lines = read_regions(Path(arguments.regions_file))
-    # With both flags: the lines of these regions.
+    # If both flags are given, only the lines of these regions count.
     wanted = {region["code"] for region in chosen_regions(arguments.regions, usual)} if arguments.regions is not None else set(REGIONS)
     bands = [
         asked_band(settings, line.code, line.market_cap_min or low, line.market_cap_max or high, line.currency or currency)
@@ -92,19 +92,19 @@ def chosen_bands(arguments: argparse.Namespace, settings: Settings, usual: Seque
         if line.code in wanted
     ]
     if not bands:
-        raise SettingsError(f"--regions {arguments.regions}: no line of {arguments.regions_file} is of these regions")
+        raise SettingsError(f"--regions {arguments.regions}: {arguments.regions_file} has no line for these regions")
     return bands
 
 
 def region_names(codes: Iterable[str], usual: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Code → name, as people have named it in `usual`, else as the site does."""
+    """Code → name: the user's own name in `usual`, else the site's."""
     named = {region["code"]: region["name"] for region in usual}
     return {code: named.get(code, REGIONS[code]) for code in codes}
 
 
 @dataclass(frozen=True)
 class RegionLine:
-    """One line of a regions file. What it does not say itself is None."""
+    """One line of a regions file. Fields that the line does not give are None."""
 
     code: str
     market_cap_min: str | None = None
@@ -113,7 +113,7 @@ class RegionLine:
 
 
 def write_bands(path: Path, bands: Iterable[RegionBand]) -> None:
-    """A file that `read_bands` reads as these bands, each with what it was made of: no line of a regions file holds a rate."""
+    """Write bands for `read_bands`. The file is JSON, because a band has an exchange rate and a regions file has no place for it."""
     path.write_text(json.dumps([band.as_json() for band in bands]), encoding="utf-8")
 
 
@@ -122,7 +122,7 @@ def read_bands(path: Path) -> list[RegionBand]:
 
 
 def read_regions(path: Path) -> list[RegionLine]:
-    """The lines of a file, in order. Raises SettingsError that names file and line."""
+    """The lines of a file, in order. Raises SettingsError with file and line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -131,7 +131,7 @@ def read_regions(path: Path) -> list[RegionLine]:
 
 
 def parse_regions(text: str, name: str) -> list[RegionLine]:
-    """The lines of a text that stands in the file `name`. Raises SettingsError that names file and line."""
+    """The lines of `text`, the content of the file `name`. Raises SettingsError with file and line."""
     found: dict[RegionLine, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
@@ -142,7 +142,7 @@ def parse_regions(text: str, name: str) -> list[RegionLine]:
         except SettingsError as error:
             raise SettingsError(f"{name}:{number}: {error}") from None
         if entry in found:
-            raise SettingsError(f"{name}:{number}: {' '.join(words)} stands in line {found[entry]} already")
+            raise SettingsError(f"{name}:{number}: {' '.join(words)} is in line {found[entry]} already: remove one of them")
         found[entry] = number
     if not found:
         raise SettingsError(f"{name}: no region: expected lines such as fr, fr 300M 2B, or jp 50B 300B JPY")
@@ -157,6 +157,6 @@ def _parse_line(words: list[str]) -> RegionLine:
         raise SettingsError(f"region {words[0]!r} is unknown: expected one of {', '.join(REGIONS)}")
     if len(words) == 1:
         return RegionLine(code)
-    # As plain numbers, so that 2B and 2000M are one band.
+    # Plain numbers, so that 2B and 2000M are the same band.
     low, high = parse_band(words[1], words[2])
     return RegionLine(code, str(low), str(high), setting_values.currency(words[3], "currency") if len(words) > 3 else None)

@@ -1,4 +1,4 @@
-"""The orchestrator's children: started in sessions of their own, restarted when they die, stopped in good order."""
+"""Child processes of the orchestrator: each has its own session, is restarted when it dies, and is stopped in order."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pipeline.process.guardian import kill_group
 from pipeline.process.log_end import last_lines
 from pipeline.process.script import PARENT_PIPE
 
-#: A life shorter than this, in seconds, that finished no task counts as a failed start.
+#: A child that dies within this many seconds counts as a failed start, unless a task was finished in that time.
 SHORT_LIFE_SECONDS = 10.0
-#: So many failed starts in a row stop the run.
+#: Number of failed starts in a row that stops the run.
 FAILED_STARTS = 5
-#: Seconds before a restart; doubles with each failed start.
+#: Seconds before a restart. Doubles with each failed start.
 RESTART_SECONDS = 0.5
-#: Seconds that workers are given to drain; then SIGKILL.
+#: Seconds that workers have to drain before SIGKILL.
 DRAIN_SECONDS = 20.0
 
 
 @dataclass
 class Child:
-    """A script of this project that is kept alive. Its standard input is the pipe whose end is its end."""
+    """A script of this project that is kept alive. Its standard input is a pipe: the script ends when the pipe closes."""
 
     name: str
     command: Sequence[str]
@@ -65,7 +65,7 @@ class Child:
         return self.process.poll() if self.process is not None else None
 
     def keep_alive(self, finished_tasks: int, say: Callable[[str], None]) -> None:
-        """Restart it if it has died. `finished_tasks` is how far the whole run is.
+        """Restart the script if it has died. `finished_tasks` is the progress of the whole run.
 
         Raises ServiceError after FAILED_STARTS failed starts in a row, with the last lines of its log.
         """
@@ -81,7 +81,7 @@ class Child:
                     f"{self.name} died {FAILED_STARTS} times right after its start; {self.log_file} ends with:\n{self.tail()}"
                 )
             wait = RESTART_SECONDS * 2.0**self.failed_starts
-            say(f"{self.name} died ({_ending(code)}); it is started again in {wait:.1f} s, its unfinished tasks are delivered again")
+            say(f"{self.name} died ({_ending(code)}); starting it again in {wait:.1f} s; its unfinished tasks are delivered again")
             self._close_pipe()
             self.restart_at = now + wait
         elif now >= self.restart_at:
@@ -109,7 +109,7 @@ class Child:
 
 
 def stop(children: Sequence[Child], seconds: float = DRAIN_SECONDS) -> list[str]:
-    """SIGTERM to all at once, SIGKILL to those that are still there after `seconds`; the names of these."""
+    """Send SIGTERM to all at once, and SIGKILL to those still running after `seconds`. Returns the names of the latter."""
     for child in children:
         child.signal(signal.SIGTERM)
     deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Finding the services that a script needs, when it runs in a terminal of its own."""
+"""Finds the services that a script needs if it was not started by the orchestrator."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from config import Database, Kafka, Settings
 from pipeline.broker import clients, topic_setup
 from pipeline.errors import ServiceError
 
-#: Where a broker is looked for when nothing is set.
+#: The broker's address if no setting gives one.
 DEFAULT_SERVERS = "localhost:9092"
 #: How the cluster ids of embedded brokers begin.
 EMBEDDED_CLUSTER = "stocks-"
 
 
 def find_broker(settings: Settings) -> Settings:
-    """The settings with a broker in them: the one that is set, else localhost:9092.
+    """The settings, completed by the default broker's address if none is set.
 
-    Raises ServiceError if a demo is asked for and none is up, or if the broker at localhost:9092 is embedded elsewhere.
+    Raises ServiceError if a demo is asked for and none is running, or if the broker at localhost:9092 belongs to another folder or demo.
     """
     if settings.demo and not settings.kafka.bootstrap_servers:
-        raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo --services")
+        raise ServiceError("no demo is running. Start one in another terminal: python run_pipeline.py --demo --services")
     if settings.kafka.bootstrap_servers:
         return settings
     settings = replace(settings, kafka=replace(settings.kafka, bootstrap_servers=DEFAULT_SERVERS))
@@ -33,7 +33,7 @@ def find_broker(settings: Settings) -> Settings:
 
 
 def find_database(settings: Settings) -> Database:
-    """Where the database is. Raises ServiceError if none is known."""
+    """The database's settings. Raises ServiceError if no database is known."""
     if not settings.database.name:
         raise ServiceError(
             "no database is known. Set DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST and DB_PORT (environment or .env), "
@@ -43,14 +43,14 @@ def find_database(settings: Settings) -> Database:
 
 
 def find_broker_and_database(settings: Settings) -> Settings:
-    """As `find_broker`, and the database is known too. Raises ServiceError as both do."""
+    """`find_broker`, and a check that a database is known. Raises ServiceError."""
     settings = find_broker(settings)
     find_database(settings)
     return settings
 
 
 def is_embedded(kafka: Kafka) -> bool:
-    """Whether it is a broker that some run_pipeline.py has embedded: tasks of others have no business there.
+    """Whether some run_pipeline.py has embedded this broker. Other runs must not send their tasks to it.
 
     Raises ServiceError if nothing answers.
     """
@@ -63,7 +63,7 @@ def is_embedded(kafka: Kafka) -> bool:
 
 
 def ensure_topics(settings: Settings) -> None:
-    """Create the topics before any client names them. Raises ServiceError if the broker isn't there."""
+    """Create the topics before any client uses them. Raises ServiceError if the broker is not reachable."""
     admin = clients.admin(settings.kafka)
     try:
         with clients.reaching(settings.kafka):

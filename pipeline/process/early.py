@@ -1,14 +1,14 @@
-"""Imported before all else by every script: Ctrl+C while the rest is being imported ends it at once, without a traceback.
+"""Every script imports this first, so that Ctrl+C during the other imports ends it at once, without a traceback.
 
-Clients, browser driver and pandas take up to some seconds to import, and until then nobody could catch what Ctrl+C raises.
+Kafka clients, browser driver and pandas take up to some seconds to import. Until then no code can catch KeyboardInterrupt.
 """
 
 from __future__ import annotations
 
-import _signal  # the part of `signal` that is there already: the rest takes longer to import than all else here
+import _signal  # already loaded; `signal` itself takes longer to import than all else here
 import os
 
-#: The exit code of a script that Ctrl+C has ended (config.EXIT_INTERRUPTED, which is not imported yet).
+#: Exit code of a script ended by Ctrl+C: config.EXIT_INTERRUPTED, which is not imported yet.
 INTERRUPTED = 130
 
 
@@ -17,7 +17,7 @@ def _end(number: int, frame: object) -> None:
 
 
 def over() -> None:
-    """From now on Ctrl+C raises KeyboardInterrupt, as usual. Where it was ignored (a job in the background), it still is."""
+    """From now on Ctrl+C raises KeyboardInterrupt, as usual. If it was ignored (in a background job), it still is."""
     if _signal.getsignal(_signal.SIGINT) is _end:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 

@@ -1,10 +1,10 @@
-"""Clean up after a process that may die without a word (SIGKILL, a crash).
+"""Cleans up after a process that may die without doing so itself (SIGKILL, a crash).
 
-A guardian is a small child that blocks on a pipe from its owner. When the pipe closes, for whatever reason, it carries
-out the duties it was given, in order: kill a process group, run a command, remove a folder. An owner that has cleaned up
-by itself takes the duty back (`forget`) as soon as the process is gone, so that an id that is used again is never killed.
+A guardian is a small child process that reads a pipe from its owner. When the pipe closes, for whatever reason, the guardian
+carries out its duties in order: kill a process group, run a command, remove a folder. An owner that has cleaned up by itself
+takes the duty back (`forget`) at once, because the system may give the dead process's id to another one.
 
-This file runs as a plain script (`python guardian.py`) with nothing but the standard library, so that it stays small.
+This file runs as a plain script (`python guardian.py`) and imports only the standard library, so that the process stays small.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 #: Seconds between the first, polite signal to a group and SIGKILL, unless the duty says otherwise.
 KILL_AFTER_SECONDS = 3.0
 
-#: Waits for a line before it becomes the program: an owner that dies before it gave the duty leaves nothing running.
+#: Waits for a line before it executes the program. If the owner dies before it has given the duty, nothing is left running.
 _WAIT_THEN_EXEC = 'read -r go && exec "$0" "$@" </dev/null'
 
 
 class Guardian:
-    """The owner's side. Duties are dicts; `add` returns a number to `forget` one by.
+    """The owner's side. Duties are dicts. `add` returns a number for `forget`.
 
     `{"kill_group": pgid, "signal": "SIGINT", "patience_seconds": 3}` | `{"run": [argv], "user": uid | None}` |
     `{"remove": folder}`
@@ -38,7 +38,7 @@ class Guardian:
         self._lock = threading.Lock()
         self._last_number = 0
         self._process = subprocess.Popen(
-            # -I: neither the environment nor the files beside this script decide what it imports.
+            # -I: the environment and the files beside this script do not affect its imports.
             [sys.executable, "-I", "-S", os.path.abspath(__file__)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -61,10 +61,10 @@ class Guardian:
     def start(
         self, command: list[str], first_signal: str = "SIGTERM", patience_seconds: float = KILL_AFTER_SECONDS, **options: Any
     ) -> tuple[subprocess.Popen[bytes], int]:
-        """Start `command` in a session of its own, with the duty to kill it given before it runs.
+        """Start `command` in its own session. The guardian gets the duty to kill it before it runs.
 
         `options` go to Popen (stdin is taken). Returns the process and the number to `forget` the duty by. A command that
-        cannot be executed ends with 126 or 127 and says why on its stderr.
+        cannot be executed ends with exit code 126 or 127, and its stderr says why.
         """
         process = subprocess.Popen(
             ["/bin/sh", "-c", _WAIT_THEN_EXEC, *command], stdin=subprocess.PIPE, start_new_session=True, bufsize=0, **options
@@ -82,19 +82,19 @@ class Guardian:
         return process, number
 
     def finish(self, timeout_seconds: float = 20.0) -> None:
-        """Have all remaining duties carried out now, and wait for that."""
+        """Carry out all remaining duties now, and wait until they are done."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout_seconds)
 
     def _tell(self, line: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        # One write of less than PIPE_BUF bytes arrives whole or not at all, also when the owner is killed.
+        # A write of less than PIPE_BUF bytes arrives whole or not at all, even if the owner is killed.
         self._process.stdin.write(json.dumps(line).encode() + b"\n")
 
 
 def kill_group(pgid: int, first_signal: int, patience_seconds: float = KILL_AFTER_SECONDS) -> None:
-    """Signal a process group, then SIGKILL what is left of it; returns when it is gone or SIGKILL was sent."""
+    """Send the signal to a process group, then SIGKILL to what is left. Returns when the group is gone or SIGKILL was sent."""
     for number, seconds in ((first_signal, patience_seconds), (signal.SIGKILL, 2.0)):
         try:
             os.killpg(pgid, number)
@@ -105,13 +105,13 @@ def kill_group(pgid: int, first_signal: int, patience_seconds: float = KILL_AFTE
                 if _only_zombies(pgid):
                     return
         except (ProcessLookupError, PermissionError):
-            return  # gone, or (macOS) nothing left in it but zombies
+            return  # gone, or (macOS) only zombies are left
 
 
 def _only_zombies(pgid: int) -> bool:
-    """Whether (on Linux) all that is left of a group is dead, but not reaped by its parent.
+    """Whether (on Linux) only dead processes are left in a group, which their parent has not reaped.
 
-    That may be an owner that waits for this guardian, or the first process of a container, which reaps nobody.
+    The parent may be an owner that waits for this guardian, or the first process of a container, which reaps no one.
     """
     if _state_and_group(pgid)[0] != "Z":
         return False
@@ -120,10 +120,10 @@ def _only_zombies(pgid: int) -> bool:
 
 
 def _state_and_group(pid: int) -> tuple[str, int]:
-    """A process's state, such as "S" or "Z" (zombie), and its process group; ("", 0) if there is no such thing."""
+    """A process's state, such as "S" or "Z" (zombie), and its process group; ("", 0) if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name, in parentheses, may hold anything.
+            # The name in parentheses may contain any character.
             fields = file.read().rpartition(")")[2].split()
         return fields[0], int(fields[2])
     except (OSError, IndexError, ValueError):

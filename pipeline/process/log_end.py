@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pipeline.wire.text import one_line
 
-#: Most bytes that are read of a log, and longest line that is shown.
+#: Most bytes read from the end of a log, and longest line shown.
 MOST_BYTES = 64_000
 LONGEST_LINE = 500
 
 
 def last_lines(log_file: Path, count: int = 5) -> str:
-    """The last lines of the log; if it holds none, why that may be."""
+    """The last lines of the log. If it is empty, the likely reason."""
     try:
         with open(log_file, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MOST_BYTES))

@@ -1,4 +1,4 @@
-"""The log of every script: one line a record, times in UTC, nothing in it that could drive a terminal or forge a line."""
+"""The log format of every script: one line per record, times in UTC, no control characters."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from pipeline.wire.text import one_line
 
-#: Longest record in characters; one with a stack is cut less short.
+#: Longest record in characters, without and with a stack trace.
 LONGEST = 4_000
 LONGEST_WITH_STACK = 16_000
 
 
 class OneLine(logging.Formatter):
-    """`2026-11-24T07:13:26.120Z WARNING text`; a stack follows on the same line, its own lines parted by " | "."""
+    """`2026-11-24T07:13:26.120Z WARNING text`. A stack trace follows on the same line, its lines separated by " | "."""
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
@@ -31,7 +31,7 @@ class OneLine(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    """All loggers of this process, Python's warnings and the ends of threads go to standard error by `OneLine`."""
+    """Send all log records, Python's warnings and uncaught exceptions of threads to standard error in the format of `OneLine`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     root = logging.getLogger()

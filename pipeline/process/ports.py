@@ -1,4 +1,4 @@
-"""A port that nobody on this machine uses yet."""
+"""Finds a port that no program on this machine uses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TRIES = 100
 
 
 def free_port(preferred: int = 0) -> int:
-    """`preferred` or the next free port on 127.0.0.1; 0 has the system choose.
+    """`preferred` or the next free port on 127.0.0.1. For 0 the system chooses.
 
-    Somebody may take it before it is used: start the server, check that it lives, else try the next one.
+    Another program may take the port before it is used. Start the server, check that it lives, else try the next port.
     """
     if preferred:
         for port in range(preferred, min(preferred + TRIES, 65536)):
@@ -25,12 +25,12 @@ def free_port(preferred: int = 0) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server may take `port` and "localhost", by IPv4 or IPv6, will then mean that server alone."""
+    """Whether a server can bind `port`, and no other server answers on it at localhost, by IPv4 or IPv6."""
     return not (answers(port) or answers(port, "::1", socket.AF_INET6)) and _can_bind(port)
 
 
 def answers(port: int, host: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET) -> bool:
-    """Whether anybody accepts connections there."""
+    """Whether a server accepts connections there."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as client:
             client.settimeout(1.0)
@@ -41,7 +41,7 @@ def answers(port: int, host: str = "127.0.0.1", family: socket.AddressFamily = s
 
 def _can_bind(port: int) -> bool:
     with socket.socket() as server:
-        # As the servers do: connections that have just ended (TIME_WAIT) do not keep the port.
+        # As the servers do: connections that have just ended (TIME_WAIT) do not block the port.
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""What every process of the pipeline does around its work: logging, signals, the pipe to its orchestrator, exit codes."""
+"""Common parts of every script: logging, signals, the pipe to the orchestrator, exit codes."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from pipeline.wire.text import printable
 
 log = logging.getLogger(__name__)
 
-#: Set by the orchestrator for its children: standard input is a pipe from it, and its end is the child's end.
+#: Set by the orchestrator for its children: standard input is a pipe from it, and the child ends when the pipe closes.
 PARENT_PIPE = "PIPELINE_PARENT_PIPE"
-#: Exit code of a fault in this program itself.
+#: Exit code for a bug in this program.
 EXIT_FAULT = 70
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
-    """Log to standard error, one line a record, times in UTC."""
-    from pipeline.broker import clients  # here, so that scripts without Kafka need not wait for its client
+    """Log to standard error, one line per record, times in UTC."""
+    from pipeline.broker import clients  # imported here, so that scripts without Kafka do not load its client
 
     log_lines.log_to_stderr(level)
     clients.quiet()
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """The signals that ask this process to stop. Not SIGHUP if it is ignored: what nohup has started outlives its terminal."""
+    """The signals that ask this process to stop. SIGHUP is not among them if it is ignored, as under nohup."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first of the stop signals; the second one ends the process at once."""
+    """Call `stop` on the first stop signal. The second one ends the process at once."""
     numbers = stop_signals()
 
     def handle(number: int, frame: object) -> None:
         for other in numbers:
             signal.signal(other, signal.SIG_DFL)
-        log.info("stopping (%s); once more ends it at once", signal.Signals(number).name)
+        log.info("stopping (%s); send the signal again to stop at once", signal.Signals(number).name)
         stop()
 
     for number in numbers:
@@ -57,9 +57,9 @@ def on_stop(stop: Callable[[], None]) -> None:
 
 
 def end_with_orchestrator(last: Callable[[], None] = lambda: None) -> None:
-    """End this process when its orchestrator is gone, however that ended. `last` is called first, and must be quick.
+    """End this process when its orchestrator has ended, for whatever reason. `last` is called first, and must be quick.
 
-    There is nothing to drain to then: the embedded broker and database end at the same moment.
+    There is no draining: the embedded broker and database end at the same moment.
     """
     if not os.environ.get(PARENT_PIPE):
         return
@@ -76,14 +76,14 @@ def end_with_orchestrator(last: Callable[[], None] = lambda: None) -> None:
 
 
 def run_script(main: Callable[[], int]) -> None:
-    """Run a script's `main` and exit with its code; what is wrong is one line on standard error, never a traceback.
+    """Run a script's `main` and exit with its code. An expected error is one line on standard error, not a traceback.
 
-    A reader of standard output that goes away (`… | head -1`) ends the script quietly.
+    If the reader of standard output has gone (`… | head -1`), the script ends quietly.
     """
     early.over()
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # names hold letters that some terminals' character sets lack
+        sys.stdout.reconfigure(errors="replace")  # names contain letters that some terminals' encodings lack
     try:
         code = _code_of(main)
     except KeyboardInterrupt:
@@ -103,7 +103,7 @@ def _code_of(main: Callable[[], int]) -> int:
         return _say(str(error), config.EXIT_SERVICE)
     except BrokenPipeError as error:
         return config.EXIT_DONE if reader_is_gone() else _say(reason(error), config.EXIT_SERVICE)
-    except OSError as error:  # a disk that is full, a folder that may not be written to
+    except OSError as error:  # a full disk, a folder without write permission
         return _say(reason(error), config.EXIT_SERVICE)
     except Exception as error:
         return _say("".join(traceback.format_exception(error)).rstrip(), EXIT_FAULT)
@@ -119,21 +119,21 @@ def _open_closed_streams() -> None:
 
 
 def reader_is_gone(stream: int = 1) -> bool:
-    """Whether the stream of this number (1 is standard output) is a pipe that nobody reads any more."""
+    """Whether this file descriptor (1 is standard output) is a pipe whose reader has gone."""
     poll = select.poll()
     poll.register(stream, 0)
     return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def write_to_nowhere(stream: int = 1) -> None:
-    """What this process writes to the stream of this number goes nowhere from now on: its reader has gone."""
+    """Discard all further output to this file descriptor, because its reader has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream)
     os.close(nowhere)
 
 
 def tell(text: str, stream: TextIO) -> None:
-    """Print a line of work that goes on whether it is read or not: the reader may have gone, the disk may be full."""
+    """Print a line, and ignore errors: the work must go on even if the reader has gone or the disk is full."""
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
@@ -143,7 +143,7 @@ def tell(text: str, stream: TextIO) -> None:
 
 
 def reason(error: OSError) -> str:
-    """What the system refused, on one line: never an empty one, and where in this program it was met."""
+    """One line, never empty: what the system refused, and where in this program."""
     told = error.strerror or str(error) or type(error).__name__
     path = f": {error.filename}" if error.filename else ""
     place = traceback.extract_tb(error.__traceback__)[-1:]
@@ -151,7 +151,7 @@ def reason(error: OSError) -> str:
 
 
 def _flushed(code: int) -> int:
-    """The exit code, once what was written has left; another one if it could not leave."""
+    """Flush both streams and return the exit code, or another one if standard output can't be written."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -165,7 +165,7 @@ def _flushed(code: int) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    # The text may have several lines, each printable.
+    # The text may have several lines. Each is made printable.
     shown = "\n".join(printable(line.replace("\t", " ")) for line in text.split("\n"))
     with contextlib.suppress(OSError, ValueError):
         print(f"{os.path.basename(sys.argv[0])}: {shown}", file=sys.stderr, flush=True)

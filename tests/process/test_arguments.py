@@ -46,7 +46,7 @@ def test_a_line_is_a_region_with_its_band_or_the_usual_one():
         ("# only\n\nfr 300M\n", r"^daily\.txt:3: 'fr 300M': expected a region, or a region and two bounds, such as fr 300M 2B or jp"),
         ("fr 2B 300M\n", r"^daily\.txt:1: market-cap-min 2B is above market-cap-max 300M"),
         ("fr 300M lots\n", r"^daily\.txt:1: market-cap-max: 'lots' is no market capitalization"),
-        ("fr 300M 2B\nfr 300M 2000M\n", r"^daily\.txt:2: fr 300M 2000M stands in line 1 already"),
+        ("fr 300M 2B\nfr 300M 2000M\n", r"^daily\.txt:2: fr 300M 2000M is in line 1 already"),
         ("jp 50B 300B YEN JPY\n", r"^daily\.txt:1: 'jp 50B 300B YEN JPY': expected a region"),
         ("gb 1M 2M GBp\n", r"^daily\.txt:1: currency is 'GBp': expected a currency's ISO code such as USD, or local"),
         ("fr JPY\n", r"^daily\.txt:1: 'fr JPY': expected a region"),
@@ -76,7 +76,7 @@ def test_the_file_s_lines_are_the_tasks(tmp_path):
         ("fr", 50_000_000, 1_000_000_000_000, "EUR"),
     ]
     assert chosen(regions_file=path, regions="fr") == [("fr", 300_000_000, 2_000_000_000, "USD")]
-    with pytest.raises(SettingsError, match=r"--regions de: no line of .*daily\.txt is of these regions"):
+    with pytest.raises(SettingsError, match=r"--regions de: .*daily\.txt has no line for these regions"):
         chosen(regions_file=path, regions="de")
 
 

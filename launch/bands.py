@@ -55,7 +55,7 @@ class Converter:
     def bands(self, asked: Sequence[AskedBand]) -> list[RegionBand]:
         """Each band in its region's own currency. Raises ServiceError that names the pair if no rate is known."""
         moneys = {frozenset((band.currency, REGION_CURRENCIES[band.code])) for band in asked if band.currency != LOCAL}
-        # Also where the region's own currency is the wanted one: it may list stocks in others. Not for dollars in dollars alone.
+        # Needed even if the band is in the region's own currency, because a region may list stocks in others. Not for dollars only.
         if moneys - {frozenset({"USD"})}:
             self._ask({currency for money in moneys if len(money) == 2 for currency in money})
         return [self._band(*band) for band in asked]
@@ -67,7 +67,7 @@ class Converter:
         return RegionBand(code, *converted(low, high, rate.rate), Wanted(low, high, currency, rate.rate, rate.day))
 
     def _rate(self, source: str, target: str) -> DayRate:
-        """What one unit of `source` costs in `target`, by way of the dollar. Raises ServiceError."""
+        """Price of one unit of `source` in `target`, calculated through the dollar. Raises ServiceError."""
         if source == target:
             return DayRate(self._today, 1.0)
         found = {"USD": DayRate(self._today, 1.0), **{pair[3:]: rate for pair, rate in self._rates.items()}}
@@ -76,8 +76,8 @@ class Converter:
             pair = f"USD{missing[0]}"
             reason = self._refused.get(pair, "the site gives none")
             raise ServiceError(
-                f"no exchange rate for {source}{target}: of {pair} {reason}, and none of the last {RATE_DAYS} days is stored. Try again "
-                f"later, leave {missing[0]} out, or take the bounds as they are in each region's own currency: "
+                f"no exchange rate for {source}{target}: for {pair} {reason}, and none of the last {RATE_DAYS} days is stored. Try again "
+                f"later, leave out the regions that use {missing[0]}, or give the bounds in each region's own currency: "
                 f"--market-cap-currency {LOCAL}"
             )
         return DayRate(min(found[source].day, found[target].day), found[target].rate / found[source].rate)
@@ -85,7 +85,7 @@ class Converter:
     # -- where rates come from ----------------------------------------------------------------------------------------
 
     def _ask(self, needed: set[str]) -> None:
-        """Ask the site for all rates that were not asked for yet, again while it fails and a needed one is not stored either."""
+        """Fetch all rates that were not fetched yet. Retry on failure only if a needed rate is not stored either."""
         currencies = {*REGION_CURRENCIES.values(), *needed} - self._asked
         if not currencies:
             return
@@ -103,15 +103,15 @@ class Converter:
                 time.sleep(min(max(delay_seconds(attempt), asked or 0.0), LONGEST_WAIT_SECONDS))
         for pair in sorted(f"USD{currency}" for currency in needed - {"USD"}):
             if pair not in self._rates and pair in stored:
-                log.warning("exchange rate %s: the stored one of %s; %s", pair, stored[pair].day, self._refused.get(pair, ""))
+                log.warning("exchange rate %s: using the stored one of %s; %s", pair, stored[pair].day, self._refused.get(pair, ""))
                 self._rates[pair] = stored[pair]
 
     def _ask_once(self, currencies: set[str], stored: Mapping[str, DayRate]) -> None:
-        # Here: yfinance and pandas take their time, and bands in local currency have no use for them.
+        # Imported here: yfinance and pandas are slow to import, and bands in local currency do not need them.
         from pipeline.yahoo import rates, session
 
         with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-", ignore_cleanup_errors=True) as cache:
-            # What it warns of is in its error.
+            # Its warnings are in its errors too.
             logging.getLogger("yfinance").setLevel(logging.CRITICAL)
             session.setup(self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, today=self._settings.today)
             found = rates.dollar_rates(currencies, self._today, stored)
@@ -121,13 +121,13 @@ class Converter:
         self._in_database(lambda connection: fx_rates.store(connection, found.rates))
 
     def _known_before(self) -> Mapping[str, DayRate]:
-        """The newest stored rates that are young enough; none without a database."""
+        """The newest stored rates that are young enough; empty without a database."""
         if self._stored is None:
             self._stored = self._in_database(lambda connection: fx_rates.newest(connection, self._today, RATE_DAYS)) or {}
         return self._stored
 
     def _in_database(self, do: Callable[[Any], T]) -> T | None:
-        """What `do(connection)` gives, or None: whoever only sends tasks needs no database, and stored rates are a second choice."""
+        """The result of `do(connection)`, or None if there is no usable database: sending tasks does not require one."""
         if not self._settings.database.name:
             return None
         try:
@@ -135,5 +135,7 @@ class Converter:
                 schema.create_tables(connection)
                 return do(connection)
         except (ServiceError, psycopg2.Error) as error:
-            log.warning("exchange rates are neither stored nor taken from the store: %s", " ".join(str(error).split()))
+            log.warning(
+                "the database can't be used, so exchange rates are neither read from it nor stored: %s", " ".join(str(error).split())
+            )
             return None

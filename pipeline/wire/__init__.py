@@ -1,1 +1,1 @@
-"""What goes over the topics, and in which words: topics, messages, market caps, regions. Pure."""
+"""Topics, messages, market caps, regions: the data that the processes exchange. Pure."""

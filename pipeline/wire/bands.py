@@ -1,4 +1,4 @@
-"""A band in one money: what was wanted, and its bounds in a region's own currency. Pure."""
+"""A band as the user asked for it, and its bounds converted to a region's own currency. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGITS = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """A band as the user asked for it, in whole units of `currency`, both ends included; an end that is None is open.
+    """A band as the user asked for it, in whole units of `currency`, both ends included. None is an open end.
 
     rate: what one unit of `currency` costs in the region's own currency, on `rate_day`.
     """
@@ -30,7 +30,7 @@ class Wanted:
     rate_day: date
 
     def fields(self) -> dict[str, Any]:
-        """As it stands in a message."""
+        """The fields in a message."""
         return {
             "min": self.low,
             "max": self.high,
@@ -41,7 +41,7 @@ class Wanted:
 
     @classmethod
     def read(cls, value: Any) -> Wanted:
-        """The opposite of `fields`. Raises ValueError that names the field."""
+        """Parse the output of `fields`. Raises ValueError that names the field."""
         if not isinstance(value, Mapping):
             raise ValueError(f"expected an object, found {type(value).__name__}")
         low, high = (None if value.get(name) is None else _bound(name, value[name]) for name in ("min", "max"))
@@ -71,7 +71,7 @@ def _bound(name: str, value: Any) -> int:
 
 
 def converted(low: int, high: int, rate: float) -> tuple[int, int]:
-    """Both bounds times `rate`, rounded outward to three digits: nothing that was wanted falls out of them. A rate of 1 changes nothing."""
+    """Both bounds times `rate`, rounded outward to three digits, so that no wanted value is excluded. A rate of 1 changes nothing."""
     if rate == 1:
         return low, high
     exact = Fraction(Decimal(repr(rate)))
@@ -85,7 +85,7 @@ def _rounded(value: Fraction, to_whole: Any) -> int:
 
 
 def rate_text(rate: float) -> str:
-    """With four digits and no exponent: 149.2, 16520, 0.3071."""
+    """A rate with four digits and no exponent: 149.2, 16520, 0.3071."""
     return f"{Decimal(f'{rate:.4g}'):f}"
 
 

@@ -1,4 +1,4 @@
-"""Market-cap bands: as people write them, as plain integers, and cut in two. Pure."""
+"""Market caps and bands: parse and format them, and cut a band in two. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from math import isqrt
 
 from config import SettingsError
 
-#: The letters behind a number and what they multiply it by, from the smallest to the largest.
+#: The suffixes of a number and their factors, from the smallest to the largest.
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-#: The header that says how often a task's band was cut.
+#: The header with the number of times that a task's band was cut.
 CUTS = "cuts"
 #: The largest bound that a message can carry.
 LARGEST = 10**20 - 1
@@ -21,16 +21,16 @@ _PATTERN = re.compile(rf"\s*(\d{{1,20}}(?:\.\d{{1,12}})?)\s*([{''.join(UNITS)}]?
 def parse_market_cap(value: str | int | float) -> int:
     """`"300M"`, `"2B"`, `"1.5T"` or a plain number → whole units of currency. Raises ValueError for anything else.
 
-    Without commas: some people write 1,5B for one and a half, others 1,500M for as much.
+    Commas are refused, because 1,5B and 1,500M mean the same to different people.
     """
     match = _PATTERN.fullmatch(f"{value:f}" if isinstance(value, float) else str(value))
     if match is None or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no market capitalization: expected a number with K, M, B or T behind it, such as 300M")
+        raise ValueError(f"{value!r} is not a market capitalization: expected a number followed by K, M, B or T, such as 300M")
     return int(Decimal(match[1]) * UNITS.get(match[2].upper(), 1))
 
 
 def read_market_cap(shown: str | None) -> int | None:
-    """What the site shows → whole units of currency, or None if that is no amount, such as `"--"`. Commas part thousands there."""
+    """The site's text → whole units of currency, or None if it is not an amount, such as `"--"`. Commas separate thousands."""
     try:
         return parse_market_cap((shown or "").replace(",", ""))
     except ValueError:
@@ -38,7 +38,7 @@ def read_market_cap(shown: str | None) -> int | None:
 
 
 def format_market_cap(value: int) -> str:
-    """`value` with the largest letter that it reaches, and with all its digits: 300000000 → `"300M"`, 1234567 → `"1.234567M"`."""
+    """`value` with the largest suffix that it reaches, and with all its digits: 300000000 → `"300M"`, 1234567 → `"1.234567M"`."""
     for letter, unit in reversed(UNITS.items()):
         if value >= unit:
             return f"{(Decimal(value) / unit).normalize():f}{letter}"
@@ -46,7 +46,7 @@ def format_market_cap(value: int) -> str:
 
 
 def parse_band(low: str | int | float, high: str | int | float) -> tuple[int, int]:
-    """Both bounds of a band, each included in it. Raises SettingsError for a bound that is unreadable or above the other."""
+    """Both bounds of a band, both included. Raises SettingsError for an invalid bound, or a lower bound above the upper one."""
     bounds = []
     for name, value in (("market-cap-min", low), ("market-cap-max", high)):
         try:
@@ -59,9 +59,9 @@ def parse_band(low: str | int | float, high: str | int | float) -> tuple[int, in
 
 
 def cut_of(low: int, high: int) -> int | None:
-    """Where a band that is too wide is cut: the geometric mean, rounded; None if it cannot be cut.
+    """Where to cut a band that is too wide: the geometric mean, rounded; None if it cannot be cut.
 
-    A function of the bounds alone, so that a task that is delivered again splits the same way.
+    It depends on the bounds only, so a task that is delivered again splits in the same way.
     """
     product = max(low, 1) * high
     root = isqrt(product)
@@ -70,10 +70,10 @@ def cut_of(low: int, high: int) -> int | None:
 
 
 def places_of_halves(headers: Mapping[str, str], partition: int, partition_count: int) -> tuple[tuple[int, int], dict[str, str]]:
-    """Partitions of the two halves of a task that came with these headers from this partition, and the halves' headers.
+    """Partitions for the two halves of a task that came with these headers from this partition, and the halves' headers.
 
-    The first half goes to the parent's partition, the second to the opposite one; at the next cut half as far away, and so
-    on. Always to the opposite one would lead back to the parent's, and all bands of a region would lie in two partitions.
+    The first half goes to the parent's partition, the second to the opposite one. Each further cut halves that distance. With the
+    full distance each time, the second cut would lead back, and all bands of a region would be in two partitions.
     """
     origin, cuts = headers.get("original-partition", ""), headers.get(CUTS, "")
     first = (int(origin) if origin.isdecimal() else partition) % partition_count

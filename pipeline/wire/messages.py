@@ -1,7 +1,7 @@
-"""The messages on the topics: made, encoded, decoded, checked. Pure.
+"""Makes, encodes, decodes and checks the messages on the topics. Pure.
 
 Every message is a UTF-8 JSON object with `task_id`, `run_id`, `timestamp` (ISO 8601, UTC) and `status`. Unknown fields
-are ignored here and travel along in retries and dead letters, which carry the original bytes.
+are ignored here. Retries and dead letters keep them, because they carry the original bytes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _REGION = re.compile(r"[a-z]{2}")
 
 
 def new_run_id(now: datetime | None = None) -> str:
-    """UTC start and four hex digits: run_ids sort by time."""
+    """A new run_id: UTC start and four hex digits, so that run_ids sort by time."""
     return f"{(now or datetime.now(timezone.utc)):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def run_started_at(run_id: str) -> datetime:
-    """The start that is written in a run_id. Raises MessageError."""
+    """The start time in a run_id. Raises MessageError."""
     match = _RUN_ID.fullmatch(run_id)
     if match is None:
         raise MessageError(f"run_id {run_id[:60]!r}: expected one such as 20261124T071326Z-1f3a")
@@ -51,7 +51,7 @@ def now_text() -> str:
 
 
 def time_text(epoch_seconds: float) -> str:
-    """Empty for a time that no calendar holds: a record's own may be any number."""
+    """ISO 8601, UTC. Empty if the time is out of range: a record's timestamp may be any number."""
     try:
         return datetime.fromtimestamp(epoch_seconds, timezone.utc).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
@@ -101,7 +101,7 @@ class ProcessingTask:
     symbol: str
     name: str
     country_code: str
-    #: What the listing's answer said, by the site's own field names, with `seen_at` (pipeline/wire/quotes.py); empty if nothing.
+    #: What the listing's answer said, by the site's own field names, with `seen_at` (pipeline/wire/quotes.py); empty if it said nothing.
     quote: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -133,14 +133,14 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 
 def pending(task: Task) -> bytes:
-    """The message that hands a task out."""
-    # Only here: completions and errors of ten thousand stocks do without it.
+    """The message that assigns a task."""
+    # Only tasks have the quote. Completions and errors do not need it.
     quote = {"quote": dict(task.quote)} if isinstance(task, ProcessingTask) and task.quote else {}
     return encode({**task.fields(), **quote, "timestamp": now_text(), "status": "pending"})
 
 
 def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool, requests: int = 0) -> bytes:
-    """What failed: `retrying` will come back, `failed` is final and lies in the dead letters. `requests`: what the attempt took."""
+    """Status `retrying`: the task comes back. `failed`: final, it is in the dead letters. `requests`: how many the attempt took."""
     return encode(
         {
             **task.fields(),
@@ -160,7 +160,7 @@ def clean_text(text: str) -> str:
 
 
 def decode(raw: bytes | None) -> dict[str, Any]:
-    """Bytes of any topic → the message's fields. Raises MessageError for everything that is no message of ours."""
+    """Bytes of any topic → the message's fields. Raises MessageError if they are not one of this pipeline's messages."""
     if raw is None:
         raise MessageError("no value")
     try:
@@ -168,7 +168,7 @@ def decode(raw: bytes | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise MessageError(f"not UTF-8: {error}") from None
     except RecursionError:
-        raise MessageError("not readable: nested too deep") from None
+        raise MessageError("not readable: nested too deeply") from None
     except ValueError as error:
         raise MessageError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
@@ -204,7 +204,7 @@ def processing_task(raw: bytes | None) -> ProcessingTask:
     fields = decode(raw)
     symbol = _text(fields, "symbol", 64)
     if not symbol.isprintable() or symbol != symbol.strip():
-        raise MessageError(f"symbol {symbol!r}: expected no white space around it, no control characters and no invisible ones")
+        raise MessageError(f"symbol {symbol!r}: expected no white space around it and no control or invisible characters")
     quote = fields.get("quote")
     task = ProcessingTask(
         _text(fields, "run_id"),
@@ -217,7 +217,7 @@ def processing_task(raw: bytes | None) -> ProcessingTask:
 
 
 def _same_id(task: Any, fields: dict[str, Any]) -> Any:
-    # Counts are over distinct task_ids: one that does not follow from the task would be counted as a task of its own.
+    # Counts are over distinct task_ids. A task_id that does not match its task would be counted as another task.
     if fields["task_id"] != task.task_id:
         raise MessageError(f"task_id {fields['task_id'][:100]!r}: expected {task.task_id[:200]!r}")
     return task
@@ -228,7 +228,7 @@ def _text(fields: dict[str, Any], name: str, most: int = 1000, least: int = 1) -
     if not isinstance(value, str):
         raise MessageError(f"{name}: expected a text, found {type(value).__name__}")
     if value != clean_text(value):
-        raise MessageError(f"{name}: holds a NUL or a lone surrogate")
+        raise MessageError(f"{name}: contains a NUL or a lone surrogate")
     if not least <= len(value) <= most:
         raise MessageError(f"{name}: expected {least} to {most} characters, found {len(value)}")
     return value
@@ -241,16 +241,16 @@ def is_region(text: str) -> bool:
 def _region(fields: dict[str, Any], name: str) -> str:
     value = _text(fields, name)
     if not is_region(value):
-        raise MessageError(f"{name} {value[:20]!r}: expected two small letters, such as fr")
+        raise MessageError(f"{name} {value[:20]!r}: expected two lower-case letters, such as fr")
     return value
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} is too large a number")
+        raise ValueError(f"{text[:20]} is too large")
     return value

@@ -1,4 +1,4 @@
-"""What a listing's answer said of a stock, as it travels in a processing task: the site's own field names and `seen_at`. Pure."""
+"""Quotes: what a listing said about a stock, as sent in a processing task, by the site's field names, with `seen_at`. Pure."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _OTHER_NAMES = {"intradaymarketcap": "marketCap", "intradayprice": "regularMarke
 
 
 def cleaned(fields: Mapping[str, Any], seen_at: str = "") -> dict[str, Any]:
-    """The fields that are known, in their plain form. What is missing or makes no sense is left out, never guessed.
+    """The known fields, in plain form. Missing and senseless values are left out, never guessed.
 
-    Numbers may come as they are or as `{"raw": 1.5, "fmt": "1.50"}`. `seen_at` (ISO 8601) is kept from `fields` if it is empty here.
+    Numbers may be plain or `{"raw": 1.5, "fmt": "1.50"}`. If `seen_at` (ISO 8601) is empty, the one in `fields` is kept.
     """
     named = {**{_OTHER_NAMES[name]: value for name, value in fields.items() if name in _OTHER_NAMES}, **fields}
     quote: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def cleaned(fields: Mapping[str, Any], seen_at: str = "") -> dict[str, Any]:
 
 
 def plain_number(value: Any) -> int | float | None:
-    """A finite number, also out of `{"raw": …}` and of texts such as "1,234"; None for all else."""
+    """A finite number, also from `{"raw": …}` and from texts such as "1,234"; None for anything else."""
     if isinstance(value, Mapping):
         value = value.get("raw")
     if isinstance(value, str):
@@ -69,7 +69,7 @@ def plain_number(value: Any) -> int | float | None:
 
 
 def plain_text(value: Any) -> str:
-    """A text in one line without control characters, also out of `{"raw": …}`; empty for all else, and for `--`."""
+    """A text on one line without control characters, also from `{"raw": …}`; empty for anything else, and for `--`."""
     if isinstance(value, Mapping):
         value = value.get("raw") or value.get("fmt")
     if not isinstance(value, str):
@@ -79,7 +79,7 @@ def plain_text(value: Any) -> str:
 
 
 def seen_at(day: date, now: datetime | None = None) -> str:
-    """The moment at which an answer was had: the pipeline's own day (PIPELINE_TODAY), and the real time of day, in UTC."""
+    """The time of an answer: the pipeline's own day (PIPELINE_TODAY) and the real time of day, in UTC."""
     clock = (now or datetime.now(timezone.utc)).timetz()
     return datetime.combine(day, clock).isoformat(timespec="seconds")
 

@@ -72,17 +72,17 @@ REGIONS: dict[str, str] = {
     "za": "South Africa",
 }
 
-#: Where the page's label is not the plain name.
+#: The page's labels that differ from the names in REGIONS.
 _LABELS = {"cz": "Czechia", "hk": "Hong Kong SAR China"}
 
 
 def screener_label(code: str) -> str:
-    """What the screener page calls a region. Raises KeyError for a code that is not in REGIONS."""
+    """The screener page's label of a region. Raises KeyError for a code that is not in REGIONS."""
     return _LABELS.get(code) or REGIONS[code]
 
 
 class AskedBand(NamedTuple):
-    """A region and its band as it was asked for: both bounds in `currency`, an ISO code or `local` for the region's own."""
+    """A region and its band as the user asked for it: both bounds in `currency`, an ISO code or `local` for the region's own."""
 
     code: str
     low: int
@@ -91,7 +91,7 @@ class AskedBand(NamedTuple):
 
 
 class RegionBand(NamedTuple):
-    """One task: a region, and both bounds of its band as plain numbers in its own currency; `wanted` is what they were made of."""
+    """One task: a region, and both bounds of its band in its own currency. `wanted` is the band that they were converted from."""
 
     code: str
     market_cap_min: int
@@ -100,16 +100,16 @@ class RegionBand(NamedTuple):
 
     @property
     def asked(self) -> AskedBand:
-        """What it was made of."""
+        """The band that the user asked for."""
         if self.wanted is None:
             return AskedBand(*self[:3], LOCAL)
         return AskedBand(self.code, self.wanted.low or 0, LARGEST if self.wanted.high is None else self.wanted.high, self.wanted.currency)
 
     def as_json(self) -> list[Any]:
-        """As it stands in `pipeline_run.tasks`."""
+        """The value in `pipeline_run.tasks`."""
         return [*self[:3], *([self.wanted.fields()] if self.wanted else [])]
 
     @classmethod
     def read(cls, value: Sequence[Any]) -> RegionBand:
-        """The opposite of `as_json`, also of what earlier versions wrote, without `wanted`. Raises ValueError."""
+        """Parse the output of `as_json`, or of an earlier version, which has no `wanted`. Raises ValueError."""
         return cls(value[0], value[1], value[2], Wanted.read(value[3]) if len(value) > 3 else None)

@@ -1,7 +1,7 @@
-"""How many requests to the site each task cost: counted as they are made, told in the task's result.
+"""Counts the requests to the site that each task takes. The task's result reports the number.
 
-`note` is called in the thread that makes the request. One outside of any task (a cookie before the first one, say) goes to
-the account of the next task that ends in this process, so that the sum over all results is that of all requests.
+`note` is called in the thread that makes the request. A request outside of any task (such as a cookie before the first one) is
+added to the next task that ends in this process, so that the sum over all results includes all requests.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _unclaimed = 0
 
 
 class Counted:
-    """The requests of one attempt at a task; complete after the `with` block."""
+    """The number of requests of one attempt at a task. Complete after the `with` block."""
 
     requests = 0
 
 
 def note(requests: int = 1) -> None:
-    """Count requests that were sent to the site, whatever was answered."""
+    """Count requests that were sent to the site, whatever the answer."""
     global _unclaimed
     counted = getattr(_local, "counted", None)
     if counted is not None:
@@ -34,7 +34,7 @@ def note(requests: int = 1) -> None:
 
 @contextlib.contextmanager
 def counting(counted: Counted) -> Iterator[None]:
-    """Count the requests of this thread within the block, and those that nobody has claimed yet."""
+    """Count the requests of this thread within the block, and add those that belong to no task."""
     global _unclaimed
     _local.counted = counted
     try:
@@ -47,7 +47,7 @@ def counting(counted: Counted) -> Iterator[None]:
 
 
 def unclaimed() -> int:
-    """Take the requests that belong to no task so far: for a process that has no tasks."""
+    """Take the requests that belong to no task so far. For processes without tasks."""
     global _unclaimed
     with _lock:
         taken, _unclaimed = _unclaimed, 0

@@ -1,7 +1,7 @@
-"""What became of a task that did not fail: typed values, and the completion message that says each. Pure.
+"""The results of tasks that did not fail, as typed values, and their completion messages. Pure.
 
-A handler returns one of these; the worker encodes it and knows its topic and key. To say more of a result, add a field to its
-class and to its `fields`.
+A handler returns one of these. The worker encodes it and chooses topic and key. To report more, add a field to the class and
+to its `fields`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pipeline.wire.messages import ScrapingTask, Task, encode, now_text
 
 @dataclass(frozen=True)
 class Listed:
-    """A region's band was listed, and each of its stocks sent on; `source` is what listed it."""
+    """A region's band was listed, and a task was sent for each of its stocks. `source`: what listed it."""
 
     tickers_found: int
     source: str = ""
-    #: Stocks that the site's total promised and no answer had.
+    #: The site's total minus the stocks in its answers.
     missing: int = 0
-    #: Rows that are no stock of this list: reason → count.
+    #: Rows that were not taken as stocks of this list: reason → count.
     skipped: Mapping[str, int] = field(default_factory=dict, hash=False)
     #: Stocks whose own market cap lies outside of the band.
     outside_band: int = 0
@@ -33,7 +33,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Split:
-    """A band lists too much for one task: its two halves take over."""
+    """A band lists too many stocks for one task. Its two halves replace it."""
 
     halves: tuple[ScrapingTask, ScrapingTask]
     source: str = ""
@@ -45,7 +45,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Computed:
-    """A stock's ratios were computed; so many rows. `source` is `fetched` or `stored`, `why` is the reason for either."""
+    """A stock's ratios were computed. `ratios_calculated` is the number of rows, `source` is `fetched` or `stored`, `why` is the reason for either."""
 
     ratios_calculated: int
     source: str = ""
@@ -57,7 +57,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Nothing:
-    """A stock has nothing to compute: it has no statements, or the site has twice called it unknown."""
+    """A stock has no statements, or the site has said twice that it does not know the stock."""
 
     reason: Literal["no_statements", "gone"]
     source: str = ""
@@ -70,7 +70,7 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Untouched:
-    """A task that was not done, on purpose: the stock's ratios are young, or the run was given up for a newer one."""
+    """A task was skipped on purpose: the stock's ratios are young, or the run was given up for a newer one."""
 
     why: Literal["fresh", "abandoned"]
 

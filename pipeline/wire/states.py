@@ -1,6 +1,6 @@
-"""The states of a task, in one list: which of several counts, of which stage they are, and in which order people read them. Pure.
+"""The states of a task: their precedence, their stages, and the order in which they are shown. Pure.
 
-A new final state is one line here, and its class in `results.py`: account, monitor, summary and page follow.
+To add a final state, add a line here and a class in `results.py`. Account, monitor, summary and page follow.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ _BOTH = ("scraping", "processing")
 
 
 class StateInfo(NamedTuple):
-    """`rank`: of several states of one task the highest counts. `stages`: by name, those whose tasks can be in it."""
+    """`rank`: if a task has several states, the highest counts. `stages`: names of the stages whose tasks can be in this state."""
 
     name: str
     rank: int
     stages: tuple[str, ...] = _BOTH
-    #: Whether it is named even if no task is in it.
+    #: Whether it is shown even if no task is in it.
     always: bool = True
-    #: Whether a task in it has a reason that people want to see.
+    #: Whether summaries show the reasons of tasks in it.
     has_reason: bool = False
 
 
-#: In the order in which they are shown. `fresh` was skipped because its ratios are young, `abandoned` because its run was
-#: given up for a newer one; a task that failed and was replayed with success is completed.
+#: In the order in which they are shown. A `fresh` task was skipped because its ratios are young, an `abandoned` one because its run
+#: was given up for a newer one. A task that failed, was replayed and then succeeded is completed.
 STATES = (
     StateInfo("completed", 5),
     StateInfo("split", 6, stages=("scraping",)),
@@ -35,7 +35,7 @@ STATES = (
 )
 NAMES = tuple(state.name for state in STATES)
 RANKS = {state.name: state.rank for state in STATES}
-#: What a completion message may say: a failure is told by an error message.
+#: States that a completion message may report. Failures are reported by error messages.
 COMPLETIONS = frozenset(NAMES) - {"failed", "pending"}
-#: Named only if a task is in them.
+#: Shown only if a task is in them.
 RARE = frozenset(state.name for state in STATES if not state.always)

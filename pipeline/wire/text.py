@@ -1,26 +1,26 @@
-"""Text of others (a site's error, a company's name, a record's field), made fit for a terminal and a log. Pure."""
+"""Makes untrusted text (a site's error, a company's name, a record's field) safe for a terminal and a log. Pure."""
 
 from __future__ import annotations
 
 import unicodedata
 
-#: What stands in the place of a character that is taken out.
+#: Replaces a removed character.
 _MARK = "\ufffd"
 
 
 def printable(text: str) -> str:
-    """`text` with every character replaced that could drive a terminal, break a line or turn the direction of writing.
+    """`text`, with every character replaced that could control a terminal, break a line or change the writing direction.
 
-    These are what Unicode calls controls (C0, C1), formats (direction marks among them), separators of lines and
-    paragraphs, surrogates, and what it has not assigned.
+    In Unicode's terms: controls (C0, C1), formats (including direction marks), line and paragraph separators,
+    surrogates, and unassigned characters.
     """
     return text if text.isprintable() else "".join(character if character.isprintable() else _MARK for character in text)
 
 
 def one_line(text: str, most: int = 0) -> str:
-    """`text` as one printable line; its own lines are parted by " | ". Cut to `most` characters, if that is not 0."""
+    """`text` as one printable line. Its own lines are separated by " | ". Cut to `most` characters, if that is not 0."""
     if most and len(text) > 4 * most:
-        text = text[: 4 * most]  # what would be cut anyway need not be read
+        text = text[: 4 * most]  # the rest would be cut anyway
     lines = (line.strip() for line in text.splitlines())
     shown = printable(" | ".join(filter(None, lines)).replace("\t", " "))
     return shown if not most or len(shown) <= most else shown[: most - 1] + "…"

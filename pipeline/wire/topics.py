@@ -16,14 +16,14 @@ SCRAPING_RETRIES = "stock-scraping-retries"
 PROCESSING_RETRIES = "stock-processing-retries"
 SCRAPING_DEAD_LETTERS = "stock-scraping-dead-letters"
 PROCESSING_DEAD_LETTERS = "stock-processing-dead-letters"
-#: What the processing consumers tell each other of the site's patience (pipeline/yahoo/shared_throttle.py); its messages expire.
+#: What the consumers tell each other about the site's limits (pipeline/yahoo/shared_throttle.py). Its messages expire.
 CONTROL = "pipeline-control"
 
 #: Partitions of every topic but the task and retry topics.
 RESULT_PARTITIONS = 3
-#: How long brokers that delete by age keep the control topic's messages, in ms: none is good for longer than minutes.
+#: How long the broker keeps the control topic's messages, in ms. They are of use for minutes only.
 CONTROL_RETENTION_MS = 600_000
-#: Largest message in bytes that this program sends: a task of the usual limit (1 MiB) and the headers of its retry.
+#: Largest message in bytes that this program sends: a task of the default limit (1 MiB) and the headers of its retry.
 LARGEST_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
@@ -67,12 +67,12 @@ def partitions(topic: str, settings: Kafka) -> int:
 
 
 def configs(topic: str) -> dict[str, str]:
-    """The settings of a topic that differ from the broker's own."""
+    """The topic settings that differ from the broker's defaults."""
     found = {"max.message.bytes": str(LARGEST_MESSAGE_BYTES)}
-    # Only whole segments are deleted: by themselves they would last a week.
+    # Only whole segments are deleted, and by default a segment lasts a week.
     return {**found, "retention.ms": str(CONTROL_RETENTION_MS), "segment.ms": str(CONTROL_RETENTION_MS)} if topic == CONTROL else found
 
 
 def spread(index: int, count: int, partition_count: int) -> int:
-    """Partition of the `index`-th of `count` scraping tasks: there are few of them, so they are spread evenly."""
+    """Partition of the `index`-th of `count` scraping tasks. They are few, so they are spread evenly."""
     return index * partition_count // count

@@ -116,7 +116,7 @@ def test_local_bounds_need_no_rate_and_no_site(site: Site, settings: Settings) -
 
 def test_without_a_rate_the_pair_and_the_way_out_are_named(site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(KRW="gone")
-    with pytest.raises(ServiceError, match=r"no exchange rate for EURKRW: of USDKRW the site gives none.*--market-cap-currency local"):
+    with pytest.raises(ServiceError, match=r"no exchange rate for EURKRW: for USDKRW the site gives none.*--market-cap-currency local"):
         Converter(settings).bands([asked("jp"), asked("kr", "EUR")])
     # The other regions have theirs.
     assert Converter(settings).bands([asked("jp"), asked("gb")])[1].market_cap_min == 228_000_000
@@ -125,7 +125,7 @@ def test_without_a_rate_the_pair_and_the_way_out_are_named(site: Site, settings:
 @pytest.mark.parametrize("odd", [0, -149.2, "149.2", None, 1 / 149.2, {"raw": "149.2"}, 1e300])
 def test_an_odd_rate_is_none(odd: Any, site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(JPY=odd)
-    with pytest.raises(ServiceError, match="no exchange rate for USDJPY: of USDJPY the site"):
+    with pytest.raises(ServiceError, match="no exchange rate for USDJPY: for USDJPY the site"):
         Converter(settings).bands([asked("jp")])
 
 
@@ -134,7 +134,7 @@ def test_a_stored_rate_will_do_for_seven_days(site: Site, stored: Callable[..., 
     with caplog.at_level(logging.WARNING, bands.__name__):
         (band,) = Converter(stored(7)).bands([asked("jp")])
     assert band == RegionBand("jp", 45_000_000_000, 300_000_000_000, Wanted(LOW, HIGH, "USD", 150.0, date(2026, 11, 21)))
-    assert "USDJPY: the stored one of 2026-11-21; the site gives none" in caplog.text
+    assert "USDJPY: using the stored one of 2026-11-21; the site gives none" in caplog.text
 
 
 def test_an_older_one_is_none(site: Site, stored: Callable[..., Settings]) -> None:
@@ -163,7 +163,7 @@ def test_a_site_that_fails_is_asked_again_unless_a_stored_rate_will_do(
 
 def test_a_site_that_goes_on_failing_is_the_reason_that_is_said(site: Site, settings: Settings) -> None:
     site.answers["quote"] = (503, {})
-    with pytest.raises(ServiceError, match=r"no exchange rate for USDJPY: of USDJPY the site gives none \(.*503"):
+    with pytest.raises(ServiceError, match=r"no exchange rate for USDJPY: for USDJPY the site gives none \(.*503"):
         Converter(settings).bands([asked("jp")])
     assert len(site.requests) == settings.max_attempts
     # Dollars in the United States need no rate.
@@ -174,4 +174,4 @@ def test_a_database_that_is_away_costs_only_the_stored_rates(site: Site, setting
     site.answers["quote"] = rates_of()
     away = replace(settings, database=Database(name="none", user="none", host="127.0.0.1", port=1))
     assert Converter(away).bands([asked("jp")])[0].market_cap_min == 44_700_000_000
-    assert "neither stored nor taken from the store" in caplog.text
+    assert "neither read from it nor stored" in caplog.text

@@ -45,7 +45,7 @@ def test_a_line_is_a_region_with_its_band_or_the_usual_one():
         ("fr\nxx\n", r"^daily\.txt:2: region 'xx' is unknown: expected one of ae, ar"),
         ("# only\n\nfr 300M\n", r"^daily\.txt:3: 'fr 300M': expected a region, or a region and two bounds, such as fr 300M 2B or jp"),
         ("fr 2B 300M\n", r"^daily\.txt:1: market-cap-min 2B is above market-cap-max 300M"),
-        ("fr 300M lots\n", r"^daily\.txt:1: market-cap-max: 'lots' is no market capitalization"),
+        ("fr 300M lots\n", r"^daily\.txt:1: market-cap-max: 'lots' is not a market capitalization"),
         ("fr 300M 2B\nfr 300M 2000M\n", r"^daily\.txt:2: fr 300M 2000M is in line 1 already"),
         ("jp 50B 300B YEN JPY\n", r"^daily\.txt:1: 'jp 50B 300B YEN JPY': expected a region"),
         ("gb 1M 2M GBp\n", r"^daily\.txt:1: currency is 'GBp': expected a currency's ISO code such as USD, or local"),

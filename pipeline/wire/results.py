@@ -45,7 +45,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Computed:
-    """A stock's ratios were computed. `ratios_calculated` is the number of rows, `source` is `fetched` or `stored`, `why` is the reason for either."""
+    """A stock's ratios were computed, in so many rows. `source`: `fetched` or `stored`; `why`: the reason for it."""
 
     ratios_calculated: int
     source: str = ""

@@ -3,7 +3,7 @@
 - One trailing row a stock: an older one goes in the transaction that brings a newer one, an older answer's is not written.
 - A trailing row that is older than the newest fiscal year goes.
 - A fiscal year that is dated anew by fewer than 20 days replaces its row.
-- What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.keeping).
+- What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.stored_row).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from pipeline.ratios.formulas import RATIOS
-from pipeline.ratios.keeping import StoredRow, keep, lacking
 from pipeline.ratios.periods import REDATED_DAYS, SAME_PERIOD_DAYS
 from pipeline.ratios.rows import RatioRow
+from pipeline.ratios.stored_row import StoredRow, keep, lacking
 
 _COLUMNS = ("symbol", "period_type", "period_end", "run_id", "currency", *RATIOS, "null_reasons", "inputs", "quality")
 # The rows come as one JSON text: fifty columns quoted one by one cost this process three times as much.

@@ -80,13 +80,25 @@ def rates_between(source: str, targets: Iterable[str], as_of: date, get: Callabl
 
 def _between(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
     """The pair's own rates, else those across the dollar."""
-    own = get(source + target)
+    own = _either_way(source, target, as_of, get)
     if _is_recent(own, as_of) or "USD" in (source, target):
         return own
-    across = _product(get(source + "USD"), get("USD" + target))
+    across = _product(_either_way(source, "USD", as_of, get), _either_way("USD", target, as_of, get))
     if not _is_recent(across, as_of):
         return own if own.by_day else across
     return Rates(across.today, {**across.by_day, **own.by_day}, across.today_on)
+
+
+def _either_way(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
+    """The pair's own rates, else the other way round: the site has USDSEK where it lacks SEKUSD."""
+    own = get(source + target)
+    if _is_recent(own, as_of):
+        return own
+    other = get(target + source)
+    if not _is_recent(other, as_of) or not other.today:
+        return own
+    by_day = {day: 1 / rate for day, rate in other.by_day.items() if rate}
+    return Rates(1 / other.today, {**by_day, **own.by_day}, other.today_on)
 
 
 def _is_recent(rates: Rates, as_of: date) -> bool:

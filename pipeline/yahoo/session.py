@@ -36,6 +36,8 @@ _PATIENCE = frozenset({429, 999})
 _PATIENCE_IN_WORDS = re.compile(r"too many requests|rate.?limit|unusual traffic|automated (queries|requests)|captcha|are you a robot", re.I)
 #: Characters of such a page that are looked at.
 _PAGE_CHARACTERS = 20_000
+#: A refusal in JSON is no longer than this.
+_LONGEST_REFUSAL_BYTES = 2_000
 
 BeforeRequest = Callable[[], None]
 AfterResponse = Callable[[int, float | None], None]
@@ -120,8 +122,11 @@ def asks_for_patience(response: Any) -> bool:
     """Whether an answer of a data host is a refusal for now: by its status, or a page in words where data belongs."""
     if response.status_code in _PATIENCE:
         return True
-    page = "html" in (response.headers.get("Content-Type") or "") and response.status_code in (200, 403, 404)
-    return page and _PATIENCE_IN_WORDS.search(response.text[:_PAGE_CHARACTERS]) is not None
+    if response.status_code not in (200, 403, 404):
+        return False
+    # Data of a company is long, and JSON.
+    data = "json" in (response.headers.get("Content-Type") or "") and len(response.content) > _LONGEST_REFUSAL_BYTES
+    return not data and _PATIENCE_IN_WORDS.search(response.text[:_PAGE_CHARACTERS]) is not None
 
 
 def setup(

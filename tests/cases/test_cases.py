@@ -16,20 +16,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg2.extras
 import pytest
-from kafka import TopicPartition
 
 from config import Database
-from kafka_processing_consumer import Processor
 from pipeline.errors import RateLimited, TaskError, TransientError
+from pipeline.ratios.rows import ratio_rows
 from pipeline.storage import database, schema
-from pipeline.storage.rows import write
-from pipeline.wire.messages import ProcessingTask
-from pipeline.worker.delivery import Delivery
+from pipeline.storage.rows import Profile, Write, write
 from pipeline.yahoo import fetch, session
 from tests.cases.stand_in import CRUMB, HERE, TODAY, Case, Cases, day, load
 
 CASES = load(HERE / "given") + load(HERE / "more")
 ATTEMPTS = 3
+RUN = "20261128T000000Z-0000"
 
 
 @contextlib.contextmanager
@@ -68,20 +66,22 @@ def served(cases: Cases) -> Iterator[str]:
     server.server_close()
 
 
-def processed(symbol: str) -> Any:
-    """What the handler writes of a symbol, after as many attempts as the worker would make; None where it fails for good."""
-    task = ProcessingTask("20261128T000000Z-0000", symbol, symbol, "us")
-    delivery = Delivery(TopicPartition("tasks", 0), 0, b"", {"error-type": "NoData"}, task, 0)
+def processed(symbol: str) -> Write | None:
+    """What is written of a symbol, after as many attempts as the worker would make; None where it fails for good."""
     attempts = 0
     while attempts < ATTEMPTS:
         try:
-            return Processor("timeseries")(delivery).write
+            found = fetch.fetch(symbol)
         except RateLimited:
-            pass  # patience is no attempt
+            continue  # patience is no attempt
         except TransientError:
             attempts += 1
+            continue
         except TaskError:
             return None
+        texts = (found.exchange, found.sector, found.industry, found.currency, found.financial_currency)
+        profile = Profile(symbol, symbol, "us", *(text or "" for text in texts))
+        return Write(countries={"us": "United States"}, profiles=[profile], ratios=[(RUN, row) for row in ratio_rows(found)])
     return None
 
 

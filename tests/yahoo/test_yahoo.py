@@ -173,12 +173,21 @@ def test_an_error_inside_yfinance_that_nobody_knows_is_tried_again(site: Site, m
         yahoo.get_json(URL)
 
 
-@pytest.mark.parametrize("status", [200, 403])
-def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(fresh_yfinance: None, tmp_path: Path, site: Site, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"<html><title>Too Many Requests</title>Edge: Too Many Requests</html>", "text/html"),
+        (403, b"<html>We have seen unusual traffic</html>", "text/html"),
+        (200, b"Too Many Requests", "text/plain"),
+        (200, b'{"finance":{"result":null,"error":{"code":"Too Many Requests","description":"Rate limit"}}}', "application/json"),
+    ],
+)
+def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(
+    fresh_yfinance: None, tmp_path: Path, site: Site, status: int, body: bytes, kind: str
+) -> None:
     told: list[int] = []
     yahoo.setup(site.url, tmp_path / "c", after_response=lambda status, _: told.append(status))
-    page = b"<html><title>Too Many Requests</title>Edge: Too Many Requests</html>"
-    site.answers["chart"] = (status, page, {"Content-Type": "text/html"})
+    site.answers["chart"] = (status, body, {"Content-Type": kind})
     with pytest.raises(RateLimited):
         yahoo.get_json(URL)
     assert told[-1] == 429, "the throttle hears of it"

@@ -7,12 +7,13 @@ market cap and rates. Called by many threads at once.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline.errors import NoData
+from pipeline.errors import NoData, RateLimited, TaskError
 from pipeline.ratios import kept
 from pipeline.ratios.fundamentals import Fundamentals, Rates
 from pipeline.ratios.rows import ratio_rows
@@ -30,6 +31,8 @@ from pipeline.worker.delivery import Delivery, Outcome
 from pipeline.worker.failures import GONE
 from pipeline.yahoo import partly
 from pipeline.yahoo.fetch import exchange_rates, fetch
+
+log = logging.getLogger(__name__)
 
 #: The share of the stocks whose own page is asked for too, with the site's own ratios, for the cross-check.
 SAMPLE = 1 / 20
@@ -103,7 +106,14 @@ class Processor:
         enough = all(quote.get(name) is not None for name in _TODAY) and any(quote.get(name) is not None for name in _SAYS_MORE)
         if last is None or self._refresh.all or enough:
             return quote, False
-        answer = self._ask_quote(task.symbol)
+        try:
+            answer = self._ask_quote(task.symbol)
+        except RateLimited:
+            raise
+        except TaskError as error:
+            # The list of a hundred is a short cut: a stock's own requests say what it could not.
+            log.info("%s: no quote with the others, so it is fetched: %s", task.symbol, error)
+            answer = None
         return (quotes.cleaned(answer, now.isoformat(timespec="seconds")), True) if answer else (quote, False)
 
     def _fetch(

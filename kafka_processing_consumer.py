@@ -37,7 +37,7 @@ from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
-from pipeline.yahoo import session, shared_throttle
+from pipeline.yahoo import recording, session, shared_throttle
 from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
 
@@ -46,6 +46,11 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--record",
+        metavar="DIR",
+        help="each exchange with the site into a file there (no cookies, no crumb); python -m local.market --replay DIR serves them",
+    )
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     parser.add_argument(
         "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
@@ -54,6 +59,8 @@ def main() -> int:
     arguments = parser.parse_args()
     max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
+    if arguments.record:
+        recording.record_to(Path(arguments.record))
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     discovery.ensure_topics(settings)

@@ -58,7 +58,7 @@ from pipeline.worker.delivery import Delivery, Outcome
 from pipeline.worker.failures import GoesBack
 from pipeline.worker.untouched import LeftAlone
 from pipeline.worker.worker import TaskWorker
-from pipeline.yahoo import shared_throttle
+from pipeline.yahoo import recording, shared_throttle
 from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
 
@@ -140,9 +140,16 @@ def _left_out(found: StockList) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--record",
+        metavar="DIR",
+        help="each exchange with the site into a file there (no cookies, no crumb); python -m local.market --replay DIR serves them",
+    )
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     arguments = parser.parse_args()
     set_up_logging()
+    if arguments.record:
+        recording.record_to(Path(arguments.record))
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:

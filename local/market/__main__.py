@@ -12,12 +12,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 EXIT_PORT_TAKEN = EXIT_NOT_INSTALLED = 3
 
 try:
-    from local.market import allowance, faults, page_switches
+    from aiohttp import web
+
+    from local.market import allowance, faults, page_switches, replay
     from local.market.companies import build_market
     from local.market.page import MENUS
     from local.market.regions import LAST_DAY
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--menu", choices=MENUS, default="alternate", help="filter menu of the page; alternate: 1 and 2 in turn, by page load"
     )
     parser.add_argument("--page", type=_switches, default={}, metavar="NAME=VALUE,…", help="switches of the page, see below (default none)")
+    parser.add_argument("--replay", type=Path, metavar="DIR", help="serve what a script's --record DIR has recorded, and nothing else")
     return parser
 
 
@@ -106,6 +110,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if arguments.replay is not None:
+        return await _replay(arguments, stop)
     market = build_market(arguments.stocks, arguments.seed, arguments.day)
     server = Server(
         market,
@@ -129,6 +135,21 @@ async def _run(arguments: argparse.Namespace) -> int:
     print(f"local market: http://{HOST}:{port} ({made})", flush=True)
     await stop.wait()
     await server.stop()
+    return 0
+
+
+async def _replay(arguments: argparse.Namespace, stop: asyncio.Event) -> int:
+    try:
+        found = replay.Replay(arguments.replay)
+        runner = web.AppRunner(found.app(), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, arguments.port).start()
+    except (OSError, ValueError, KeyError) as error:
+        print(f"local market: {error}", file=sys.stderr)
+        return EXIT_PORT_TAKEN
+    print(f"local market: http://{HOST}:{runner.addresses[0][1]} ({found.count} recorded exchanges)", flush=True)
+    await stop.wait()
+    await runner.cleanup()
     return 0
 
 

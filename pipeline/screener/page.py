@@ -22,6 +22,7 @@ from pipeline.screener.page_state import PAGE_PATH, State, Wanted, is_elsewhere
 from pipeline.screener.selectors import ROWS_PER_PAGE
 from pipeline.screener.table import Table
 from pipeline.wire.regions import REGIONS
+from pipeline.yahoo import recording
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,13 @@ class PagedScreener:
     # Opening the page
 
     def _load(self) -> State:
+        state = self._open_page()
+        page = self.network.page()
+        if page is not None and recording.is_on():
+            recording.note("GET", page.url, None, page.status, "text/html", self.network.body(page) or "")
+        return state
+
+    def _open_page(self) -> State:
         """Load the page, past the consent page and whatever page that leads back to, until it shows its query or a table."""
         self._navigate()
         loads = 1

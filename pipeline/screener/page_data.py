@@ -18,6 +18,7 @@ from pipeline.screener import query, walls
 from pipeline.screener.answers import Answer, SiteError, parse_text
 from pipeline.screener.browser import Browser
 from pipeline.screener.network import NetworkLog
+from pipeline.yahoo import recording
 from pipeline.yahoo.retry_after import retry_after_seconds
 
 log = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ class PageData:
             raise
         reply = Reply(int(found.get("status") or 0), str(found.get("text") or ""), found.get("retry_after"), str(found.get("error") or ""))
         if reply.status:
+            recording.note("GET" if sent is None else "POST", url, sent, reply.status, "application/json", reply.text)
             self._courtesy.answered(reply.status, retry_after_seconds(reply.retry_after))
         else:
             self._courtesy.unanswered()

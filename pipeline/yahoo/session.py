@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import peewee
 import yfinance
@@ -24,6 +24,7 @@ from yfinance.data import YfData
 
 import config
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
+from pipeline.yahoo import recording
 from pipeline.yahoo.retry_after import retry_after_seconds
 
 #: Statuses that may be gone at the next attempt; all from 500 on too.
@@ -111,11 +112,26 @@ class Session(requests.Session):
             if self.no_answer:
                 self.no_answer()
             raise
+        if recording.is_on():
+            sent, kind = _sent(options), response.headers.get("Content-Type") or ""
+            recording.note(str(method), _whole_url(url, options.get("params")), sent, response.status_code, kind, response.text)
         if self.after_response:
             patience = urlsplit(url).hostname in _DATA_HOSTS and asks_for_patience(response)
             status = 429 if patience else response.status_code
             self.after_response(status, retry_after_seconds(response.headers.get("Retry-After")))
         return response
+
+
+def _whole_url(url: str, parameters: Any) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(parameters)}" if parameters else url
+
+
+def _sent(options: dict[str, Any]) -> str | None:
+    """The body of a request as text, if it has one."""
+    found = options.get("json") if options.get("json") is not None else options.get("data")
+    if isinstance(found, bytes):
+        return found.decode("utf-8", "replace")
+    return found if found is None or isinstance(found, str) else json.dumps(found)
 
 
 def asks_for_patience(response: Any) -> bool:

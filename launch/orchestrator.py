@@ -25,11 +25,14 @@ from pipeline.runs.account_reader import Tally
 from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
 from pipeline.wire import topics
+from pipeline.yahoo import shared_throttle
 
 #: Seconds in which a topic must be read to its end.
 READ_SECONDS = 30.0
 #: Seconds between two checks of the services while only the services are held.
 LOOK_SECONDS = 0.2
+#: Seconds after which a run that waits for the site's allowance is looked at again.
+SITE_WAIT_SECONDS = 30.0
 #: Scripts for other terminals, named while the services are held.
 SCRIPTS = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py")
 
@@ -45,6 +48,8 @@ class Orchestrator:
         self._signals = Signals()
         self._say = Voice(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
         self._started = time.monotonic()
+        #: When the consumers were last known to wait for the site, less the time until the next look.
+        self._waited_at = float("-inf")
         self._finished = False
 
     def main(self) -> int:
@@ -122,7 +127,7 @@ class Orchestrator:
             account = tally.newest()
             self._watch(services, children, account.finished if account else 0)
             tally.poll(IDLE_POLL_MS)
-            if time.monotonic() - max(tally.last_progress, self._started) > self._arguments.stall_timeout:
+            if self._is_stalled(tally):
                 for (topic, number), count in sorted(tally.removed().items()):
                     self._say(f"{topic}[{number}]: {count} tasks were removed by the topic's retention before they were done")
                 return None
@@ -138,6 +143,17 @@ class Orchestrator:
                 processing_known = self._read_to_now(services, tally, topics.PROCESSING_TASKS)
             elif not account.pending:
                 return account
+
+    def _is_stalled(self, tally: Tally) -> bool:
+        """Whether nothing was finished for too long, though the site's allowance is not used up."""
+        now, timeout = time.monotonic(), float(self._arguments.stall_timeout)
+        if now - max(tally.last_progress, self._started, self._waited_at) <= timeout:
+            return False
+        if not shared_throttle.waits_for_a_limit(self._settings.kafka):
+            return True
+        self._say("waiting until the site's allowance has room again; the monitor says how long")
+        self._waited_at = now - timeout + min(timeout, SITE_WAIT_SECONDS)
+        return False
 
     def _read_to_now(self, services: Services, tally: Tally, topic: str) -> bool:
         try:

@@ -212,6 +212,15 @@ def latest(settings: Kafka) -> list[dict[str, Any]]:
         reports.close()
 
 
+def waits_for_a_limit(settings: Kafka) -> bool:
+    """Whether the consumers wait until a known limit of the site has room again, which is no stall. Refusals without end are one."""
+    try:
+        return any(report["leads"] and not report["holding"] and report["waits_seconds"] > 0 for report in latest(settings))
+    except (kafka.errors.KafkaError, ServiceError) as error:
+        log.warning("whether the consumers wait for the site is not known: %s", error)
+        return False
+
+
 def _reader(settings: Kafka) -> KafkaConsumer:
     """A reader that stands so far before the end of the topic that whatever still counts is in front of it."""
     consumer = clients.reader(settings, for_watermarks=True)

@@ -10,6 +10,7 @@ import pytest
 
 from config import PROJECT
 from pipeline.broker import clients, topic_setup
+from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
 from pipeline.yahoo.throttle import Throttle
 from tests.conftest import until
@@ -115,6 +116,15 @@ def test_the_site_is_there_for_all_to_see(kafka, follow):
     site = until(lambda: (found := reports.site()).refused and found, 10, "the report")
     assert (site.answered, site.refused, site.ceiling, site.reason) == (1, 1, 8.0, "the site answered 429")
     reports.close()
+
+
+def test_a_wait_for_a_known_limit_is_told_from_refusals(kafka):
+    producer = clients.producer(kafka)
+    for fields, waits in (({}, True), ({"holding": True}, False), ({"waits_seconds": 0.0}, False)):
+        producer.send(topics.CONTROL, value=shared_throttle.encode({**REPORT, **fields}, time.time()))
+        producer.flush()
+        assert shared_throttle.waits_for_a_limit(kafka) is waits
+    producer.close()
 
 
 # What counts as a report

@@ -152,7 +152,7 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         stored_rows.write(connection, [stored_rows.Write(runs=[old])])
         refused = terminal.run(*command, **environ)
         assert refused.returncode == config.EXIT_SERVICE
-        assert f"run {old.run_id} can't be resumed: nothing was sent for us" in refused.stderr
+        assert f"run {old.run_id} can't be resumed: no task was sent for us" in refused.stderr
     finally:
         connection.close()
         terminal.end_processes()

@@ -84,11 +84,12 @@ class Processor:
         write = _write(task, {task.symbol: quote} if asked and quote else {})
         if stored and not verdict.due:
             return _from_store(task, stored, last, quote, verdict.why, write)
+        unknown_before = delivery.headers.get("error-type") == GONE
         try:
-            found, profiled = self._fetch(task.symbol, quote, stored, last, now)
+            found, profiled = self._fetch(task.symbol, {} if unknown_before else quote, stored, last, now)
         except NoData as error:
             # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
-            if error.reason == "gone" and delivery.headers.get("error-type") != GONE:
+            if error.reason == "gone" and not unknown_before:
                 raise
             reason: Literal["gone", "no_statements"] = "gone" if error.reason == "gone" else "no_statements"
             write.statements = [_nothing(task.symbol, reason, stored, quote, last, verdict.why, now)]

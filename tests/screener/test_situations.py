@@ -58,7 +58,7 @@ def test_all_is_listed_where(
         assert listed(found) == site.symbols("jp", *BAND)
         assert found.source == source
         assert found.missing == LISTED[situation].get("total_off", 0)
-        assert time.monotonic() - started < 10, "without delay"
+        assert time.monotonic() - started < 20, "without waiting for a deadline"
         yfinance_on(site.url)
         assert by_endpoint("jp") == site.symbols("jp", *BAND)
 
@@ -94,7 +94,7 @@ def test_an_empty_region_is_completed_with_nothing_in_seconds(switches: dict[str
             started = time.monotonic()
             found = PagedScreener(browser, site.url).open("is", *BAND)
             assert (found.total, listed(found), found.missing) == (0, [], 0)
-            assert time.monotonic() - started < 15
+            assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(("way", "source"), WAYS, ids=["data", "table"])
@@ -161,7 +161,7 @@ def test_rows_that_are_refused_behind_a_standing_table_are_an_error_at_once(
         with pytest.raises(TransientError, match=f"answers {status}") as error:
             listed(PagedScreener(browser, site.url).open("fr", *BAND))
         assert type(error.value) is expected
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("consent", ["german", "scroll"])

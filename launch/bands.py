@@ -21,6 +21,7 @@ from config import Settings
 from pipeline.errors import RateLimited, ServiceError, TaskError, TransientError
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.storage import database, fx_rates, schema
+from pipeline.wire import request_count
 from pipeline.wire.bands import Wanted, converted
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
@@ -113,7 +114,9 @@ class Converter:
         with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-", ignore_cleanup_errors=True) as cache:
             # Its warnings are in its errors too.
             logging.getLogger("yfinance").setLevel(logging.CRITICAL)
-            session.setup(self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, today=self._settings.today)
+            session.setup(
+                self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, before_request=request_count.note, today=self._settings.today
+            )
             found = rates.dollar_rates(currencies, self._today, stored)
         self._asked |= currencies
         self._rates = {**found.rates, **self._rates}

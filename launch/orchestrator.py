@@ -24,7 +24,7 @@ from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
-from pipeline.wire import topics
+from pipeline.wire import request_count, topics
 from pipeline.yahoo import shared_throttle
 
 #: Seconds in which a topic must be read to its end.
@@ -178,6 +178,7 @@ class Orchestrator:
         """Write the summary to the terminal (table or JSON) and to `pipeline_run`. Returns the exit code."""
         if stalled:
             self._say(f"stalled: no task was finished for {self._arguments.stall_timeout:g} s; the logs are in {self._say.log_dir}")
+        account.requests += request_count.unclaimed()  # this process's own, for exchange rates
         result = account.summary(time.monotonic() - self._started)
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"

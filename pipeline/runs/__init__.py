@@ -1,1 +1,1 @@
-"""What became of each task of a run, whether its consumers keep up, and how that is shown."""
+"""The state of a run: each task's result, the consumers' lag, and how both are displayed."""

@@ -1,7 +1,7 @@
-"""The account of a run: what was sent, and what became of each task. Pure.
+"""The account of a run: which tasks were sent, and the state of each. Pure.
 
-Counts are over distinct task_ids, so a message that arrives twice changes nothing. Of several final states of one task
-the highest counts: a task that failed and was replayed with success is completed.
+Counts are over distinct task_ids, so a message that arrives twice changes nothing. If a task has several final
+states, the highest counts: a task that failed, was replayed and then succeeded is completed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pipeline.yahoo import throttle_text
 
 #: How many of the newest errors are kept.
 ERRORS_KEPT = 50
-#: What is kept of each: any field of any message may be of any size.
+#: The fields kept of each error. Other fields are dropped, because a message may hold anything of any size.
 ERROR_FIELDS = frozenset(
     ("task_id", "run_id", "timestamp", "status", "error", "error_type", "attempt", "symbol", "country_code", "region_code", "region_name")
 )
-#: A result whose time is further from the run's start than this has a time that means nothing.
+#: A result's time is ignored if it is further from the run's start than this.
 LONGEST_RUN = timedelta(days=366)
 
 
@@ -49,7 +49,7 @@ class Stage:
     _counts: Counter[str] = field(default_factory=Counter)
 
     def sent(self, task_id: str, region: str) -> TaskState:
-        """Note a task; a result that overtakes its own task on another topic notes it too."""
+        """Note a task. A result may arrive before its task, on another topic, and then notes the task too."""
         task = self.tasks.get(task_id)
         if task is None:
             task = self.tasks[task_id] = TaskState(region=region)
@@ -82,7 +82,7 @@ class Stage:
         return sum(task.retrying for task in self.tasks.values())
 
     def states(self) -> tuple[str, ...]:
-        """The states of this stage that a summary names, in order: the rare ones only if a task is in them."""
+        """The states of this stage that a summary names, in order. Rare states are included only if a task is in them."""
         return tuple(state.name for state in STATES if (state.always and self.name in state.stages) or self[state.name])
 
     def summary(self) -> dict[str, int]:
@@ -99,7 +99,7 @@ class Stage:
 
 @dataclass
 class Account:
-    """All that the topics say of one run."""
+    """Everything that the topics say about one run."""
 
     run_id: str
     scraping: Stage = field(default_factory=lambda: Stage("scraping"))
@@ -110,13 +110,13 @@ class Account:
     last_result_at: str = ""
     #: Records of the run's topics that could not be read (another tool's codec, a broken batch) and were passed over.
     unreadable: int = 0
-    #: Requests to the site, by what the messages say of themselves: retries, refusals and page loads included.
+    #: Requests to the site as the messages report them, including retries, refusals and page loads.
     requests: int = 0
     #: How the lists came about, and what is not in them.
     lists: ListingNotes = field(default_factory=ListingNotes)
 
     def asked(self, fields: dict[str, Any]) -> None:
-        """Count the requests that a message of any topic names; every attempt at a task has a message."""
+        """Count the requests that a message reports. Every attempt at a task sends a message."""
         requests = fields.get("requests")
         if type(requests) is int and 0 < requests < 1_000_000:
             self.requests += requests
@@ -145,7 +145,7 @@ class Account:
         self.errors.append({"stage": stage, **{name: _short(value) for name, value in fields.items() if name in ERROR_FIELDS}})
         if fields["status"] == "failed":
             return self._final(stage, fields, self._region(fields), "failed", 0, _short(fields.get("error_type", "")))
-        # Only of a task that was sent: what will come back makes no task of its own, or a stray message would be waited for.
+        # A retry does not add a task. Otherwise the run would wait for the task of a stray message.
         task = self._stage(stage).tasks.get(fields["task_id"])
         if task is not None:
             task.retrying = task.state == "pending"
@@ -168,14 +168,14 @@ class Account:
         return sum(task.count for task in self.processing.tasks.values() if task.state == "completed")
 
     def elapsed_seconds(self, now: float) -> float:
-        """Seconds from the run's start, which its run_id holds, to `now` (epoch) or, with nothing pending, to its last result."""
+        """Seconds from the run's start, which its run_id holds, to `now` (epoch) or, if nothing is pending, to its last result."""
         if not self.run_id:
             return 0.0
         end = datetime.fromisoformat(self.last_result_at).timestamp() if self.last_result_at and not self.pending else now
         return max(0.0, end - run_started_at(self.run_id).timestamp())
 
     def summary(self, elapsed_seconds: float) -> dict[str, Any]:
-        """The summary of `--json`."""
+        """The summary that `--json` prints."""
         stored = self.processing.stored()
         sources = {"fetched": self.processing["completed"] - stored, "stored": stored}
         return {
@@ -194,12 +194,12 @@ class Account:
         }
 
     def rest(self) -> tuple[int, float]:
-        """How many stocks are still to be done, and the requests that one takes."""
+        """The number of stocks still to be done, and the requests that each takes."""
         return self.processing["pending"], self.requests_per_stock
 
     @property
     def requests_per_stock(self) -> float:
-        """What a stock of this run took so far, its share of the listing included."""
+        """Average requests per stock of this run so far, including its share of the listing."""
         done = self.processing.finished
         return self.requests / done if done else throttle_text.REQUESTS_PER_STOCK
 
@@ -212,7 +212,7 @@ class Account:
         return changed
 
     def _time(self, text: Any) -> str:
-        """A message's time in UTC; empty if it is none, has no zone, or can't be of this run."""
+        """A message's time in UTC; empty if it is invalid, has no time zone, or can't belong to this run."""
         try:
             found = datetime.fromisoformat(text).astimezone(timezone.utc) if datetime.fromisoformat(text).tzinfo else None
             if found is None or not abs(found - run_started_at(self.run_id)) < LONGEST_RUN:
@@ -235,12 +235,12 @@ class Account:
 
 
 def _count(value: Any) -> int:
-    """A number of rows or stocks; 0 for what can be none."""
+    """A number of rows or stocks; 0 if the value is not one."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9 else 0
 
 
 def _short(value: Any) -> Any:
-    """A field that is kept to be shown: a text is cut, a number or nothing stays, all else is left out."""
+    """A field to be displayed: texts are cut, numbers and None stay, everything else becomes empty."""
     if isinstance(value, str):
         return value[:ERROR_TEXT_LIMIT]
     return value if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 10**12) else ""

@@ -1,4 +1,4 @@
-"""Reads the task, completion and error topics into accounts, one a run."""
+"""Reads the task, completion and error topics into accounts, one per run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.wire import messages, topics
 
 log = logging.getLogger(__name__)
 
-#: Records of a run are looked for from this many seconds before its start: clocks differ between machines.
+#: Start reading this many seconds before a run's start, because clocks of machines differ.
 CLOCK_MARGIN_SECONDS = 300.0
-#: How many unreadable records' times are kept, for the runs that are seen after them.
+#: How many times of unreadable records are kept, for runs that are seen later.
 UNREADABLE_KEPT = 10_000
 #: topic → (stage, kind of message)
 _KINDS = {
@@ -33,27 +33,27 @@ _KINDS = {
 
 
 def _is_of(run_id: str, timestamp_ms: int) -> bool:
-    """Whether a record that can't be read may be of the run: it is not older. One whose time can't be read either may be of any."""
+    """Whether an unreadable record may belong to the run: it is not older, or its time is unreadable too."""
     return timestamp_ms < 0 or timestamp_ms / 1000 >= messages.run_started_at(run_id).timestamp() - CLOCK_MARGIN_SECONDS
 
 
 def _result(stage: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a completion or error. Raises MessageError for one that is of no task of its run and stage."""
+    """The fields of a completion or error. Raises MessageError if its task_id does not fit its run and stage."""
     name, symbol = fields["task_id"], fields.get("symbol")
     prefix = f"{'scrape' if stage == 'scraping' else 'process'}:{fields['run_id']}:"
     if not name.startswith(prefix) or not name.isprintable() or (stage == "processing" and symbol not in (None, name[len(prefix) :])):
-        raise MessageError(f"task_id {name[:100]!r}: it is of no task of run {fields['run_id']}")
+        raise MessageError(f"task_id {name[:100]!r}: not a task of run {fields['run_id']}")
     return fields
 
 
 class Tally:
     """Follows the topics without a consumer group and keeps the accounts of the runs it has seen.
 
-    run_id: read only from this run's start on and keep only its account; None keeps every run's, from the beginning.
+    run_id: read from this run's start, and keep only its account. None: read from the beginning, and keep all runs'.
     """
 
     def __init__(self, settings: Kafka, run_id: str | None = None) -> None:
-        """Raises ServiceError if the broker or a topic isn't there."""
+        """Raises ServiceError if the broker is not reachable or a topic does not exist."""
         self.settings = settings
         self.run_id = run_id
         self.accounts: dict[str, Account] = {}
@@ -62,7 +62,7 @@ class Tally:
         self._latest = ""
         #: Of one run, where the record of each task stands.
         self._places: dict[str, tuple[TopicPartition, int]] = {}
-        #: Times in ms of the records that could not be read: which run they were of, nobody can say.
+        #: Times in ms of the records that could not be read: their runs are unknown.
         self._unreadable: deque[int] = deque(maxlen=UNREADABLE_KEPT)
         self._consumer = clients.reader(settings)
         with clients.reaching(settings):
@@ -75,12 +75,12 @@ class Tally:
         found = self._consumer.offsets_for_times({partition: int(start * 1000) for partition in partitions}, timeout_ms=10_000)
         for partition in partitions:
             offset = found.get(partition)
-            # Without a record from then on there is nothing to skip either, and what comes next must be read.
+            # No record is that new, so there is nothing to skip: keep the position, to read what comes next.
             if offset is not None:
                 self._consumer.seek(partition, offset.offset)
 
     def poll(self, timeout_ms: int = 100) -> int:
-        """Read what has come in; the number of records."""
+        """Read new records. Returns their number."""
         count = 0
         self._latest = messages.new_run_id(datetime.now(timezone.utc) + timedelta(days=1))
         for partition, records in self._consumer.poll(timeout_ms).items():
@@ -94,7 +94,7 @@ class Tally:
         return count
 
     def newest(self) -> Account | None:
-        """The account of the run asked for, or of the newest one; None if nothing is known of it yet."""
+        """The account of the chosen run, or of the newest one; None if no message of it was seen yet."""
         if self.run_id is not None:
             return self.accounts.get(self.run_id)
         return self.accounts[max(self.accounts)] if self.accounts else None
@@ -102,7 +102,7 @@ class Tally:
     def read_to(
         self, watermarks: dict[TopicPartition, int], timeout_seconds: float = 60.0, stop: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Read on until every partition is read up to its watermark. False if time ran out or `stop` said so."""
+        """Read until every partition is read up to its watermark. False if time ran out or `stop` returned true."""
         deadline = time.monotonic() + timeout_seconds
         if not watermarks.keys() <= self._consumer.assignment():
             self._consumer.follow(_KINDS)
@@ -113,7 +113,7 @@ class Tally:
         return True
 
     def read_to_now(self, timeout_seconds: float = 60.0) -> bool:
-        """Read everything that stands in the topics at this moment."""
+        """Read everything that is in the topics at this moment."""
         return self.read_to(positions.high_watermarks(self.settings, _KINDS), timeout_seconds)
 
     def removed(self) -> dict[TopicPartition, int]:
@@ -146,9 +146,9 @@ class Tally:
         try:
             fields = self._fields(stage, kind, value)
         except MessageError:
-            return  # the worker that meets it sends it to the dead letters; it belongs to no run
+            return  # it belongs to no run; the worker that reads it sends it to the dead letters
         run_id = fields["run_id"]
-        # A run that begins in days to come is somebody's invention, or a clock's that is far off: it must not hide all others.
+        # A run_id from the future is invented, or from a wrong clock. It must not hide all other runs.
         if run_id > self._latest if self.run_id is None else run_id != self.run_id:
             return
         account = self.accounts.get(run_id)
@@ -168,5 +168,5 @@ class Tally:
             return _result(stage, messages.decode(value))
         if stage == "processing":
             return messages.processing_task(value).fields()
-        # What the producer asked the site before it sent the task.
+        # `requests`: what the producer asked the site before it sent the task.
         return {**messages.scraping_task(value).fields(), "requests": messages.decode(value).get("requests")}

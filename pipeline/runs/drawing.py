@@ -1,4 +1,4 @@
-"""Draws the monitor's view with `rich`, into exactly the lines and columns that there are. Pure: no terminal is asked here."""
+"""Draws the monitor's view with `rich` into a given number of lines and columns. Pure: it does not access the terminal."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pipeline.runs.text import percent, safe
 from pipeline.runs.view import MonitorView
 from pipeline.wire.states import NAMES, RARE, STATES
 
-#: Errors that get their lines before the regions do, and blank lines between the parts: all of it gives way in a low window.
+#: Number of errors that have priority over the regions in a low window.
 ERRORS_FIRST = 3
-#: Columns of the counts, in order; the rare ones only if there are any.
+#: Columns of the counts, in order. Rare states are shown only if a task is in them.
 _COLUMNS = ("sent", *(state for state in NAMES if state != "pending"), "retrying", "pending")
-#: Columns that a narrow window does without if they have no counts, in this order.
+#: Columns that are left out of a narrow window if they have no counts, in this order.
 _LEFT_OUT = (*(state.name for state in STATES if len(state.stages) == 1), "retrying", "completed")
 _VERDICTS = {FINE: "green", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold red", REWOUND: "yellow", None: "dim"}
 _STATES = {"failed": "bold red", "retrying": "yellow", "completed": "green"}
 
 
 def draw(view: MonitorView, width: int, height: int, ascii_only: bool = False) -> Group:
-    """The view in at most `height` lines of at most `width` cells. ascii_only: for terminals that know no other characters."""
+    """The view in at most `height` lines of at most `width` cells. ascii_only: for terminals that can only show ASCII."""
     lines = _lines(view, width, height, ascii_only)[:height]
     for line in lines:
         line.no_wrap = True
@@ -59,7 +59,7 @@ def _lines(view: MonitorView, width: int, height: int, ascii_only: bool) -> list
     room -= len(regions)
     wanted = [head, stages, counts, regions, groups]
     blanks = max(0, min(4, room - (1 + min(len(errors), ERRORS_FIRST) if errors else 0)))
-    # The first three blanks set the regions apart from what is around them; the head comes last.
+    # The first three blank lines separate the regions from the other parts. The one below the head comes last.
     gaps = {2: blanks >= 1, 3: blanks >= 2, 4: blanks >= 3, 0: blanks >= 4}
     lines: list[Text] = []
     for number, part in enumerate(wanted):
@@ -82,11 +82,11 @@ def _title(account: Account, view: MonitorView, width: int) -> Text:
 
 def _status(account: Account, view: MonitorView) -> Text:
     if view.ending:
-        return Text("stopping: the workers finish what they have (Ctrl+C once more stops at once)", style="bold yellow")
+        return Text("stopping: the workers finish their tasks (press Ctrl+C again to stop at once)", style="bold yellow")
     if view.lost:
         return _lost(view)
     if view.reading:
-        line = Text("reading what stands in the topics…", style="dim")
+        line = Text("reading the topics…", style="dim")
     elif account.scraping.tasks and not account.pending:
         failed = f"; {account.failed} failed, they are in the dead letters" if account.failed else ""
         line = Text(f"done: nothing is pending{failed}", style="bold yellow" if failed else "bold green")
@@ -106,7 +106,7 @@ def _lost(view: MonitorView) -> Text:
 
 
 def _bar(fraction: float, width: int, ascii_only: bool) -> Text:
-    """The rest is thinner, not only darker: so that it is seen without colours too."""
+    """A progress bar. The unfilled part is thinner as well as darker, so that it is visible without colours."""
     full, rest = ("#", "-") if ascii_only else ("━", "─")
     filled = int(fraction * width)
     style = "green" if fraction >= 1 else "cyan"
@@ -114,7 +114,7 @@ def _bar(fraction: float, width: int, ascii_only: bool) -> Text:
 
 
 def _stage(stage: Stage, rate: float, grows: bool, width: int, ascii_only: bool) -> Text:
-    """grows: more tasks are still to come, so the time left is at least that."""
+    """grows: more tasks will come, so the time left is a minimum."""
     left = ""
     if rate > 0 and stage["pending"]:
         left = f"left {seconds_text(stage['pending'] / rate)}{'+' if grows else ''}"
@@ -125,7 +125,7 @@ def _stage(stage: Stage, rate: float, grows: bool, width: int, ascii_only: bool)
 
 
 def _counts(stages: Sequence[Stage], width: int) -> list[Text]:
-    """A heading and a line a stage. In a narrow window the columns without any are left out."""
+    """A heading and one line per stage. A narrow window has no empty columns."""
 
     def value(stage: Stage, column: str) -> int:
         return {"sent": len(stage.tasks), "retrying": stage.retrying}.get(column, stage[column])
@@ -154,7 +154,7 @@ def _counts(stages: Sequence[Stage], width: int) -> list[Text]:
 
 
 def _regions(account: Account, most: int, width: int, ascii_only: bool) -> list[Text]:
-    """A bar for each region, of its stocks; the last line stands for those that there is no room for."""
+    """A bar for each region, of its stocks. If there is no room for all, the last line sums up the others."""
     scraping: Counter[tuple[str, str]] = Counter((task.region, task.state) for task in account.scraping.tasks.values())
     processing: Counter[tuple[str, str]] = Counter((task.region, task.state) for task in account.processing.tasks.values())
     parts = []
@@ -193,7 +193,7 @@ def _region(code: str, name: str, states: dict[str, int], bands: dict[str, int],
 
 
 def _cells(text: str, width: int) -> str:
-    """`text` in exactly so many cells: some letters take two."""
+    """`text` in exactly `width` cells. Some letters take two cells."""
     text = safe(text)
     return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width)
 
@@ -214,7 +214,7 @@ def _group(group: GroupLag) -> Text:
 
 
 def _error(error: dict[str, Any], run_id: str, width: int) -> Text:
-    """What, which task, why. The run_id within the task_id stands in the title already."""
+    """Status, task and reason. The task_id is shown without its run_id, which is in the title."""
     status = str(error.get("status"))
     task = str(error.get("task_id")).replace(f":{run_id}:", ":", 1).removeprefix("process:")
     why = f"{error.get('error_type')}: {error.get('error')} (attempt {error.get('attempt')})"

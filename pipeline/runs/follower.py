@@ -1,4 +1,4 @@
-"""Follows a run with a reader of its own, while a thread watches the broker and the groups."""
+"""Follows a run with its own reader, while a thread watches the broker and the groups."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pipeline.yahoo import throttle_text
 
 log = logging.getLogger(__name__)
 
-#: Seconds without any answer from the broker after which it counts as lost; it is asked every two. The first where it refused.
+#: Seconds without an answer after which the broker counts as lost: if it refused connections, and otherwise.
 REFUSED_SECONDS, LOST_SECONDS = 3.0, 8.0
-#: Records in one poll from which on there is more where they came from, and polls with less that end a backlog.
+#: A poll of this many records means that there is a backlog. It ends after this many smaller polls.
 BACKLOG_RECORDS = 200
 QUIET_POLLS = 3
 
 
 class RunFollower:
-    """`read` again and again, and ask for the `view` whenever one is shown."""
+    """Call `read` repeatedly, and `view` whenever something is displayed."""
 
     def __init__(self, tally: Tally, find: Callable[[], Kafka]) -> None:
-        """tally: of the run, or of the newest one. find: where the broker is, asked again after it was lost."""
+        """tally: of the run, or of the newest one. find: returns the broker's settings; called again after the broker was lost."""
         self._tally = tally
         self._watch = GroupWatch(find, tally.settings)
         self._rates = StageRates()
@@ -42,16 +42,16 @@ class RunFollower:
         return self._tally.newest()
 
     def start(self) -> None:
-        """Begin to watch the broker and the groups."""
+        """Start watching the broker and the groups."""
         self._watch.start()
 
     def stop(self) -> None:
-        """Watch no longer, and read what has come in until now."""
+        """Stop watching, and read the records that have arrived until now."""
         self._watch.stop()
         self._poll(0)
 
     def read(self, timeout_ms: int) -> None:
-        """Read what has come in, for so long at most."""
+        """Read new records, for at most `timeout_ms`."""
         self._poll(timeout_ms)
         self._start_anew_on_another_broker()
 
@@ -73,14 +73,14 @@ class RunFollower:
 
     @property
     def _reading(self) -> bool:
-        """Whether what stood in the topics at the start is still being read. Its rate would not be the run's."""
+        """Whether old records are still being read. Their rate is not the run's rate."""
         return self._quiet_polls < QUIET_POLLS
 
     def _poll(self, timeout_ms: int) -> None:
         try:
             count = self._tally.poll(timeout_ms)
         except kafka.errors.KafkaError as error:
-            log.debug("poll: %s", error)  # that the broker is away is said by who watches it
+            log.debug("poll: %s", error)  # GroupWatch reports a broker that is not reachable
             time.sleep(timeout_ms / 1000)
             return
         if count:
@@ -89,7 +89,7 @@ class RunFollower:
             self._quiet_polls = self._quiet_polls + 1 if count < BACKLOG_RECORDS else 0
 
     def _start_anew_on_another_broker(self) -> None:
-        """If the broker is another one than before, positions in its topics mean nothing any more."""
+        """Start again if another broker answers: positions in the old one's topics are meaningless."""
         seen = self._watch.seen
         if seen.lost or not seen.cluster or seen.cluster == self._cluster:
             return

@@ -1,4 +1,4 @@
-"""Watches the consumer groups from a thread of its own, so that a broker that does not answer never holds up who looks on."""
+"""Watches the consumer groups in a thread, so that a broker that does not answer never blocks the display."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.yahoo.throttle_text import Site
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two readings.
 READ_SECONDS = 2.0
 #: Seconds in which a broker must accept a connection.
 CONNECT_SECONDS = 2.0
@@ -31,11 +31,11 @@ CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What was last seen, replaced as a whole.
+    """The latest reading, replaced as a whole.
 
-    answered_at: when the broker last answered (time.monotonic); lost: whether it does not any more; problem: why it does not, or
-    why the groups can't be read. cluster: which cluster it was; a broker in memory that was started anew is another one.
-    site: what the processes say of the site's patience, None if nothing is known.
+    answered_at: when the broker last answered (time.monotonic). lost: whether it has stopped answering. problem: why it does not
+    answer, or why the groups can't be read. cluster: the cluster's id; an in-memory broker has a new one after each start.
+    site: what the processes report about the site's limits, None if nothing is known.
     """
 
     answered_at: float
@@ -48,10 +48,10 @@ class Seen:
 
 
 class GroupWatch:
-    """`seen` is what there is to know now; read it as often as you like."""
+    """`seen` is the latest reading. Read it as often as you like."""
 
     def __init__(self, find: Callable[[], Kafka], settings: Kafka) -> None:
-        """find: where the broker is, asked again after it was lost; settings: where it is now."""
+        """find: returns the broker's settings, called again after the broker was lost. settings: the current ones."""
         self._find = find
         self._windows: dict[str, LagWindow] = {}
         self._stopped = threading.Event()
@@ -62,7 +62,7 @@ class GroupWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; it may be waiting for a broker, so nobody waits for it."""
+        """Ask the thread to end. This does not wait for it, because it may be waiting for a broker."""
         self._stopped.set()
 
     def _loop(self) -> None:
@@ -71,15 +71,15 @@ class GroupWatch:
                 self._watch(self._find())
             except (ServiceError, SettingsError, kafka.errors.KafkaError, OSError) as error:
                 self._note(problem=str(error))
-            except Exception as error:  # a thread that dies would leave a monitor that says nothing
+            except Exception as error:  # if the thread died, the monitor would show nothing
                 log.exception("watching the groups")
                 self._note(problem=f"{type(error).__name__}: {error}")
             self._stopped.wait(READ_SECONDS)
 
     def _watch(self, settings: Kafka) -> None:
-        """Look again and again until something is wrong."""
+        """Read repeatedly until something fails."""
         if not probe.listens(settings.bootstrap_servers, CONNECT_SECONDS):
-            raise ServiceError(f"nobody listens at {settings.bootstrap_servers}")
+            raise ServiceError(f"no broker at {settings.bootstrap_servers}")
         with contextlib.ExitStack() as clients:
             admin = kafka_clients.admin(settings)
             clients.callback(_close, admin)
@@ -89,7 +89,7 @@ class GroupWatch:
             while not self._stopped.is_set():
                 with kafka_clients.reaching(settings):
                     cluster = str(admin.describe_cluster()["cluster_id"])
-                    # Topics of an earlier version may lack it, and waiting for it would hold up the groups.
+                    # An earlier version did not create the control topic, and waiting for it would delay the groups.
                     tells_of_throttle = reports is not None or topics.CONTROL in admin.list_topics()
                 if reports is None and tells_of_throttle:
                     reports = shared_throttle.Reports(settings)
@@ -103,7 +103,7 @@ class GroupWatch:
         try:
             groups, problem = tuple(map(self._view, reader.read().values())), ""
         except ServiceError as error:
-            # One who may not see the groups can follow the run all the same: the broker did answer.
+            # A user without access to the groups can still follow the run: the broker did answer.
             if not isinstance(error.__cause__, kafka.errors.AuthorizationError):
                 raise
             groups, problem = (), str(error)
@@ -121,7 +121,7 @@ class GroupWatch:
 
 
 def _close(client: object) -> None:
-    """A client whose broker is gone may fail to close, and that is no news."""
+    """Close a client. If its broker is gone, closing may fail, and the error is of no interest."""
     try:
         client.close()  # type: ignore[attr-defined]
     except (kafka.errors.KafkaError, OSError) as error:

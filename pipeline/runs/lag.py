@@ -1,23 +1,23 @@
-"""How a consumer group is doing, judged over a window of its offsets and not by a threshold on its lag. Pure.
+"""Judges how a consumer group is doing, by a window of its offsets instead of a threshold for its lag. Pure.
 
 The rules are Burrow's (Consumer Lag Evaluation Rules), in this order:
 
 1. stopped: records wait, and there is no member to take them.
-2. fine: the lag was zero at any point of the window. (Of a window in which an offset went back, only what follows counts.)
+2. fine: the lag was zero at any point of the window. (If an offset went back, only the time after that counts.)
 3. rewound: a committed offset went back.
 4. fine: the lag fell at any point of the window.
-5. stalled: records wait and no offset has moved for a whole window, though there are members. Where the members are not
-   known, the same is "stopped".
-6. slow: offsets move, but in a whole window the lag fell nowhere.
+5. stalled: records wait and no offset has moved for a whole window, although there are members. If the members are not
+   known, this is "stopped" too.
+6. slow: offsets move, but the lag did not fall in a whole window.
 
-What differs from Burrow, and why:
-- Burrow hears commits; here offsets are read at intervals, so a group that commits the same offset again looks like one that
-  commits nothing. Whether members are there tells the two apart.
-- The lag is measured against the present end of the log, so it does not freeze when the commits stop (Burrow #446).
-- A topic with rare records is not "stopped" by a long silence (Burrow #38): silence counts from when records began to wait, and
-  if commits are far apart as a rule, the window grows to twice the longest time between two of them.
-- It is the group that is judged, over all its partitions: a worker that takes one task after the other leaves most partitions
-  waiting, and that is no fault. A partition that is never served shows when the others are done.
+Differences from Burrow, and their reasons:
+- Burrow sees each commit. Here offsets are read at intervals, so a group that commits the same offset again looks like one that
+  commits nothing. Its members tell the two apart.
+- The lag is measured against the current end of the log, so it does not freeze when the commits stop (Burrow #446).
+- A long silence does not make a topic with rare records "stopped" (Burrow #38). Silence counts from the time when records began
+  to wait. If commits are usually far apart, the window grows to twice the longest time between two of them.
+- The group is judged as a whole. A worker that takes one task at a time leaves most partitions waiting, which is normal. A
+  partition that is never served is noticed when the others are done.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ SLOW = "slow"
 STALLED = "stalled"
 STOPPED = "stopped"
 REWOUND = "rewound"
-#: From the harmless one to the worst.
+#: From harmless to worst.
 VERDICTS = (FINE, SLOW, STALLED, STOPPED, REWOUND)
-#: What people are told beside the word.
+#: Explanations for users, shown after the verdict.
 _MEANINGS = {
     SLOW: "it works, but falls behind",
     STALLED: "members, but no commits",
-    STOPPED: "nobody takes the records",
+    STOPPED: "no consumer takes the records",
     REWOUND: "committed offsets went back",
 }
 
-#: Seconds over which a group is judged, at least. The longest wait of a retry is half of that.
+#: Shortest window in seconds. The longest delay of a retry is half of it.
 WINDOW_SECONDS = 120.0
-#: The window's largest length in seconds: one long standstill must not hide the next.
+#: Longest window in seconds: one long standstill must not hide the next.
 LARGEST_WINDOW_SECONDS = 600.0
-#: Seconds in which somebody must take up waiting records: the first join of a group takes a few, a restart some more.
+#: Seconds in which a consumer must take waiting records. The first join of a group takes a few, a restart some more.
 EMPTY_SECONDS = 20.0
-#: Seconds between two samples after which nothing is known of the time between them: judging starts anew.
+#: If two samples are further apart than this many seconds, judging starts again.
 LARGEST_GAP_SECONDS = 20.0
-#: Times between commits that are remembered.
+#: How many times between commits are kept.
 GAPS_KEPT = 10
 
 
 @dataclass(frozen=True)
 class GroupLag:
-    """What is shown of a group. `members` None if they are not known, `verdict` None if it is too early for one."""
+    """A group as it is shown. `members` is None if unknown, `verdict` None if it is too early for one."""
 
     name: str
     lag: int
@@ -69,7 +69,7 @@ class GroupLag:
 
     @property
     def judgement(self) -> str:
-        """The verdict for people, with what it means."""
+        """The verdict for users, with its explanation."""
         if self.verdict is None:
             return "too early to judge"
         return ": ".join(filter(None, (self.verdict, _MEANINGS.get(self.verdict))))
@@ -77,7 +77,7 @@ class GroupLag:
 
 @dataclass(frozen=True)
 class Sample:
-    """A group at one moment. `time` in seconds; `members` None if they are not known."""
+    """A group at one moment. `time` in seconds. `members` is None if unknown."""
 
     time: float
     positions: Mapping[Hashable, PartitionLag]
@@ -88,14 +88,14 @@ class Sample:
         return sum(position.lag for position in self.positions.values())
 
     def moved_since(self, before: Sample) -> bool:
-        """Whether anything was committed. What only retention moves does not count."""
+        """Whether anything was committed. Changes by retention do not count."""
         return any(position.committed != _committed(before, key) for key, position in self.positions.items())
 
     def went_back_since(self, before: Sample) -> bool:
         return any((position.committed or 0) < (_committed(before, key) or 0) for key, position in self.positions.items())
 
     def is_another_log_than(self, before: Sample) -> bool:
-        """Whether a log has become shorter: the topic was made anew."""
+        """Whether a log has become shorter, because the topic was created again."""
         return any(key in before.positions and position.end < before.positions[key].end for key, position in self.positions.items())
 
 
@@ -117,11 +117,11 @@ class LagWindow:
 
     @property
     def seconds(self) -> float:
-        """The window as it is now: longer if commits are far apart as a rule."""
+        """Current length of the window: longer if commits are usually far apart."""
         return max(self._window_seconds, min(2 * max(self._gaps, default=0.0), LARGEST_WINDOW_SECONDS))
 
     def feed(self, sample: Sample) -> None:
-        """Take the next sample, in the order of time."""
+        """Add the next sample. Samples must be in order of time."""
         last = self._samples[-1] if self._samples else None
         if last is not None and (sample.time - last.time > LARGEST_GAP_SECONDS or sample.is_another_log_than(last)):
             self._forget()
@@ -138,12 +138,12 @@ class LagWindow:
         elif self._empty_since is None:
             self._empty_since = sample.time
         self._samples.append(sample)
-        # The newest sample from before the window stays: only then the samples span all of it.
+        # Keep the newest sample from before the window, so that the samples span all of it.
         while len(self._samples) > 2 and sample.time - self._samples[1].time >= self.seconds:
             self._samples.popleft()
 
     def verdict(self) -> str | None:
-        """One of VERDICTS; None while the samples do not tell yet."""
+        """One of VERDICTS; None if there are too few samples."""
         samples = list(self._samples)
         if not samples:
             return None

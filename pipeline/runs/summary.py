@@ -1,4 +1,4 @@
-"""The end of a run as people read it: the account as a table, where the logs are, queries ready to paste."""
+"""The summary at the end of a run: tables of the account, the logs' folder, a query to paste."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pipeline.runs.account import Account
 from pipeline.runs.text import safe
 from pipeline.wire.states import NAMES, RARE, STATES
 
-#: Widest line in columns, but for the SQL.
+#: Widest line in columns, except the SQL.
 WIDTH = 99
-#: Reasons and regions that are named, the most frequent ones; the others are summed up.
+#: How many reasons (the most frequent) and regions are listed. The others are summed up.
 REASONS_SHOWN = 12
 REGIONS_SHOWN = 60
 
 
 def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir: str, page: str = "") -> str:
-    """The summary on the terminal."""
+    """The summary for the terminal."""
     lines = [_cut(f"run {summary['run_id']}: {', '.join(summary['regions'])}, {_duration(summary['elapsed_seconds'])}"), ""]
     lines += tables(account)
     lines += ["", f"{summary['stocks']} stocks, {summary['ratio_rows']} rows of ratios, {summary['dead_letters']} dead letters"]
@@ -39,7 +39,7 @@ def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir:
 
 
 def python_command() -> str:
-    """How this Python is called from the project's folder: who has only said `make demo` has not activated its environment."""
+    """The command for this Python in the project's folder. After `make demo` its environment is usually not activated."""
     if shutil.which("python") == sys.executable:
         return "python"
     path = Path(sys.executable)
@@ -47,7 +47,7 @@ def python_command() -> str:
 
 
 def tables(account: Account) -> list[str]:
-    """The account as lines of text: both stages, each region's stocks, and why tasks failed or had no data."""
+    """The account as lines of text: both stages, each region's stocks, and the reasons of tasks that failed or had no data."""
     return [*_stages(account), *_by_region(account), *_reasons(account)]
 
 
@@ -63,7 +63,7 @@ def _stages(account: Account) -> list[str]:
 
 
 def _by_region(account: Account) -> list[str]:
-    """How many stocks each region has, and what became of them."""
+    """Each region's number of stocks, and how many are in each state."""
     counts: dict[str, Counter[str]] = {code: Counter() for code in account.regions}
     for task in account.processing.tasks.values():
         counts.setdefault(task.region, Counter())[task.state] += 1
@@ -78,7 +78,7 @@ def _by_region(account: Account) -> list[str]:
 
 
 def _reasons(account: Account) -> list[str]:
-    """Why tasks failed or had no data, the most frequent first, with one task each."""
+    """The reasons of tasks that failed or had no data, the most frequent first, with an example each."""
     with_reason = {state.name for state in STATES if state.has_reason}
     found: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
@@ -103,11 +103,11 @@ def _reason(state: str, reason: str) -> str:
 
 
 def _table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    """Aligned columns, the first to the left, all others to the right."""
+    """Aligned columns: the first to the left, all others to the right."""
     heading = [name.replace("_", " ") for name in heading]
     rows = [[safe(row[0], 30), *row[1:]] for row in rows]
     widths = [max(len(row[number]) for row in [heading, *rows]) for number in range(len(heading))]
-    # Numbers are read against their neighbours: not closer than in a column of nine.
+    # A minimum width, so that columns of numbers are not too close.
     widths = [max(widths[0], 12), *(max(width, 7) for width in widths[1:])]
 
     def line(row: list[str]) -> str:

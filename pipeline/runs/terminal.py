@@ -1,4 +1,4 @@
-"""Shows the monitor's view on the terminal: drawn if `rich` is there and the terminal can, else line by line."""
+"""Shows the monitor's view: drawn if `rich` is installed and the terminal supports it, else line by line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from pipeline.runs.text import view_line
 from pipeline.runs.view import MonitorView
 
-#: A line that is wider than the terminal is cut there, not wrapped: one name whose width terminals disagree on would move all.
+#: Turn off wrapping: terminals disagree about the width of some names, and one wrapped line would shift all others.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
-#: Ends the drawing without a word to `rich`: the other screen, the cursor, the wrapping.
+#: Ends the drawing without `rich`: leaves the other screen, shows the cursor, turns wrapping on.
 _LEAVE = f"{_WRAP}\x1b[?25h\x1b[?1049l"
 
 
 class Display:
-    """`live` draws on the terminal and needs `rich`; without either it prints a line at each `show`."""
+    """Draws on the terminal if `live` and `rich` is installed. Otherwise each `show` prints a line."""
 
     def __init__(self, live: bool, json_lines: bool = False) -> None:
         self._json = json_lines
@@ -27,7 +27,7 @@ class Display:
 
     @property
     def draws(self) -> bool:
-        """Whether it draws, so that it should be shown often; else each `show` is a line."""
+        """Whether it draws. If so, call `show` often; else each call prints a line."""
         return self._live is not None
 
     def __enter__(self) -> Display:
@@ -42,13 +42,13 @@ class Display:
             self._live.stop()
 
     def leave(self) -> None:
-        """Give the terminal back at once, from any thread: this process is about to end."""
+        """Restore the terminal at once, from any thread, because this process is about to end."""
         if self._live is not None:
             with contextlib.suppress(OSError, ValueError):
                 os.write(sys.stdout.fileno(), _LEAVE.encode())
 
     def show(self, view: MonitorView) -> None:
-        """Show what there is now."""
+        """Show the view."""
         if self._live is not None:
             from pipeline.runs.drawing import draw
 
@@ -76,7 +76,7 @@ class Display:
 
 
 def _live() -> Any:
-    """What draws, or None: without `rich`, and on a terminal that can do nothing but lines."""
+    """The object that draws, or None if `rich` is missing or the terminal can't draw."""
     try:
         from rich.console import Console
         from rich.live import Live
@@ -89,7 +89,7 @@ def _live() -> Any:
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Columns and lines now; asked each time, since this process hears of no change: its session has no terminal."""
+    """Current columns and lines. This process gets no signal when they change, because its session has no terminal."""
     try:
         width, height = os.get_terminal_size(sys.stdout.fileno())
     except OSError:

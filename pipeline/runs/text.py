@@ -1,4 +1,4 @@
-"""A run on lines of text, for logs and for terminals that do not draw. Pure. Texts of others can't drive a terminal."""
+"""A run as lines of text, for logs and for terminals that do not draw. Pure. Untrusted text is made printable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ERRORS_SHOWN = 5
 
 
 def safe(text: str, width: int = 200) -> str:
-    """`text` on one line, cut to `width`, every character that could drive a terminal replaced."""
+    """`text` on one line, cut to `width`, with every character replaced that could control a terminal."""
     shown = printable(text)
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
@@ -46,12 +46,12 @@ def account_line(account: Account, elapsed_seconds: float) -> str:
 
 
 def error_lines(account: Account) -> list[str]:
-    """The newest errors, with a heading; nothing if there are none."""
+    """The newest errors with a heading; empty if there are none."""
     lines = [_error_line(error) for error in list(account.errors)[-ERRORS_SHOWN:]]
     return ["", "newest errors:", *lines] if lines else []
 
 
 def _error_line(error: dict[str, Any]) -> str:
-    """One error: what, which task, which attempt."""
+    """One error: status, task, attempt and text."""
     what = f"{error.get('error_type')}: {error.get('error')}"
     return safe(f"{error.get('status')} {error.get('task_id')} (attempt {error.get('attempt')}) {what}")

@@ -1,4 +1,4 @@
-"""What the monitor knows at one moment, and how fast the stages are."""
+"""The data that the monitor shows at one moment, and the stages' rates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATE_WINDOW_SECONDS = 30.0
 
 
 class Rate:
-    """Final states a second over the last RATE_WINDOW_SECONDS."""
+    """Finished tasks per second over the last RATE_WINDOW_SECONDS."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -32,11 +32,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class MonitorView:
-    """All that the monitor knows at one moment.
+    """Everything that the monitor shows at one moment.
 
-    account: None if no run is known yet; reading: what stands in the topics is not read to its end yet; ending: the run is
-    being stopped; lost_seconds: since when the broker does not answer, None while it does; problem: why not, or why there are no
-    groups; throttle, page: one line each, "" for none; rates: final states a second.
+    account: None if no run is known yet. reading: old records are still being read. ending: the run is being stopped.
+    lost_seconds: for how long the broker has not answered, None if it answers. problem: why it does not answer, or why there are
+    no groups. throttle, page: one line each, "" for none. rates: finished tasks per second.
     """
 
     account: Account | None
@@ -53,8 +53,8 @@ class MonitorView:
 
     @property
     def lost(self) -> str:
-        """What to say of a broker that is away; "" while it is there."""
-        return "" if self.lost_seconds is None else f"broker not reachable since {self.lost_seconds:.0f} s; trying again"
+        """A line about a broker that does not answer; "" if it answers."""
+        return "" if self.lost_seconds is None else f"broker not reachable for {self.lost_seconds:.0f} s; trying again"
 
 
 class StageRates:
@@ -65,7 +65,7 @@ class StageRates:
         self._rates: dict[str, Rate] = {}
 
     def __call__(self, account: Account | None) -> tuple[float, float]:
-        """Final states a second: scraping, processing."""
+        """Finished tasks per second: scraping, processing."""
         if account is None:
             return 0.0, 0.0
         if account.run_id != self._run_id:

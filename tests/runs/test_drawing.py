@@ -160,7 +160,7 @@ def test_fresh_and_abandoned_have_columns_where_there_are_any_also_with_large_co
         (FINE, "fine"),
         (SLOW, "slow: it works, but falls behind"),
         (STALLED, "stalled: members, but no commits"),
-        (STOPPED, "stopped: nobody takes the records"),
+        (STOPPED, "stopped: no consumer takes the records"),
         (REWOUND, "rewound: committed offsets went back"),
         (None, "too early to judge"),
     ],
@@ -173,8 +173,8 @@ def test_each_verdict_says_what_it_means(verdict, words):
 
 
 def test_a_broker_that_is_away_is_said_with_the_reason():
-    lines = picture(view_of(account_of(), lost_seconds=12.4, problem="nobody listens at localhost:9092"))
-    assert lines[1] == "broker not reachable since 12 s; trying again   nobody listens at localhost:9092"
+    lines = picture(view_of(account_of(), lost_seconds=12.4, problem="no broker at localhost:9092"))
+    assert lines[1] == "broker not reachable for 12 s; trying again   no broker at localhost:9092"
     assert lines[3].startswith("scraping    80 %")
 
 
@@ -195,7 +195,7 @@ def test_a_run_that_is_done_says_so_and_what_failed():
 
 def test_what_is_known_is_shown_before_there_is_a_run_and_while_it_is_read():
     assert picture(MonitorView(None, groups=GROUPS))[:2] == ["Waiting for a run…", "stock-scrapers    lag 0       2 members   fine"]
-    assert picture(view_of(account_of(), reading=True))[1] == "reading what stands in the topics…"
+    assert picture(view_of(account_of(), reading=True))[1] == "reading the topics…"
     empty = picture(dataclasses.replace(view_of(Account(RUN)), scraping_rate=0.0, processing_rate=0.0))
     assert re.fullmatch(r"scraping     0 % ─+ +0/0    0.0/s", empty[3])
 

@@ -108,7 +108,7 @@ def test_consumers_that_are_not_there_are_said_to_be(kafka, window):
     with Producer(kafka, messages.new_run_id()) as producer:
         begin(producer)
     seen = window(kafka)
-    until(lambda: seen.shows("stopped: nobody takes the records"), 60, "the verdict")
+    until(lambda: seen.shows("stopped: no consumer takes the records"), 60, "the verdict")
     assert "0 members" in seen.screen
 
 
@@ -124,9 +124,9 @@ def test_a_lost_broker_is_said_and_found_again(tmp_path, window):
     until(lambda: seen.shows("1/4"), 30, "the run")
     until(lambda: "processing 1/4" in piped.said, 30, "the run in lines")
     broker.stop()
-    until(lambda: seen.shows("broker not reachable since "), 30, "the loss")
+    until(lambda: seen.shows("broker not reachable for "), 30, "the loss")
     assert run_id in seen.screen, "what was known is still shown"
-    until(lambda: f"{run_id} " in piped.said and "broker not reachable since " in piped.said, 30, "the loss in lines")
+    until(lambda: f"{run_id} " in piped.said and "broker not reachable for " in piped.said, 30, "the loss in lines")
     again = Broker.start(tmp_path / "again.log", port)
     try:
         assert again.bootstrap_servers == kafka.bootstrap_servers
@@ -148,7 +148,7 @@ def test_a_frozen_broker_is_noticed_too(tmp_path, window):
     until(lambda: seen.shows("stock-processors  lag 0"), 30, "the groups")
     os.kill(broker.process_id, signal.SIGSTOP)
     try:
-        until(lambda: seen.shows("broker not reachable since "), 40, "the loss")
+        until(lambda: seen.shows("broker not reachable for "), 40, "the loss")
     finally:
         os.kill(broker.process_id, signal.SIGCONT)
     until(lambda: not seen.shows("not reachable"), 60, "the recovery")
@@ -161,7 +161,7 @@ def test_that_a_run_is_being_stopped_is_said_while_its_workers_end(kafka, window
     seen = window(kafka)
     until(lambda: seen.shows("under way"), 30, "the run")
     seen.process.send_signal(signal.SIGUSR1)
-    until(lambda: seen.shows("stopping: the workers finish what they have"), 10, "the word of it")
+    until(lambda: seen.shows("stopping: the workers finish their tasks"), 10, "the word of it")
 
 
 def test_the_terminal_is_given_back_when_the_orchestrator_is_gone(kafka, window, tmp_path):

@@ -32,7 +32,7 @@ def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(wind
     shows(window, "stock-processors", "0", "0", "fine")
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.processing([f"LAG{number}" for number in range(7)], "fr")
-    shows(window, "stock-processors", "7", "0", "stopped: nobody takes the records")
+    shows(window, "stock-processors", "7", "0", "stopped: no consumer takes the records")
     consumer = clients.group_consumer(page.kafka, topics.PROCESSING.group, 100)
     try:
         consumer.subscribe([topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES])

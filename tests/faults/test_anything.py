@@ -129,7 +129,7 @@ def test_anything_in_every_topic_in_the_midst_of_a_run(terminal, request):
             producer.send(topic, anything.value(), key=key, headers=anything.headers(), timestamp_ms=chance.choice([None, 0, 1]))
             if turn == 5 or turn == 15:
                 put(settings, topic, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
-        producer.flush(30)
+        producer.flush(120)
     producer.close()
     run.hit(ROUNDS * len(topics.ALL))
     code = run.process.wait(300)

@@ -26,7 +26,7 @@ from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.wire.results import Computed
 from pipeline.worker.delivery import Outcome
-from tests.conftest import until
+from tests.conftest import quiet_port, until
 from tests.storage.test_writer import task
 from tests.worker.test_outage import make_topics
 from tests.worker.test_worker import Running, follow, send_tasks
@@ -98,7 +98,7 @@ class Pair:
         self.settings = self.primary.settings
         self.place: Place = place_of((folder / "data").resolve())
         self.standby_data = self.place.data_dir.with_name(self.place.data_dir.name + "-standby")
-        self.standby_port = free_port(int(self.settings["DB_PORT"]) + 1)
+        self.standby_port = quiet_port() + 800
         self.log = folder / "standby.log"
         self.standby: subprocess.Popen[bytes] | None = None
 
@@ -115,7 +115,7 @@ class Pair:
         self.ask(self.settings["DB_PORT"], "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
         self.ask(self.settings["DB_PORT"], "SELECT pg_reload_conf()")
         until(
-            lambda: self.ask(self.settings["DB_PORT"], "SELECT sync_state FROM pg_stat_replication") == [("sync",)], 30, "the replication"
+            lambda: self.ask(self.settings["DB_PORT"], "SELECT sync_state FROM pg_stat_replication") == [("sync",)], 90, "the replication"
         )
 
     def ask(self, port: int | str, sql: str) -> list[tuple[object, ...]]:

@@ -55,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def derive(found: dict[str, Any]) -> dict[str, Any]:
-    """Add the figures that compare two parts, where both were run."""
+    """Add the figures that compare two parts, if both were run."""
     for key, one, other in (
         ("speedup_vs_sequential", "pipeline_stocks_per_second", "sequential_stocks_per_second"),
         ("processing_speedup_vs_sequential", "processing_stocks_per_second", "sequential_processing_stocks_per_second"),

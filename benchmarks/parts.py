@@ -97,7 +97,7 @@ def processing_stage(options: argparse.Namespace) -> Found:
         symbols = [company["symbol"] for company in companies]
         assert stand.services.market is not None
         market = stand.services.market._process.pid
-        # The market makes an answer when it is first asked for it: whoever came first would pay for both.
+        # The market makes each answer at its first request, so the first measurement would pay for it.
         bare.run(stand.settings.yahoo_base_url, symbols, PROCESSORS, THREADS)
         bares, timed = [], []
         # Before the consumers: they fetch and beat even without a task.
@@ -125,7 +125,7 @@ def processing_stage(options: argparse.Namespace) -> Found:
 
 
 def scaling(options: argparse.Namespace) -> Found:
-    """1, 2, 4 and 8 processing consumers where the site is the limit."""
+    """1, 2, 4 and 8 processing consumers if the site is the limit."""
     rates = {}
     stocks = SLOW_STOCKS * max(CONSUMERS)
     with home() as folder, Stand(folder, ["--latency-ms", str(SLOW_LATENCY_MS), "--stocks", str(stocks)], SLOW_THREADS) as stand:

@@ -58,7 +58,7 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> An
 
 @contextlib.contextmanager
 def home() -> Iterator[Path]:
-    """A folder for state and logs, removed at the end; where something failed its logs stay, and that is said."""
+    """A folder for state and logs, removed at the end. After a failure its logs stay, and their path is printed."""
     folder = Path(tempfile.mkdtemp(prefix="stocks-"))
     environ = {"PIPELINE_HOME": str(folder)}
     try:

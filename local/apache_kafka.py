@@ -1,4 +1,4 @@
-"""A real Apache Kafka of this machine: one KRaft node (broker and controller), whose data is kept from one start to the next.
+"""A real Apache Kafka on this machine: one KRaft node (broker and controller), whose data is kept between starts.
 
 It needs Java 17 (JAVA_HOME, else PATH) and an unpacked Apache Kafka 4, or a folder of its jars. Listeners are on 127.0.0.1
 alone. It starts and joins groups quickly, and replicates nothing: it is for tests and for one machine, not a cluster.
@@ -31,7 +31,7 @@ START_SECONDS = 90.0
 FORMAT_SECONDS = 60.0
 #: Seconds between SIGTERM and SIGKILL; nothing that was acknowledged is lost by either, but a clean log opens faster.
 STOP_SECONDS = 20.0
-#: Seconds to try again in, where what is left of a killed broker still holds the data's lock or its port.
+#: Seconds to keep trying if the rest of a killed broker still holds the data's lock or its port.
 RETRY_SECONDS = 30.0
 #: Java's options: a heap that is enough for one machine's runs, and a quick start rather than the last bit of speed.
 JAVA_OPTIONS = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
@@ -63,7 +63,7 @@ class _Place:
 
 
 class ApacheKafka:
-    """A broker of this process: it ends with `stop()`, and also when this process is killed. `start_again()` reopens it."""
+    """A broker that this process owns. It ends with `stop()`, or if this process is killed. `start_again()` restarts it."""
 
     def __init__(self, place: _Place, port: int) -> None:
         self._place = place
@@ -80,7 +80,7 @@ class ApacheKafka:
 
         home: an unpacked Apache Kafka, or a folder of its jars.  server_properties: further ones; `listeners` in it are
         added to the plain one that this program uses itself.  Only one process may do this with one `data_dir` at a time.
-        Raises ServiceError where Java or Kafka isn't there, or it does not answer in time.
+        Raises ServiceError if Java or Kafka is not installed, or the broker does not answer in time.
         """
         place = _Place(_java(), _jars(home), data_dir.resolve(), log_file.resolve(), dict(server_properties or {}))
         place.data_dir.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class ApacheKafka:
         (place.data_dir / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         _format(place)
         broker = cls(place, free_port(preferred_port))
-        # In the seconds until it binds, somebody else may take the port that was free.
+        # Until it binds the port, another program may take it.
         broker._start(lambda: False, port_may_change=True)
         return broker
 
@@ -135,7 +135,7 @@ class ApacheKafka:
 
     def _launch(self) -> None:
         path = self._place.data_dir / "server.properties"
-        # The controller's port is nobody's business but its own, so any will do.
+        # Only the node itself uses the controller's port, so any free one will do.
         path.write_text(_properties_text(_properties(self._place, self._port, free_port())), encoding="utf-8")
         self._guardian = Guardian()
         with open(self._place.log_file, "ab") as log:
@@ -144,12 +144,12 @@ class ApacheKafka:
             )
 
     def _wait_until_it_answers(self, deadline: float, stopping: Callable[[], bool]) -> bool:
-        """False where the process ended; raises ServiceError where it does neither in time."""
+        """True if it answers, False if the process ended. Raises ServiceError if neither happens in time."""
         cluster_id = _cluster_id(self._place.data_dir / "log")
         while time.monotonic() < deadline:
             if not self.is_alive():
                 return False
-            # Somebody else's broker may have the port: its cluster is another one, and ours ends by itself then.
+            # Another broker may have the port. Then the cluster id differs, and our broker ends by itself.
             if stopping() or (answers(self._port) and _answering_cluster(self.bootstrap_servers) == cluster_id):
                 return True
             time.sleep(0.05)
@@ -161,7 +161,7 @@ class ApacheKafka:
         return f"{self._place.log_file} ends with:\n" + ("\n".join(lines[-5:]) or "(empty log)")
 
     def stop(self) -> None:
-        """End the broker in order, SIGKILL where that takes too long; may be called again."""
+        """Stop the broker cleanly, or by SIGKILL if that takes too long. May be called again."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -174,7 +174,7 @@ class ApacheKafka:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
         if self._guardian is not None:
-            # Its duty ends what is left, and nothing where nothing is.
+            # Its duty ends what is left, if anything.
             self._guardian.finish(STOP_SECONDS + 5)
         if self._process is not None:
             self._process.wait()
@@ -250,7 +250,7 @@ def _properties_text(properties: Mapping[str, str]) -> str:
 
 
 def _format(place: _Place) -> None:
-    """Make the storage where there is none. It appears in one piece: an interrupted format is begun anew."""
+    """Format the storage if there is none. It appears in one piece: an interrupted format starts again."""
     final = place.data_dir / "log"
     if (final / "meta.properties").exists():
         return
@@ -300,7 +300,7 @@ def _cluster_id(log_dir: Path) -> str:
 
 
 def _answering_cluster(servers: str) -> str | None:
-    """Who answers there; None where nobody does yet."""
+    """The cluster id of the broker that answers there; None if none does yet."""
     settings = Kafka(bootstrap_servers=servers)
     with contextlib.suppress(ServiceError):
         admin = kafka_clients.admin(settings)

@@ -1,6 +1,6 @@
 """Remove what demos leave behind: `make clean`. A live run's database stays, unless --live is given.
 
-Exit code 3 where services are up in what is to be removed.
+Exit code 3 if services are running in a folder that would be removed.
 """
 
 from __future__ import annotations

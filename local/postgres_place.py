@@ -1,6 +1,6 @@
-"""Where the embedded PostgreSQL's programs and data lie, and as whom they run.
+"""The folders of the embedded PostgreSQL's programs and data, and the user that it runs as.
 
-PostgreSQL refuses to run as root. There it runs as `nobody`, and where nobody cannot reach the data or the binaries (a
+PostgreSQL refuses to run as root. For root it runs as `nobody`. If `nobody` cannot reach the data or the binaries (a
 checkout in root's home, a 0700 folder), both live in `/var/tmp/stock-pipeline-<hash of the data's path>`.
 """
 
@@ -43,7 +43,7 @@ def remove_data(data_dir: Path) -> None:
 
 
 def psql_path() -> Path | None:
-    """A `psql`, of the same places as the server or of PATH; None where there is none."""
+    """A `psql`, from the same places as the server or from PATH; None if there is none."""
     with contextlib.suppress(ServiceError):
         candidate = find_bin_dir() / "psql"
         if candidate.exists():
@@ -156,7 +156,9 @@ def _make_refuge(refuge: Path, user: tuple[int, int]) -> None:
     with opened_folder(refuge) as number:
         found = os.fstat(number)
         if found.st_uid not in (0, user[0]) or found.st_mode & 0o077:
-            raise ServiceError(f"{refuge} is somebody else's or open to others: remove it, it is to hold the embedded database")
+            raise ServiceError(
+                f"{refuge} belongs to another user or is open to others: remove it, because the embedded database needs this folder"
+            )
         os.fchown(number, *user)
 
 

@@ -1,4 +1,4 @@
-"""A server that this process starts and that never outlives it."""
+"""A server that this process starts, and that never outlives it."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        # Only now: were this process killed while it waits, the guardian would still have to do it.
+        # Not earlier: if this process is killed while it waits, the guardian must stop the server.
         self._guardian.forget(self._duty)

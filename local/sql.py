@@ -1,7 +1,7 @@
 """An interactive query over a run's database: `make sql`, or `python -m local.sql [--demo | --live] [psql's arguments]`.
 
-Takes the database of the settings, or of the services that are up; where none are up, it starts the embedded PostgreSQL
-over the data of the last run until the query ends.
+It uses the database of the settings or of the running services. If there is none, it starts the embedded PostgreSQL on the
+last run's data until the query ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _database(demo: bool, live: bool) -> Iterator[config.Database]:
-    """The database that is meant; started for as long as it is used, where it is embedded and not up."""
+    """The chosen database. If it is embedded and not running, it is started while it is used."""
     chosen = [demo] if demo or live else [False, True]
     for is_demo in chosen:
         database = config.load(demo=is_demo).database
@@ -49,7 +49,7 @@ def _database(demo: bool, live: bool) -> Iterator[config.Database]:
     stopped = [is_demo for is_demo in chosen if has_data(data_dir(config.state_dir(is_demo)))]
     if not stopped:
         raise ServiceError("there is no database yet: run make demo, or python run_pipeline.py, first")
-    # Of two that are not up, the one that was used last.
+    # If neither is running, take the one that was used last.
     folder = max((config.state_dir(is_demo) for is_demo in stopped), key=_last_used)
     state = State.acquire(folder)
     try:
@@ -66,7 +66,7 @@ def _database(demo: bool, live: bool) -> Iterator[config.Database]:
 
 
 def _last_used(folder: Path) -> float:
-    """When an orchestrator last took the folder, as an epoch time; 0 where only its data are left, which lie elsewhere for root."""
+    """Epoch time at which an orchestrator last took the folder; 0 if only its data is left (root keeps that elsewhere)."""
     lock = folder / "lock"
     return lock.stat().st_mtime if lock.exists() else 0.0
 

@@ -1,7 +1,7 @@
 """The folder in which one orchestrator at a time keeps its embedded services: its lock and their settings.
 
-`services.env` counts only while the lock is held (config.embedded_services), so a file that a killed orchestrator left
-behind misleads nobody.
+`services.env` counts only while the lock is held (config.embedded_services), so a file that a killed orchestrator left behind
+is ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class State:
 
     @classmethod
     def acquire(cls, folder: Path) -> State:
-        """Take the folder for this process. Raises ServiceError, with the other one's process id, where it is taken."""
+        """Take the folder for this process. Raises ServiceError, with the owner's process id, if it is taken."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_to_its_owner(folder)
         # Python opens files so that programs it starts do not inherit them: a surviving child would go on holding the lock.
@@ -100,7 +100,7 @@ def data_dir(folder: Path) -> Path:
 def dotenv_text(values: dict[str, str]) -> str:
     """The text of an `.env` file that reads back as exactly `values`.
 
-    Raises ValueError where it would not (a carriage return; with python-dotenv before 1.2.3 a last backslash).
+    Raises ValueError if it would not (a carriage return; with python-dotenv before 1.2.3 a last backslash).
     """
     lines = [
         f"{key}={value}\n" if _PLAIN.fullmatch(value) else "{}='{}'\n".format(key, value.replace("\\", "\\\\").replace("'", "\\'"))
@@ -125,4 +125,4 @@ def _lock_exclusively(lock: io.TextIOWrapper, folder: Path) -> None:
         time.sleep(0.02)
     holder = config.lock_holder(folder)
     who = f"process {holder}" if holder else "another process"
-    raise ServiceError(f"{who} already runs the services in {folder}: stop it first, or work with those")
+    raise ServiceError(f"{who} already runs the services in {folder}: stop it first, or use its services")

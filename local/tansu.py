@@ -1,4 +1,4 @@
-"""The embedded broker: Tansu, Kafka-compatible, in memory only. Its end is the end of every message in it."""
+"""The embedded broker: Tansu, Kafka-compatible, in memory only. When it ends, all its messages are lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_INSTALLED = (
 
 
 class Broker:
-    """A broker of this process: it ends with `stop()`, and also when this process is killed."""
+    """A broker that this process owns. It ends with `stop()`, or if this process is killed."""
 
     def __init__(self, process: ServerProcess, port: int, guardian: Guardian) -> None:
         self._process = process
@@ -46,13 +46,13 @@ class Broker:
     def start(cls, log_file: Path, preferred_port: int = 9092) -> Broker:
         """Start a broker on `preferred_port` or the next free one; its output is appended to `log_file`.
 
-        Raises ServiceError where it is not installed or does not answer within 10 seconds.
+        Raises ServiceError if it is not installed or does not answer within 10 seconds.
         """
         binary = _binary()
         deadline = time.monotonic() + START_SECONDS
         guardian = Guardian()
         try:
-            # A port that somebody else takes in the same moment is the one reason to try again.
+            # Try again only if another program took the port at the same moment.
             for _ in range(START_ATTEMPTS):
                 port = free_port(preferred_port)
                 broker = cls._start_once(binary, log_file, port, guardian, deadline)
@@ -66,7 +66,7 @@ class Broker:
 
     @classmethod
     def _start_once(cls, binary: Path, log_file: Path, port: int, guardian: Guardian, deadline: float) -> Broker | None:
-        """One attempt; None where the process ended or it is not this broker that answers."""
+        """One attempt. None if the process ended or another broker answers."""
         cluster_id = f"{EMBEDDED_CLUSTER}{uuid.uuid4().hex}"
         url = f"tcp://127.0.0.1:{port}"
         command = [str(binary), "broker", "--cluster-id", cluster_id, "--listener-url", url, "--advertised-listener-url", url]
@@ -76,7 +76,7 @@ class Broker:
         try:
             with _quiet_client():
                 while time.monotonic() < deadline and broker.is_alive():
-                    # The client leaks a socket for each attempt that is refused: have it connect when somebody is there.
+                    # The client leaks a socket for each refused attempt, so it connects only if something listens.
                     answer = _cluster_id(broker.bootstrap_servers) if answers(port) else None
                     if answer == cluster_id and broker.is_alive():
                         return broker
@@ -109,7 +109,7 @@ def _binary() -> Path:
 
 
 def _cluster_id(bootstrap_servers: str) -> str | None:
-    """Who answers there; None where nobody does yet."""
+    """The cluster id of the broker that answers there; None if none does yet."""
     admin = None
     try:
         admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=1_000, request_timeout_ms=2_000)

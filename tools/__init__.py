@@ -1,1 +1,1 @@
-"""For those who work on this project: the browser's set-up, the screenshots."""
+"""Tools for development: set up the browser, take the screenshots."""

@@ -1,6 +1,6 @@
 """Makes docs/screenshots: runs a demo of its own, opens each view in a headless browser, and writes what it shows.
 
-python -m ui.screenshots [FOLDER]
+python -m tools.screenshots [FOLDER]
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise ServiceError(f"{what}: not there within {seconds:.0f} s")
+            raise ServiceError(f"{what}: did not appear within {seconds:.0f} s")
         time.sleep(0.2)
 
 

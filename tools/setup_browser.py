@@ -1,7 +1,7 @@
-"""See to it that a browser and its driver are there: `python -m local.setup_browser`, a part of `make setup`.
+"""Makes sure that a browser and its driver are installed: `python -m tools.setup_browser`, a part of `make setup`.
 
-What is found is used; what is not is installed where that needs nobody's consent (root on Debian), else left to Selenium
-Manager. In the end one is started, so that "found" means "works". Exit code 0, 2 (bad setting) or 3 (no browser).
+It uses what it finds. It installs what is missing if it is root on Debian, else Selenium Manager fetches it. Finally it starts
+the browser, so that "found" means "works". Exit code 0, 2 (bad setting) or 3 (no browser).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def can_install(os_release: Path = Path("/etc/os-release")) -> bool:
 
 
 def install() -> None:
-    """Install Chromium and its driver with apt-get. Raises ServiceError where that fails."""
+    """Install Chromium and its driver with apt-get. Raises ServiceError if that fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "-q", "update"], ["apt-get", "-q", "install", "-y", "--no-install-recommends", *_PACKAGES]):
         print("+", " ".join(command), flush=True)
@@ -61,7 +61,7 @@ def install() -> None:
             code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
         except OSError as error:
             raise ServiceError(f"{command[0]} cannot be run: {error}") from error
-        # An update fails as a whole where one of a user's sources does; the install then tells whether that matters.
+        # An update fails if any source of the user fails. The install then shows whether that matters.
         if code != 0 and "install" in command:
             raise ServiceError(f"`{' '.join(command)}` failed with {code}: install Chromium and its driver by hand, then run make setup")
 

@@ -1,1 +1,1 @@
-"""PostgreSQL: tables, rows, the one writer thread, and what is read from them again and again."""
+"""PostgreSQL: tables, rows, the writer thread, and values that are read regularly."""

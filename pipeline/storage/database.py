@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL, and what to do where there is none."""
+"""Connects to PostgreSQL, or says what to do if that fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             sslmode=settings.sslmode,
             connect_timeout=reach_seconds,
             application_name="stock-pipeline",
-            # Whatever PGCLIENTENCODING says: names are in every script of the world.
+            # Independent of PGCLIENTENCODING: names need all of Unicode.
             client_encoding="UTF8",
             keepalives_idle=10,
             keepalives_interval=5,
@@ -41,6 +41,6 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             reason = reason.replace(settings.password, "***")
         raise ServiceError(
             f"PostgreSQL {settings.user}@{settings.host}:{settings.port}/{settings.name} can't be used: {reason} "
-            "Check DB_HOST, DB_PORT, DB_DEV_NAME, DB_USER and DB_PASSWORD (environment or .env); with no DB_* set, "
-            "run_pipeline.py starts a database of its own."
+            "Check DB_HOST, DB_PORT, DB_DEV_NAME, DB_USER and DB_PASSWORD (environment or .env); if no DB_* is set, "
+            "run_pipeline.py starts its own database."
         ) from error

@@ -1,6 +1,6 @@
-"""Whether a database can hold what this pipeline writes: its encoding, the schema, the tables that are there, the rights.
+"""Checks that a database can hold what this pipeline writes: its encoding, schema, existing tables and rights.
 
-What does not fit is found at the start and said with the statement that mends it, not met by one stock after the other.
+A problem is reported at the start, with the statement that solves it, instead of failing one stock after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+) ON (\w+)")
 _COLUMN = re.compile(r"(\w+) (double precision|\w+(?:\[\])?)")
 #: Short names of types, and how PostgreSQL calls them.
 _TYPES = {"timestamptz": "timestamp with time zone"}
-#: What the pipeline does with its tables.
+#: The rights that the pipeline needs on its tables.
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -75,7 +75,7 @@ def check_place(connection: Any) -> None:
 
 
 def missing(cursor: Any, wanted: dict[str, Table]) -> list[str]:
-    """What is not as it is wanted, as one word each: a table, a column with its type, a key; nothing if all fits."""
+    """What differs from `wanted`, one text each: a table, a column with its type, a key. Empty if everything fits."""
     cursor.execute(
         """
         SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod)

@@ -1,4 +1,4 @@
-"""Whose fault an error of PostgreSQL is: a row's, the moment's, or the database's state. Pure.
+"""Classifies an error of PostgreSQL: a row, the moment, or the database's state is the cause. Pure.
 
 Judged by SQLSTATE, not by psycopg2's class: one state comes in several classes (read-only after a fail-over is an InternalError,
 a right that was withdrawn a ProgrammingError), and one class holds several states.
@@ -15,9 +15,9 @@ from pipeline.wire.text import one_line
 
 
 class Fault(enum.Enum):
-    #: What a row holds can't be stored, and never will be.
+    #: The row's values can never be stored.
     ROW = "the row"
-    #: Two transactions met; the same one goes through when it is tried again.
+    #: Two transactions collided. Try the same one again.
     MOMENT = "the moment"
     #: Meets all rows alike (read-only, a missing right or table, a full disk, starting up, no connection): wait until it is mended.
     STATE = "the database"
@@ -52,11 +52,11 @@ def is_statement_limit(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """One line: why the database takes no rows now."""
+    """One line: why the database accepts no rows now."""
     code = getattr(error, "pgcode", None)
     text = one_line(" ".join(str(error).split("\nLINE ")[0].split()))
     if is_statement_limit(error):
         return f"a statement took longer than the database allows (statement_timeout, SQLSTATE {code}): {text}"
     if code is None or code.startswith("08") or code in ("57P01", "57P02", "57P03"):
-        return f"the database is away, waiting for it: {text}"
-    return f"the database takes no rows, waiting until it does: {text} (SQLSTATE {code})"
+        return f"the database is not reachable, waiting for it: {text}"
+    return f"the database accepts no rows, waiting until it does: {text} (SQLSTATE {code})"

@@ -30,7 +30,7 @@ class Followed(Generic[T]):
     """`value` is what `read(connection)` said at most `seconds` ago; what it said last while the database is away."""
 
     def __init__(self, settings: Database, read: Callable[[Any], T], seconds: float) -> None:
-        """Raises ServiceError where the database can't be used at the start."""
+        """Raises ServiceError if the database can't be used at the start."""
         self._settings = settings
         self._read = read
         self._connection = database.connect(settings)
@@ -55,7 +55,7 @@ def abandoned_runs(settings: Database) -> Followed[frozenset[str]]:
 
 
 class FreshStocks:
-    """Which stocks have ratios that are younger than `max_age_seconds`; none where that is None."""
+    """Which stocks have ratios younger than `max_age_seconds`; none if that is None."""
 
     def __init__(self, settings: Database, max_age_seconds: float | None) -> None:
         self._max_age_seconds = max_age_seconds

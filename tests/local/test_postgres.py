@@ -158,7 +158,7 @@ def test_data_of_another_major_version_is_an_error_that_says_what_to_do(folder: 
 def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path, server: Postgres) -> None:
     server.stop()
     (server.data_dir / "PG_VERSION").unlink()
-    with pytest.raises(ServiceError, match="holds no PostgreSQL data"):
+    with pytest.raises(ServiceError, match="is not PostgreSQL data"):
         start(folder)
 
 
@@ -278,7 +278,7 @@ def test_a_refuge_that_is_somebody_elses_is_refused(folder: Path) -> None:
     refuge = local.postgres_place.refuge_of(folder / "postgres")
     refuge.mkdir(mode=0o700)
     os.chown(refuge, 1, 1)
-    with pytest.raises(ServiceError, match="somebody else"):
+    with pytest.raises(ServiceError, match="belongs to another user"):
         start(folder)
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from pipeline.screener.source import Source
 from tests.screener.conftest import LocalMarket, listed
 
 LOW, HIGH = 300_000_000, 2_000_000_000
+PROFILE = ("sector", "industry")
 On = Callable[[str], None]
 
 
@@ -36,7 +38,11 @@ def test_page_and_endpoint_list_the_same_and_say_the_same(region: str, browser: 
     assert all(len(page) <= CALL_SIZE for page in pages)
     expected = [listing for page in pages for listing in page]
     assert [listing.symbol for listing in expected] == market.symbols(region, LOW, HIGH)
-    assert [listing for page in by_page.pages() for listing in page] == expected
+    found = [listing for page in by_page.pages() for listing in page]
+    # Only the page's query can ask for the sector and the industry.
+    plain = [replace(one, quote={name: value for name, value in one.quote.items() if name not in PROFILE}) for one in found]
+    assert plain == expected
+    assert all(set(PROFILE) <= set(one.quote) for one in found)
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("rate_limit", RateLimited), ("http500", TransientError), ("bad_json", TransientError)])

@@ -197,7 +197,7 @@ def test_a_changed_layout_is_named_with_the_selectors_that_were_tried(quick: Pag
 def test_a_missing_filter_menu_is_named(quick: PagedScreener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(page_driver.SELECTORS, "add_filters_button", ("button.gone",))
     after_load(monkeypatch, "")
-    monkeypatch.setattr(page_driver, "_SCRIPT", page_driver._SCRIPT.replace("/\b(region|country)\b/i", "/nothing such/"))
+    monkeypatch.setattr(page_driver, "_SCRIPT", page_driver._SCRIPT.replace(r"/\b(region|country)\b/i", "/nothing such/"))
     with pytest.raises(LayoutChanged, match=r"filter menu.*button\.gone"):
         quick.open("fr", LOW, HIGH)
 

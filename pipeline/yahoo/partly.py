@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -60,29 +61,33 @@ def fetch_needed(symbol: str, known: Mapping[str, Any] | None, before: Fundament
     company, if its closes are still good: the chart is asked for only if a period has ended since, or before them.
     Raises as `fetch.fetch` does.
     """
+    try:
+        return _needed(symbol, known, before)
+    except NoData:
+        if known is None:
+            raise
+        # Nothing found is no answer yet. The site may not know the symbol at all, and says so on the stock's page; or the one
+        # answer was wrong, so the statements are asked for once more.
+        fetch_info(session.get_json, symbol)
+        return _needed(symbol, known, before)
+
+
+def _needed(symbol: str, known: Mapping[str, Any] | None, before: Fundamentals | None) -> Fundamentals:
     as_of = session.today()
     info = fetch_info(session.get_json, symbol) if known is None else Info({"quote": dict(known)})
     if before is not None and known is None:
         info = Info({**info.modules, "kept": _profile(before)})
-    try:
-        statements = fetch_statements(session.get_json, symbol, as_of)
+    statements = fetch_statements(session.get_json, symbol, as_of)
 
-        def from_site(since: date) -> PricesOf:
-            return fetch_chart(session.get_json, symbol, since, as_of)
+    def from_site(since: date) -> PricesOf:
+        return fetch_chart(session.get_json, symbol, since, as_of)
 
-        if before is not None:
-            ends = frozenset(period.end for period in periods(usable(before)) if period.period_type == "annual")
-            chart = KeptChart(_moved_on(before, as_of, info.figure("regularMarketPrice"), info.day("regularMarketTime")), ends)
-            try:
-                return assemble(symbol, as_of, info, statements, lambda since: chart, exchange_rates.get)
-            except _Gap:
-                pass
-        return assemble(symbol, as_of, info, statements, from_site, exchange_rates.get)
-    except NoData:
-        if known is not None:
-            # Nothing found is no answer yet: the site may not know the symbol at all, and says so on the stock's page.
-            fetch_info(session.get_json, symbol)
-        raise
+    if before is not None:
+        ends = frozenset(period.end for period in periods(usable(before)) if period.period_type == "annual")
+        chart = KeptChart(_moved_on(before, as_of, info.figure("regularMarketPrice"), info.day("regularMarketTime")), ends)
+        with contextlib.suppress(_Gap):
+            return assemble(symbol, as_of, info, statements, lambda since: chart, exchange_rates.get)
+    return assemble(symbol, as_of, info, statements, from_site, exchange_rates.get)
 
 
 def _profile(before: Fundamentals) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import NoData, PermanentError, RateLimited, TransientError
 from pipeline.ratios.fundamentals import Rates
 from pipeline.ratios.rows import ratio_rows
-from pipeline.yahoo import fetch
+from pipeline.yahoo import fetch, partly
 from pipeline.yahoo.exchange_rates import RateCache
 from tests.yahoo.site import NO_CHART, TODAY, Site, chart, plain_answers, summary, timeseries
 
@@ -95,6 +95,16 @@ def test_a_quote_without_usable_statements_is_no_statements(site: Site, answer: 
     plain_answers(site)
     site.answers["timeseries"] = answer
     assert reason() == "no_statements"
+
+
+def test_one_answer_without_statements_costs_a_listed_stock_nothing(site: Site) -> None:
+    """A first fetch asks for statements before anything else: one wrong answer would pass for a company that has none."""
+    plain_answers(site)
+    wrong = (404, {"timeseries": {"result": None, "error": {"code": "Not Found"}}})
+    # yfinance repeats a refused request by itself.
+    site.answers["timeseries"] = [wrong, wrong, site.answers["timeseries"]]
+    listed = {"regularMarketPrice": 20.0, "marketCap": 2e9, "sharesOutstanding": 1e8, "currency": "USD", "financialCurrency": "USD"}
+    assert ratio_rows(partly.fetch_needed("PLAIN", listed, None))
 
 
 @pytest.mark.parametrize("part", ["quoteSummary", "timeseries", "chart"])

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from local.market.page_switches import Switches
 
-_COOKIE_SECONDS = 365 * 86400
+COOKIE_SECONDS = 365 * 86400
 _PAGE = "page"
 
 
@@ -30,14 +30,14 @@ class Crumbs:
     def grant(self, response: web.Response) -> None:
         """A cookie for yfinance."""
         value = f"d=local-{self._seed}-{next(self._visitors)}"
-        response.set_cookie("A3", value, domain=".yahoo.com", path="/", max_age=_COOKIE_SECONDS, httponly=True)
+        response.set_cookie("A3", value, domain=".yahoo.com", path="/", max_age=COOKIE_SECONDS, httponly=True)
 
     def of_page(self, request: web.Request, response: web.Response) -> str:
         """The crumb for a page that is about to be shown; it gets a cookie if it has none that is good."""
         cookie = request.cookies.get("A3", "")
         if not self._known(cookie):
             cookie = f"{_PAGE}-{self._life}-{next(self._visitors)}"
-        response.set_cookie("A3", cookie, path="/", max_age=_COOKIE_SECONDS, httponly=True)
+        response.set_cookie("A3", cookie, path="/", max_age=COOKIE_SECONDS, httponly=True)
         return self._crumb(cookie)
 
     def of(self, request: web.Request) -> str | None:

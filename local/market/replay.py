@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from local.market.crumbs import COOKIE_SECONDS
 from pipeline.yahoo.recording import key
 
 _CRUMB = "replayed"
@@ -45,5 +46,7 @@ class Replay:
             found = answers.pop(0) if len(answers) > 1 else answers[0]
             content_type = found["content_type"].partition(";")[0] or "application/octet-stream"
             response = web.Response(body=found["body"].encode(), status=found["status"], content_type=content_type, charset="utf-8")
-        response.set_cookie("A3", _CRUMB, path="/", domain=".yahoo.com" if request.host.endswith("yahoo.com") else None)
+        domain = ".yahoo.com" if request.host.endswith("yahoo.com") else None
+        # yfinance compares the day on which the cookie expires, and fails for one that has none.
+        response.set_cookie("A3", _CRUMB, path="/", domain=domain, max_age=COOKIE_SECONDS)
         return response

@@ -35,9 +35,11 @@ def find_broker(settings: Settings) -> Settings:
 def find_database(settings: Settings) -> Database:
     """The database's settings. Raises ServiceError if no database is known."""
     if not settings.database.name:
+        if settings.demo:
+            raise ServiceError("no demo is running. Start it in another terminal: python run_pipeline.py --demo --services")
         raise ServiceError(
             "no database is known. Set DB_DEV_NAME, DB_USER, DB_PASSWORD, DB_HOST and DB_PORT (environment or .env), "
-            "or start one in another terminal: python run_pipeline.py --services"
+            "start one in another terminal: python run_pipeline.py --services, or add --demo to use the running demo's"
         )
     return settings.database
 

@@ -109,7 +109,7 @@ def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
     workers = [live.start(f"kafka_{name}_consumer.py", YAHOO_BASE_URL=site.base_url) for name in ("scraper", "processing")]
     for worker in workers:
         until(lambda worker=worker: "ready" in live.terminal.errors(worker), 180, "a consumer that is ready")
-    sent = live.run("kafka_scraper_producer.py", "--regions", "fr")
+    sent = live.run("kafka_scraper_producer.py", "--regions", "fr", YAHOO_BASE_URL=site.base_url)
     assert sent.returncode == 0, sent.stderr
 
     def done():

@@ -22,7 +22,7 @@ FEW = {PROCESSING: ("--scrapers", "1"), SCRAPING: ("--processors", "1")}
     [
         ([PROCESSING], FEW[PROCESSING]),
         ([SCRAPING], FEW[SCRAPING]),
-        (["--type=renderer", "--remote-debugging-port"], FEW[SCRAPING]),
+        (["--type=renderer", "--remote-debugging-pipe"], FEW[SCRAPING]),
         (["chromedriver"], FEW[SCRAPING]),
         (["kafka_monitor.py"], FEW[PROCESSING]),
     ],

@@ -48,7 +48,8 @@ def nights(postgres: Database, tmp_path_factory: pytest.TempPathFactory):
 def test_a_first_fetch_takes_two_requests_and_three_of_one_stock_in_twenty(nights: tuple[Database, Database, Night, Night, Path]) -> None:
     _, _, day_0, _, _ = nights
     assert set(day_0.why()) == {"first_fetch"}
-    assert day_0.requests["timeseries"] <= 1.02 * STOCKS
+    # A stock without statements is asked for them once more: one answer is none.
+    assert day_0.requests["timeseries"] <= 1.04 * STOCKS
     assert 0 < day_0.requests["quoteSummary"] < 0.2 * STOCKS
 
 

@@ -77,7 +77,7 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
         until(running.has_partitions, 30, "partitions")
         caplog.clear()
         restarted.stop()
-        until(lambda: "is away" in caplog.text, 30, "the first line")
+        until(lambda: "is away" in caplog.text, 90, "the first line")
         # The client would log each of its attempts.
         attempts = running.worker._broker._failures.count
         until(lambda: running.worker._broker._failures.count > attempts + 5, 60, "more attempts")
@@ -122,7 +122,7 @@ def test_a_login_that_is_refused_after_an_outage_is_said(tmp_path, caplog):
         with Running(settings) as running:
             until(running.has_partitions, 30, "partitions")
             broker.stop()
-            until(lambda: "is away" in caplog.text, 30, "the first line")
+            until(lambda: "is away" in caplog.text, 90, "the first line")
             broker = start("another")
             until(lambda: "refuses the user 'pipeline' or the password" in caplog.text, 60, "the reason")
             attempts = running.worker._broker._failures.count

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UNIT_STEP = 300.0
 #: Lines that are no amounts of money.
 _NO_AMOUNTS = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs", "DilutedEPS"})
-_AMOUNTS = tuple(sorted(KEYS - _NO_AMOUNTS))
+_AMOUNTS = KEYS - _NO_AMOUNTS
 #: Fewer lines than this in common say nothing about a unit.
 _LEAST_LINES = 3
 
@@ -39,12 +39,9 @@ def _step(one: Statement, other: Statement) -> int:
     """1 where the other is in units a thousand times larger or so (its figures smaller), -1 the other way round, 0 in one unit."""
     if one.currency != other.currency:
         return 0
-    quotients = []
-    for key in _AMOUNTS:
-        a, b = one.lines.get(key), other.lines.get(key)
-        if a and b and a[1] * b[1] > 0:
-            quotients.append(log(abs(a[1])) - log(abs(b[1])))
-    if len(quotients) < _LEAST_LINES:
+    pairs = [(a[1], other.lines[key][1]) for key, a in one.lines.items() if key in _AMOUNTS and key in other.lines]
+    pairs = [(abs(a), abs(b)) for a, b in pairs if a * b > 0]
+    if len(pairs) < _LEAST_LINES or all(a < UNIT_STEP * b and b < UNIT_STEP * a for a, b in pairs):
         return 0
-    middle = median(quotients)
+    middle = median(log(a) - log(b) for a, b in pairs)
     return 0 if abs(middle) < log(UNIT_STEP) else 1 if middle > 0 else -1

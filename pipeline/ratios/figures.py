@@ -156,15 +156,18 @@ class Figures:
 
     @staticmethod
     def _of_a_year(name: str, figure: Figure, statement: Statement) -> Figure:
-        return figure.but(statement.odd_length and _is_flow(name), Rank.PERIOD_LENGTH, "period_length")
+        return figure.but(_is_flow(name), Rank.PERIOD_LENGTH, "period_length") if statement.odd_length else figure
 
     def _chain(self, name: str, *sides: Mapping[str, tuple[date, float]]) -> list[Figure]:
         """The first line of `name` that every side has, at each of them."""
-        if name not in NAMES and all(name in side for side in sides):
-            return [Figure(side[name][1], (), name) for side in sides]
-        for line in _lines_of(name):
-            if all(key in side for side in sides for _, key in line):
-                return [Figure(sum(sign * side[key][1] for sign, key in line), (), name) for side in sides]
+        if name not in NAMES:
+            found = [side.get(name) for side in sides]
+            if None not in found:
+                return [Figure(line[1], (), name) for line in found if line]
+        else:
+            for terms in _lines_of(name):
+                if all(key in side for side in sides for _, key in terms):
+                    return [Figure(sum(sign * side[key][1] for sign, key in terms), (), name) for side in sides]
         return [Figure(None, ((Rank.MISSING, f"missing:{_lines_of(name)[0][0][1]}"),), name)] * len(sides)
 
 

@@ -15,6 +15,7 @@ from pipeline.ratios.share_counts import without_placeholders
 _WITHOUT_CURRENCY = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs"})
 #: Keys that may carry the quote's currency code beside statements in another: kept, with the code they carry.
 _OF_A_SHARE = frozenset({"DilutedEPS"})
+_NOT_IN_ONE_CURRENCY = _WITHOUT_CURRENCY | _OF_A_SHARE
 #: Keys that say a period's income statement is there.
 _DATING_KEYS = ("TotalRevenue", "NetIncome")
 #: Rates and per-share figures of four quarters don't add up to a year's.
@@ -202,18 +203,20 @@ def _statement(points: Points, keys: tuple[str, ...], end: date, default: str, c
         by_day = points.get(key)
         if not by_day:
             continue
-        day = end if end in by_day else min(by_day, key=lambda other: (abs((other - end).days), end > other))
-        if _same(day, end):
+        if end in by_day:
+            found[key] = (end, by_day[end])
+        elif near := [day for day in by_day if _same(day, end)]:
+            day = min(near, key=lambda other: (abs((other - end).days), end > other))
             found[key] = (day, by_day[day])
     if currency is None:
         # The income statement's, else the first line's that has one.
-        lines = [key for key in found if key not in _WITHOUT_CURRENCY | _OF_A_SHARE]
+        lines = [key for key in found if key not in _NOT_IN_ONE_CURRENCY]
         dated = [key for key in _DATING_KEYS if key in found] or lines
         currency = (found[dated[0]][1].currency if dated else "") or default
     kept = {
         key: (day, point.value)
         for key, (day, point) in found.items()
-        if key in _WITHOUT_CURRENCY | _OF_A_SHARE or (point.currency or default) == currency
+        if (point.currency or default) == currency or key in _NOT_IN_ONE_CURRENCY
     }
     codes = {key: found[key][1].currency or default for key in _OF_A_SHARE if key in found}
     return Statement(end, currency, kept, codes)

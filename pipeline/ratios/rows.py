@@ -45,7 +45,11 @@ def ratio_rows(fundamentals: Fundamentals) -> list[RatioRow]:
     All that the rows depend on is in `fundamentals`: the same again gives the same rows.
     """
     fundamentals = usable(fundamentals)
-    chosen = periods(fundamentals)
+    return rows_of(fundamentals, periods(fundamentals))
+
+
+def rows_of(fundamentals: Fundamentals, chosen: list[Period]) -> list[RatioRow]:
+    """The same, of fundamentals as `usable` gives them, if their periods are at hand."""
     market = market_of(fundamentals, chosen)
     financial = is_financial(fundamentals)
     return [_row(period, market, financial) for period in chosen]
@@ -87,6 +91,7 @@ def _row(period: Period, market: Market, financial: bool) -> RatioRow:
 def _lines_used(period: Period) -> dict[str, dict[str, float]]:
     """key → asOfDate → figure at the period's end, one year earlier and, of the revenue, three."""
     lines: dict[str, dict[str, float]] = {}
+    texts: dict[date, str] = {}
     three = period.three_years_earlier
     if three and "TotalRevenue" in three.lines:
         day, value = three.lines["TotalRevenue"]
@@ -99,7 +104,8 @@ def _lines_used(period: Period) -> dict[str, dict[str, float]]:
     ):
         for key, (day, value) in statement.lines.items() if statement else ():
             if keys is None or key in keys:
-                lines.setdefault(key, {})[day.isoformat()] = value
+                text = texts.get(day) or texts.setdefault(day, day.isoformat())
+                lines.setdefault(key, {})[text] = value
     return lines
 
 

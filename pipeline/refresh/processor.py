@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipeline.errors import NoData, RateLimited, TaskError
 from pipeline.ratios import kept
 from pipeline.ratios.fundamentals import Fundamentals, Rates
-from pipeline.ratios.rows import ratio_rows
+from pipeline.ratios.rows import RatioRow, ratio_rows, rows_of
 from pipeline.refresh import due
 from pipeline.refresh.due import Evidence
 from pipeline.storage.rows import Profile, Write
@@ -142,17 +142,17 @@ def is_nothing(payload: Mapping[str, Any]) -> bool:
     return _NOTHING in payload
 
 
-def computed_anew(
+def rows_anew(
     payload: Mapping[str, Any],
     last: Evidence,
     symbol: str,
     quote: Mapping[str, Any],
     get_rates: Callable[[str], Rates] = exchange_rates.get,
-) -> Fundamentals:
-    """A company of the stored statements with a new quote and the day's rates."""
+) -> list[RatioRow]:
+    """The rows of the stored statements with a new quote and the day's rates."""
     # A share count is no figure of a day: the last one will do.
     known = {**{name: last.quote[name] for name in ("sharesOutstanding", "currency", "financialCurrency") if name in last.quote}, **quote}
-    return partly.renewed(payload, symbol, known, last.fetched_at.date(), get_rates)
+    return rows_of(*partly.renewed(payload, symbol, known, last.fetched_at.date(), get_rates))
 
 
 def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quote: Mapping[str, Any], why: str, write: Write) -> Outcome:
@@ -160,9 +160,8 @@ def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quo
     if _NOTHING in payload:
         return Outcome(Nothing(payload[_NOTHING], "stored", why), write)
     assert last is not None
-    rows = ratio_rows(computed_anew(payload, last, task.symbol, quote))
+    rows = rows_anew(payload, last, task.symbol, quote)
     write.ratios = [(task.run_id, row) for row in rows]
-
     write.only_changes = True
     return Outcome(Computed(len(rows), "stored", why) if rows else Nothing("no_statements", "stored", why), write)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from config import Settings
 from pipeline.ratios.fundamentals import Rates
-from pipeline.ratios.rows import ratio_rows
 from pipeline.refresh import due
-from pipeline.refresh.processor import computed_anew, is_nothing
+from pipeline.refresh.processor import is_nothing, rows_anew
 from pipeline.refresh.rates import of_series
 from pipeline.storage import database, fx_rates, quotes, statements_store
 from pipeline.storage.rows import Write, write
@@ -85,5 +84,5 @@ def _rows(stored: Stored, run_id: str, rates: StoredRates) -> Write | None:
     last = due.from_json(stored.evidence, stored.fetched_at)
     # A stock that no listing has brought since: what the site said at the last fetch.
     quote = {**last.quote, **(quotes.site_fields(stored.quote) if stored.quote else {})}
-    rows = ratio_rows(computed_anew(payload, last, stored.symbol, quote, rates))
+    rows = rows_anew(payload, last, stored.symbol, quote, rates)
     return Write(ratios=[(run_id, row) for row in rows], only_changes=True)

@@ -84,9 +84,8 @@ def site_ratios(info: Info) -> dict[str, float]:
     return {name: value for name in SITE_RATIOS if (value := info.figure(name)) is not None}
 
 
-def with_rates(found: Fundamentals, get_rates: Callable[[str], Rates], chosen: Sequence[Period] | None = None) -> Fundamentals:
-    """With the exchange rates that its rows need; `chosen` are its periods, if they are at hand."""
-    chosen = periods(usable(found)) if chosen is None else chosen
+def with_rates(found: Fundamentals, get_rates: Callable[[str], Rates], chosen: Sequence[Period]) -> Fundamentals:
+    """With the exchange rates that the rows of these periods need."""
     as_of, chart_currency = found.as_of, found.chart_currency
     targets = {period.currency for period in chosen} | {"USD", found.currency or ""}
     eps = {code for period in chosen for code in period.flows.codes.values()}

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import NoData, TransientError
 from pipeline.ratios import kept
 from pipeline.ratios.fundamentals import Fundamentals, Rates, major
-from pipeline.ratios.periods import periods, usable
+from pipeline.ratios.periods import Period, periods, usable
 from pipeline.yahoo import session
 from pipeline.yahoo.answers import Info
 from pipeline.yahoo.assemble import PricesOf, assemble, site_ratios, with_rates
@@ -100,8 +100,8 @@ def renewed(
     quote: Mapping[str, Any],
     fetched_on: date,
     get_rates: Callable[[str], Rates] = exchange_rates.get,
-) -> Fundamentals:
-    """A company as it was kept on `fetched_on`, with today's quote and rates."""
+) -> tuple[Fundamentals, list[Period]]:
+    """A company as it was kept on `fetched_on`, with today's quote and rates: what of it is usable, and its periods."""
     as_of, info = session.today(), Info({"quote": dict(quote)})
     found = kept.from_payload(payload, symbol=symbol, as_of=as_of)
     price, quoted_on = info.figure("regularMarketPrice"), info.day("regularMarketTime")
@@ -114,7 +114,9 @@ def renewed(
         # A task that is delivered again on the day of its fetch gives the rows that it gave.
         site_ratios=found.site_ratios if fetched_on == as_of else site_ratios(info),
     )
-    return with_rates(found, get_rates)
+    found = usable(found)
+    chosen = periods(found)
+    return with_rates(found, get_rates, chosen), chosen
 
 
 def _moved_on(found: Fundamentals, as_of: date, price: float | None, quoted_on: date | None) -> Fundamentals:

@@ -154,7 +154,7 @@ def _templates() -> Environment:
         line=show.line,
         segment=lambda text: quote(text, safe=""),
     )
-    environment.globals.update(figure=show.figure, amount=show.amount)
+    environment.globals.update(figure=show.figure, in_unit=show.in_unit, amount=show.amount, exact=show.exact)
     return environment
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
 from pipeline.stocks import query
-from pipeline.stocks.catalog import CATALOG, PERCENT
-from pipeline.stocks.conditions import ConditionError
+from pipeline.stocks.catalog import CATALOG, as_compared
+from pipeline.stocks.conditions import FACTORS, ConditionError
 from pipeline.stocks.query import Range, Screen
 from pipeline.wire.regions import REGIONS
 from ui import show
@@ -66,8 +66,9 @@ class View:
         found = [", ".join(screen.regions)] if screen.regions else []
         found += [", ".join(screen.sectors)] if screen.sectors else []
         for one in screen.ranges:
-            least, most = (None if bound is None else show.figure(one.ratio, bound) for bound in (one.least, one.most))
-            found.append(f"{CATALOG[one.ratio].label} {least} to {most}" if least and most else _half(one.ratio, least, most))
+            ratio = as_compared(one.ratio)
+            least, most = (None if bound is None else show.in_unit(ratio.unit, bound) for bound in (one.least, one.most))
+            found.append(f"{ratio.label} {least} to {most}" if least and most else _half(ratio.label, least, most))
         return found + ([screen.where[:80]] if screen.where else [])
 
     def pairs(self) -> Pairs:
@@ -95,8 +96,7 @@ class View:
         return replace(self, screen=screen, page=1).query()
 
 
-def _half(ratio: str, least: str | None, most: str | None) -> str:
-    label = CATALOG[ratio].label
+def _half(label: str, least: str | None, most: str | None) -> str:
     return f"{label} from {least}" if least else f"{label} to {most}" if most else label
 
 
@@ -128,7 +128,7 @@ def read(pairs: Iterable[tuple[str, str]]) -> View:
     columns = tuple(dict.fromkeys(given.get("column", ())))
     for name in columns:
         if name not in CATALOG:
-            problems["column"] = f"{name[:40]!r} is no ratio"
+            problems["column"] = f"{name[:40]!r} is not a ratio"
     shown = tuple(name for name in columns if name in CATALOG)
     return View(screen, _page(given, problems), shown or DEFAULT_COLUMNS, problems)
 
@@ -138,7 +138,7 @@ def with_known(view: View, regions: Container[str], sectors: Container[str]) -> 
     problems = dict(view.problems)
     for region in view.screen.regions:
         if region not in REGIONS and region not in regions:
-            problems["region"] = f"{region[:40]!r} is no region: expected two small letters, such as fr"
+            problems["region"] = f"{region[:40]!r} is not a region: expected two lower-case letters, such as fr"
     for sector in view.screen.sectors:
         if sector not in sectors:
             problems["sector"] = f"no stock is of the sector {sector[:40]!r}"
@@ -155,19 +155,16 @@ def from_form(pairs: list[tuple[str, str]]) -> str | None:
         kept = [(name, value) for name, value in kept if name != "column"]
     for ratio, least, most in zip(columns["ratio"], columns["min"], columns["max"], strict=False):
         if ratio and (least or most):
-            kept.append(("range", f"{ratio}:{_plain(ratio, least)}:{_plain(ratio, most)}"))
+            kept.append(("range", f"{ratio}:{_plain(least)}:{_plain(most)}"))
     return urlencode(kept)
 
 
-def _plain(ratio: str, text: str) -> str:
-    """A bound as a fraction: people may type 15% (or 15 %), and then mean 0.15."""
-    text = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
-    if text.endswith("%") and CATALOG.get(ratio) and CATALOG[ratio].unit == PERCENT:
-        try:
-            return f"{float(text[:-1].strip()) / 100:.12g}"
-        except ValueError:
-            return text
-    return text
+def _plain(text: str) -> str:
+    """A bound as a plain number: people may type 15% or 15 %, 300M or 1,5B."""
+    try:
+        return f"{_bound(text):.12g}" if text else ""
+    except ValueError:
+        return text
 
 
 def _one(given: Mapping[str, list[str]], name: str) -> str:
@@ -217,19 +214,23 @@ def _ranges(given: Mapping[str, list[str]], problems: dict[str, str]) -> tuple[R
         ratio, _, bounds = text.partition(":")
         least, _, most = bounds.partition(":")
         if ratio not in CATALOG:
-            problems["range"] = f"{ratio[:40]!r} is no ratio"
+            problems["range"] = f"{ratio[:40]!r} is not a ratio"
             continue
         try:
             found.append(Range(ratio, _bound(least), _bound(most)))
         except ValueError:
-            problems["range"] = f"{CATALOG[ratio].label}: {bounds[:40]!r}: expected numbers, such as 0.15 or 15%"
+            problems["range"] = f"{CATALOG[ratio].label}: {bounds[:40]!r}: expected numbers, such as 0.15, 15% or 300M"
     return tuple(found)
 
 
 def _bound(text: str) -> float | None:
-    if not text.strip():
+    """A bound of an address or of the form; None if it is empty. Raises ValueError."""
+    text = text.strip()
+    if not text:
         return None
-    number = float(text)
+    text = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+    factor = FACTORS.get(text[-1].upper(), 1.0)
+    number = float(text if factor == 1.0 else text[:-1]) * factor
     if not math.isfinite(number):
         raise ValueError
     return number

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.stocks.catalog import AMOUNT, CATALOG, DAYS, MULTIPLE, PERCENT
+from pipeline.stocks.catalog import AMOUNT, CATALOG, DAYS, DOLLARS, MULTIPLE, PERCENT
 from pipeline.wire.market_cap import UNITS
 
 NOTHING = "—"
@@ -32,6 +32,16 @@ def amount(number: float | None, currency: str = "") -> str:
     return f"{_signed(f'{number:.4g}')} {currency}".strip()
 
 
+def millions(number: float) -> str:
+    """1,234M, so that sizes in one currency can be compared at a glance; what is below ten millions as `amount` shows it."""
+    return f"{_signed(f'{number / 10**6:,.0f}')}M" if abs(number) >= 10**7 else amount(number)
+
+
+def exact(number: float | None, currency: str = "") -> str:
+    """1,234,567,890 EUR: every whole unit of an amount; empty for none."""
+    return f"{whole(number)} {currency}".strip() if number is not None else ""
+
+
 def _padded(text: str) -> str:
     """Three significant digits, also where the last ones are zeros: 1.20, not 1.2."""
     digits = len(text.lstrip("-").replace(".", ""))
@@ -45,12 +55,18 @@ def _signed(text: str) -> str:
 
 
 def figure(name: str, value: float | None, currency: str = "") -> str:
-    """A ratio with its unit; 14.2 %, 12.3×, 45 d."""
+    """A ratio with its unit: 14.2 %, 12.3×, 45 d."""
+    return in_unit(CATALOG[name].unit, value, currency)
+
+
+def in_unit(unit: str, value: float | None, currency: str = "") -> str:
+    """A figure of a unit of the catalog."""
     if value is None:
         return NOTHING
-    unit = CATALOG[name].unit
     if unit == AMOUNT:
         return amount(value, currency)
+    if unit == DOLLARS:
+        return millions(value)
     if unit == PERCENT:
         return f"{_signed(_grouped(value * 100, 1))} %"
     if unit == MULTIPLE:

@@ -20,7 +20,8 @@ from starlette.types import Receive, Scope, Send
 from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import export, query
-from pipeline.stocks.catalog import CATALOG
+from pipeline.stocks.catalog import CATALOG, as_compared
+from pipeline.stocks.listed import listed_size
 from pipeline.stocks.quality import checks
 from pipeline.storage import database
 from pipeline.wire.messages import clean_text
@@ -52,7 +53,7 @@ NO_CHOICES: Choices = {"region": [], "sector": []}
 
 @dataclass(frozen=True)
 class Table:
-    """One page of rows: symbol, name, region, sector, period_type, period_end, currency, then the ratios."""
+    """One page of rows: symbol, name, region, sector, period_type, period_end, currency, the ratios, and `listed`: a ListedSize or None."""
 
     rows: list[dict[str, Any]]
     count: int
@@ -89,7 +90,8 @@ class Stocks:
         names = ("symbol", "name", "region", "sector", "period_type", "period_end", "currency", *view.shown_columns)
         ((count,),) = self.places.query(*query.count(view.screen))
         sql, values = query.select(view.screen, names, forms.PAGE_ROWS, (view.page - 1) * forms.PAGE_ROWS)
-        rows = [dict(zip(names, row, strict=True)) for row in self.places.query(sql, values)] if count else []
+        found = self.places.query(sql, values) if count else []
+        rows = [dict(zip(names, row, strict=False), listed=listed_size(*row[len(names) :])) for row in found]
         return Table(rows, count, max(1, -(-count // forms.PAGE_ROWS)))
 
     def choices(self) -> Choices:
@@ -287,8 +289,8 @@ class StockViews:
             "scatter.html",
             503 if problem else 400 if view.problems else 200,
             view=view,
-            x=CATALOG[x],
-            y=CATALOG[y],
+            x=as_compared(x),
+            y=as_compared(y),
             points=[row[:6] for row in points],
             count=count,
             choices=choices,
@@ -314,7 +316,7 @@ class StockViews:
             "distribution.html",
             503 if problem else 400 if view.problems else 200,
             view=view,
-            ratio=CATALOG[ratio],
+            ratio=as_compared(ratio),
             by=by,
             groups=[(names.get(row[0], row[0]) or "(none)", row[0], *row[1:]) for row in groups],
             choices=choices,
@@ -332,7 +334,7 @@ def _ratio(text: str | None, default: str) -> str:
     if not text:
         return default
     if text not in CATALOG:
-        raise HTTPException(400, f"{text[:60]!r} is no ratio")
+        raise HTTPException(400, f"{text[:60]!r} is not a ratio")
     return text
 
 

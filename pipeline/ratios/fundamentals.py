@@ -71,14 +71,32 @@ MINOR_UNITS = {
 }
 
 
+#: A quoted market cap that is so many times price × shares, in units of the trading unit, is in that unit (50 to 200 for pence).
+_IN_UNITS = (0.5, 2.0)
+
+
 def major(code: str | None) -> str:
-    """The currency of a code that may be a trading unit; "" of none."""
-    return MINOR_UNITS[code][0] if code in MINOR_UNITS else code or ""
+    """The currency of a code that may be a trading unit; "" of none. Case counts in trading units alone: `GBp` is pence, `gbp` pounds."""
+    known = _code(code)
+    return MINOR_UNITS[known][0] if known in MINOR_UNITS else known
 
 
 def unit_value(code: str | None) -> float:
     """How much of its currency one unit of the code is: 0.01 of GBp, 1 of a currency."""
-    return MINOR_UNITS[code][1] if code in MINOR_UNITS else 1.0
+    known = _code(code)
+    return MINOR_UNITS[known][1] if known in MINOR_UNITS else 1.0
+
+
+def _code(code: str | None) -> str:
+    text = (code or "").strip()
+    return text if text in MINOR_UNITS else text.upper()
+
+
+def in_trading_unit(market_cap: float, price: float | None, shares: float | None) -> bool | None:
+    """Whether a quoted market cap is in the trading unit that the price is in (pence), not in its currency; None if nothing tells."""
+    if not price or not shares or price <= 0 or shares <= 0:
+        return None
+    return _IN_UNITS[0] <= market_cap / (price * shares) <= _IN_UNITS[1]
 
 
 class Point(NamedTuple):

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from pipeline.errors import BandCurrencyMismatch
-from pipeline.ratios.fundamentals import major, unit_value
+from pipeline.ratios.fundamentals import in_trading_unit, major, unit_value
 from pipeline.screener.answers import Listing
 from pipeline.wire.bands import Wanted, amount_text
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate, per_dollar
@@ -30,8 +30,6 @@ MOST_OFF = 5
 _MOVED = 0.01
 #: Relative tolerance of comparisons: what multiplying may lose, and less than a unit of any currency.
 _TOLERANCE = 1e-12
-#: A quoted market cap that is so many times price × shares, in units of the trading unit, is in that unit (50 to 200 for pence).
-_IN_UNITS = (0.5, 2.0)
 
 #: A listing in a currency of which no rate is known, as a completion names it.
 NO_RATE = "no_rate"
@@ -63,10 +61,8 @@ def size_of(quote: Mapping[str, Any], low: float, high: float) -> Size | None:
         return None
     currency, unit = major(code), unit_value(code)
     if unit != 1.0:
-        price, shares = quote.get("regularMarketPrice") or 0, quote.get("sharesOutstanding") or 0
-        if price > 0 and shares > 0:
-            in_units = _IN_UNITS[0] / unit <= cap / (price * unit * shares) <= _IN_UNITS[1] / unit
-        else:
+        in_units = in_trading_unit(cap, quote.get("regularMarketPrice"), quote.get("sharesOutstanding"))
+        if in_units is None:
             in_units = not low <= cap <= high and low <= cap * unit <= high
         cap = cap * unit if in_units else cap
     return Size(float(cap), currency)

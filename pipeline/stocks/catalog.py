@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.ratios.figures import NAMES
@@ -104,9 +104,18 @@ def _parse(table: str) -> dict[str, Ratio]:
 
 #: Every ratio column, in table order.
 CATALOG: dict[str, Ratio] = _parse(_TABLE)
+#: Amounts are compared in dollars, because a billion yen is not a billion pounds: amount → the column to sort, filter and draw by.
+IN_DOLLARS = {"market_cap": "market_cap_usd", "enterprise_value": "enterprise_value_usd"}
 FAMILIES: dict[str, list[Ratio]] = {}
 for _ratio in CATALOG.values():
     FAMILIES.setdefault(_ratio.family, []).append(_ratio)
+
+
+def as_compared(name: str) -> Ratio:
+    """A ratio as companies are compared by it: amounts in dollars."""
+    ratio = CATALOG[name]
+    return replace(ratio, label=f"{ratio.label} in dollars", unit=DOLLARS) if name in IN_DOLLARS else ratio
+
 
 #: Names of the formulas that are neither a key of the statements nor one of pipeline.ratios.NAMES: what they mean.
 _SPECIAL = {

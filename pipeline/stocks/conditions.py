@@ -2,7 +2,9 @@
 
     price_to_earnings < 15 and return_on_equity > 15%
     region = 'fr' and not (debt_to_equity > 1 or debt_to_equity is null)
-    market_cap >= 1.5B and price_to_earnings < ev_to_ebit
+    market_cap_usd >= 1.5B and price_to_earnings < ev_to_ebit
+
+`market_cap` and `enterprise_value` are in each row's own currency; `market_cap_usd` and `enterprise_value_usd` in dollars.
 
 Comparisons: < <= > >= = !=, `is null`, `is not null`; and, or, not, parentheses. Numbers may end in %, K, M, B or T.
 A comparison with a value that isn't there (NULL) is neither true nor false, as in SQL: such a row is not in the result.
@@ -23,7 +25,8 @@ LONGEST = 2_000
 DEEPEST = 50
 
 NUMBER, TEXT, DATE = "number", "text", "date"
-_FACTORS = {"%": 0.01, **UNITS}
+#: What the last character of a number may be, in capitals, and what it multiplies by.
+FACTORS = {"%": 0.01, **UNITS}
 _WORDS = ("and", "or", "not", "is", "null")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?P<factor>[%KkMmBbTt]?)(?![\w.%])"
@@ -153,7 +156,7 @@ def _tokens(text: str) -> list[_Token]:
             raise ConditionError(what, start)
         position = match.end()
         if match["number"] is not None:
-            number = float(match["number"]) * _FACTORS.get(match["factor"].upper(), 1.0)
+            number = float(match["number"]) * FACTORS.get(match["factor"].upper(), 1.0)
             if not math.isfinite(number):
                 raise ConditionError(f"{match['number'][:20]} is too large a number", start)
             found.append(_Token("value", match[0].strip(), start, number))
@@ -260,7 +263,7 @@ class _Parser:
         if token.kind != "name":
             raise self._unexpected("a column or a value")
         if token.text not in self._fields:
-            raise ConditionError(f"{token.text[:40]!r} is no column{self._hint(token.text)}", token.position)
+            raise ConditionError(f"{token.text[:40]!r} is not a column{self._hint(token.text)}", token.position)
         self._take()
         return Name(token.text)
 

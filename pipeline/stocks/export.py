@@ -11,11 +11,15 @@ from datetime import date, datetime
 from typing import Any
 
 from pipeline.stocks import query
+from pipeline.stocks.listed import ARGUMENTS, listed_size
 from pipeline.stocks.query import Screen
 from pipeline.wire.text import printable
 
-#: The columns of an export, in order.
-COLUMNS = ("symbol", "name", "region", "exchange", "sector", "industry", "period_type", "period_end", "currency", *query.RATIOS, "run_id")
+_SELECTED = ("symbol", "name", "region", "exchange", "sector", "industry", "period_type", "period_end", "currency", *query.RATIOS, "run_id")
+#: The columns of an export, in order. The last two are the market cap in the currency that the stock is traded in.
+COLUMNS = (*_SELECTED, "listed_market_cap", "listed_currency")
+#: Where what a caller has asked for besides begins in a fetched row.
+_MORE = len(_SELECTED) + len(ARGUMENTS)
 #: Rows that are fetched, and texts that are handed on, at a time.
 ROWS_AT_A_TIME = 500
 #: What a spreadsheet takes for the start of a formula, the full-width forms of eastern keyboards among them: at the start of a
@@ -24,12 +28,14 @@ _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=[ \"'\u00a0]*[=+\-@＝＋－＠]|[\t\r
 
 
 def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any, ...]]:
-    """The rows of `screen`, by a cursor on the server. Raises ConditionError and what psycopg2 raises."""
-    sql, values = query.select(screen, COLUMNS, more=more)
+    """The rows of `screen`, each followed by `more`, by a cursor on the server. Raises ConditionError and what psycopg2 raises."""
+    sql, values = query.select(screen, _SELECTED, more=more)
     with connection.cursor(name="export") as cursor:
         cursor.itersize = ROWS_AT_A_TIME
         cursor.execute(sql, values)
-        yield from cursor
+        for row in cursor:
+            listing = listed_size(*row[len(_SELECTED) : _MORE])
+            yield (*row[: len(_SELECTED)], *(listing or (None, None)), *row[_MORE:])
 
 
 def csv_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Iterator[str]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from pipeline.ratios.formulas import RATIOS
 from pipeline.stocks import conditions
+from pipeline.stocks.catalog import IN_DOLLARS
 from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
+from pipeline.stocks.listed import ARGUMENTS
 from pipeline.wire.messages import clean_text
 
 #: Every column that may be shown, sorted by and named in conditions.
@@ -27,11 +29,10 @@ FIELDS: dict[str, Field] = {
     "period_end": Field("r.period_end", DATE),
     "currency": Field("r.currency", TEXT),
     **{name: Field(f"r.{name}", NUMBER) for name in RATIOS},
+    # The row's own rate to the dollar is in its two market caps.
+    "enterprise_value_usd": Field("(r.enterprise_value * r.market_cap_usd / nullif(r.market_cap, 0))", NUMBER),
     "run_id": Field("r.run_id", TEXT),
 }
-
-#: Size is compared in one money: a market cap of a billion yen is none of a billion pounds.
-SORTED_BY = {"market_cap": "market_cap_usd"}
 
 #: What a row is. `latest`: a stock, with its trailing row or else its newest fiscal year; stocks without either are there
 #: too. `ttm`: a trailing row. `annual`: a fiscal year, all that are kept.
@@ -47,7 +48,7 @@ _PERIOD_TABLES = {
 
 @dataclass(frozen=True)
 class Range:
-    """A ratio between two bounds, both included; None is no bound."""
+    """A ratio between two bounds, both included; None is no bound. Bounds of sizes are in dollars."""
 
     ratio: str
     least: float | None = None
@@ -62,7 +63,7 @@ class Screen:
     regions: tuple[str, ...] = ()
     sectors: tuple[str, ...] = ()
     ranges: tuple[Range, ...] = ()
-    #: A condition as ui.conditions reads it, or "".
+    #: A condition as pipeline.stocks.conditions reads it, or "".
     where: str = ""
     period: str = "latest"
     sort: str = "symbol"
@@ -74,15 +75,24 @@ class Screen:
 
 
 def select(screen: Screen, columns: Sequence[str], limit: int | None = None, offset: int = 0, more: str = "") -> tuple[str, list[Any]]:
-    """The wanted rows in order. `more` is SQL of further columns, never of a user. Raises ConditionError."""
+    """The wanted rows in order, each followed by `listed.ARGUMENTS` and `more`: SQL of further columns, never of a user.
+
+    Raises ConditionError.
+    """
     where, values = _where(screen)
-    chosen = ", ".join([*(f"{FIELDS[name].sql} AS {name}" for name in columns), *([more] if more else [])])
-    order = f"{FIELDS[SORTED_BY.get(screen.sort, screen.sort)].sql} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
-    sql = f"SELECT {chosen} FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY {order}, s.symbol, r.period_end DESC"  # noqa: S608
+    chosen = ", ".join([*(f"{FIELDS[name].sql} AS {name}" for name in columns), *ARGUMENTS, *([more] if more else [])])
+    order = f"{compared_by(screen.sort)} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
+    tables = f"{_PERIOD_TABLES[screen.period]} LEFT JOIN quote q ON q.symbol = s.symbol"
+    sql = f"SELECT {chosen} FROM {tables}{where} ORDER BY {order}, s.symbol, r.period_end DESC"  # noqa: S608
     if limit is not None:
         sql += " LIMIT %s OFFSET %s"
         values = [*values, limit, offset]
     return sql, values
+
+
+def compared_by(name: str) -> str:
+    """SQL of a column as rows are sorted, filtered and drawn by it: sizes in dollars."""
+    return FIELDS[IN_DOLLARS.get(name, name)].sql
 
 
 def count(screen: Screen) -> tuple[str, list[Any]]:
@@ -92,8 +102,8 @@ def count(screen: Screen) -> tuple[str, list[Any]]:
 
 
 def quantiles(screen: Screen, ratio: str, by: str) -> tuple[str, list[Any]]:
-    """A row a region or sector: group, stocks with a value, least, quantiles of 5, 25, 50, 75 and 95 %, most; by the median."""
-    column, group = FIELDS[ratio].sql, FIELDS[by].sql
+    """One row per region or sector: group, stocks with a value, least, quantiles of 5, 25, 50, 75 and 95 %, most; by the median."""
+    column, group = compared_by(ratio), FIELDS[by].sql
     where, values = _where(screen)
     where = f"{where} AND {column} IS NOT NULL" if where else f" WHERE {column} IS NOT NULL"
     sql = (
@@ -108,10 +118,11 @@ def quantiles(screen: Screen, ratio: str, by: str) -> tuple[str, list[Any]]:
 def points(screen: Screen, x: str, y: str, limit: int) -> tuple[str, list[Any]]:
     """symbol, name, region, sector, x, y where both are there. Of more than `limit` an even sample, always the same one."""
     where, values = _where(screen)
-    both = f"{FIELDS[x].sql} IS NOT NULL AND {FIELDS[y].sql} IS NOT NULL"
+    across, up = compared_by(x), compared_by(y)
+    both = f"{across} IS NOT NULL AND {up} IS NOT NULL"
     where = f"{where} AND {both}" if where else f" WHERE {both}"
     sql = (
-        f"SELECT s.symbol, s.name, s.country_code, s.sector, {FIELDS[x].sql}, {FIELDS[y].sql}, count(*) OVER () "  # noqa: S608
+        f"SELECT s.symbol, s.name, s.country_code, s.sector, {across}, {up}, count(*) OVER () "  # noqa: S608
         f"FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY hashtext(s.symbol) LIMIT %s"
     )
     return sql, [*values, limit]
@@ -133,7 +144,7 @@ def _where(screen: Screen) -> tuple[str, list[Any]]:
     for one in screen.ranges:
         for operator, bound in ((">=", one.least), ("<=", one.most)):
             if bound is not None:
-                parts.append(f"{FIELDS[one.ratio].sql} {operator} %s")
+                parts.append(f"{compared_by(one.ratio)} {operator} %s")
                 values.append(bound)
     condition = screen.condition()
     if condition is not None:
@@ -146,7 +157,7 @@ def _where(screen: Screen) -> tuple[str, list[Any]]:
 def command(screen: Screen) -> str:
     """The export_ratios.py command line that gives the same rows, for a terminal. Text search has no option there."""
     parts = [
-        f"{one.ratio} {operator} {bound!r}"
+        f"{IN_DOLLARS.get(one.ratio, one.ratio)} {operator} {bound!r}"
         for one in screen.ranges
         for operator, bound in ((">=", one.least), ("<=", one.most))
         if bound is not None

@@ -139,7 +139,7 @@ def test_on_a_terminal_no_text_drives_it(stocks, query, tmp_path, form):
 def test_a_bad_condition_is_refused_with_its_place(run):
     done = run("--where", "price_to_earnings < 15 and retrun_on_equity > 1")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().splitlines()[2] == " " * 27 + "^ 'retrun_on_equity' is no column; did you mean return_on_equity?"
+    assert done.stderr.decode().splitlines()[2] == " " * 27 + "^ 'retrun_on_equity' is not a column; did you mean return_on_equity?"
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,8 @@ def test_every_ratio_is_described_and_its_inputs_are_those_that_its_formula_read
         ("market_cap", -1_200_000.0, "−1.20M EUR"),
         ("market_cap", 0.0, "0 EUR"),
         ("market_cap", 512.0, "512 EUR"),
+        ("market_cap_usd", 1_999_400_391.33, "1,999M"),
+        ("market_cap_usd", 9_990_000.0, "9.99M"),
         ("return_on_equity", 0.1234, "12.3 %"),
         ("return_on_equity", -0.0001, "0.0 %"),
         ("return_on_equity", 12.3456, "1,235 %"),

@@ -8,7 +8,7 @@ const series = (index) => shown(`--series-${(index % 6) + 1}`);
 const options = { displaylogo: false, responsive: true, displayModeBar: false };
 
 function axis(unit, more) {
-  const form = { percent: { tickformat: ".0%" }, amount: { tickformat: ".3~s" }, days: { ticksuffix: " d" }, multiple: { ticksuffix: "×" } }[unit] || {};
+  const form = { percent: { tickformat: ".0%" }, amount: { tickformat: ".3~s" }, dollars: { tickformat: ".3~s" }, days: { ticksuffix: " d" }, multiple: { ticksuffix: "×" } }[unit] || {};
   return { gridcolor: shown("--line"), zerolinecolor: shown("--soft"), linecolor: shown("--line"), automargin: true, ...form, ...more };
 }
 
@@ -26,7 +26,7 @@ function draw(id, traces, more) {
   return window.Plotly.react(element, traces, layout(more), options);
 }
 
-const hoverForm = { percent: ":.1%", amount: ":,.4~s", multiple: ":.2f", days: ":.0f", score: ":.2f" };
+const hoverForm = { percent: ":.1%", amount: ":,.4~s", dollars: ":,.4~s", multiple: ":.2f", days: ":.0f", score: ":.2f" };
 
 function drawRatio() {
   const name = document.getElementById("chart-ratio").value;

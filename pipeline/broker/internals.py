@@ -1,10 +1,10 @@
 """All that this program reads or replaces of kafka-python's own parts, in one place: `tests/broker/test_internals.py` fails if an
 upgrade has moved one of them.
 
-What is replaced: how fetched bytes become records. The client raises out of `poll` for a record that it can't read (a codec that
-is not installed, a wrong checksum, a header's name that is no UTF-8), does not move on, and raises again, for ever and for all
-partitions of the consumer; and it unpacks whatever it is given, to any size. Here such a record is passed over and noted, and
-what unpacks is bounded.
+What is replaced: how fetched bytes become records. If the client can't read a record (its codec is not installed, its checksum is
+wrong, a header's name is not UTF-8), it raises out of `poll`, does not move on, and raises again, for ever and for all partitions
+of the consumer; and it unpacks whatever it is given, to any size. Here such a record is passed over and noted, and what unpacks is
+bounded. Also, the client can forget records that it fetched before a partition was paused; here they are given out.
 """
 
 from __future__ import annotations
@@ -301,6 +301,10 @@ def pass_over_unreadable(consumer: KafkaConsumer, noted: Callable[[Unreadable], 
 
     def fetched_records(max_records: int | None = None, update_offsets: bool = True) -> tuple[dict[Any, list[Any]], bool]:
         bytes_left[0] = POLL_BYTES
+        if not fetcher._next_partition_records:
+            # The client takes up what it has set aside of a paused partition only if this is None, but leaves here the partition
+            # that it has read to its end: of two that were set aside, the second one would stay there for ever.
+            fetcher._next_partition_records = None
         found: tuple[dict[Any, list[Any]], bool] = all_at_once(max_records, update_offsets)
         kept = fetcher._next_in_line_exception_metadata  # it would be raised by the next call
         if kept is not None and isinstance(kept.exception, _Enough):

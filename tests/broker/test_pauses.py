@@ -1,0 +1,46 @@
+"""A consumer whose partitions are held back and resumed again: whatever it had fetched meanwhile is given out."""
+
+from __future__ import annotations
+
+import pytest
+from kafka import TopicPartition
+
+from pipeline.broker import clients
+from tests.broker.batches import batch, put
+from tests.conftest import until
+
+TOPIC = "paused-and-resumed"
+PARTITIONS = [TopicPartition(TOPIC, number) for number in range(3)]
+
+
+@pytest.fixture
+def consumer(own_broker):
+    admin = clients.admin(own_broker)
+    admin.create_topics({TOPIC: {"num_partitions": len(PARTITIONS), "replication_factor": 1}})
+    admin.close()
+    reader = clients.reader(own_broker)
+    until(lambda: len(reader.partitions_for_topic(TOPIC) or ()) == len(PARTITIONS))
+    for partition in PARTITIONS:
+        put(own_broker, TOPIC, partition.partition, batch([b"0", b"1", b"2"]))
+    yield reader
+    reader.close()
+
+
+def test_records_of_several_partitions_that_were_held_back_half_read_all_come(consumer):
+    """A member that takes no more tasks holds its partitions back, one by one as a rebalance brings them."""
+    consumer.assign(PARTITIONS)
+    consumer.seek_to_beginning()
+    found = []
+
+    def poll(most):
+        records = [record for some in consumer.poll(100, max_records=most).values() for record in some]
+        found.extend((record.partition, record.offset) for record in records)
+        return {record.partition for record in records}
+
+    for _ in PARTITIONS:
+        for number in until(lambda: poll(1), 30, "a first record"):
+            consumer.pause(TopicPartition(TOPIC, number))
+    consumer.poll(100, max_records=1)
+    consumer.resume(*PARTITIONS)
+    until(lambda: poll(100) is not None and len(found) == 9, 10, "the other records")
+    assert sorted(found) == [(number, offset) for number in range(3) for offset in range(3)]

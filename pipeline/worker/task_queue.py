@@ -54,7 +54,8 @@ class TaskQueue(Generic[T]):
         """Forget tasks that no thread has yet."""
         self._later = [entry for entry in self._later if not unwanted(entry[2])]
         heapq.heapify(self._later)
-        for tasks in self._by_key.values():
-            for delivery in [one for one in itertools.islice(tasks, 1, None) if unwanted(one)]:
-                tasks.remove(delivery)
-                self.in_work -= 1
+        for key, tasks in list(self._by_key.items()):
+            # By place, not by `remove`: a task that was delivered twice equals the one that its thread has.
+            kept = deque([tasks[0], *(one for one in itertools.islice(tasks, 1, None) if not unwanted(one))])
+            self.in_work -= len(tasks) - len(kept)
+            self._by_key[key] = kept

@@ -7,7 +7,8 @@ PipelineError
     ├── MessageError       its bytes are no valid message: dead letter, never tried again
     ├── TransientError     may work later: retry topic, MAX_ATTEMPTS times
     │   ├── RateLimited    the site asks for patience: wait, the attempt does not count
-    │   └── NotNow         a broker that is there does not take messages now: the attempt does not count
+    │   ├── NotNow         a broker that is there does not take messages now: the attempt does not count
+    │   └── Unexpected     a fault of this program or of a library: reported with its traceback, then tried again like the others
     ├── PermanentError     will never work: error message and dead letter at once
     │   ├── LayoutChanged  the page is not the one this code knows
     │   └── BandCurrencyMismatch  the site filters by something else than market caps in the region's currency
@@ -57,6 +58,10 @@ class RateLimited(TransientError):
 
 class NotNow(TransientError):
     """Nothing of the task's own is wrong: what it needs does not work at the moment."""
+
+
+class Unexpected(TransientError):
+    """Nothing that the site has said: a fault of this program or of a library. Its `__cause__` is the error itself."""
 
 
 class PermanentError(TaskError):

@@ -6,7 +6,7 @@ TransientError, lost        comes back, MAX_ATTEMPTS times; then it failed for g
   browser, lost service
 PermanentError              failed for good at once
 GoesBack                    stays uncommitted and is delivered again
-anything else               a fault of this program: reported, and tried again like a TransientError
+Unexpected, anything else   a fault of this program or of a library: reported, and tried again like a TransientError
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from pipeline.errors import NoData, NotNow, PermanentError, RateLimited, ServiceError, TransientError
+from pipeline.errors import NoData, NotNow, PermanentError, RateLimited, ServiceError, TransientError, Unexpected
 
 #: Seconds before the second attempt; doubles with each further one.
 BASE_SECONDS = 1.0
@@ -73,7 +73,7 @@ def judge(error: BaseException, failed_attempts: int, max_attempts: int, now: fl
         return again(failed_attempts)
     if isinstance(error, NoData):
         return again(attempt, GONE)
-    expected = isinstance(error, TransientError | PermanentError | ServiceError)
+    expected = isinstance(error, TransientError | PermanentError | ServiceError) and not isinstance(error, Unexpected)
     if isinstance(error, PermanentError) or attempt >= max_attempts:
         return ForGood(error_type, text, expected)
     return again(attempt, expected=expected)

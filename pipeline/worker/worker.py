@@ -40,6 +40,7 @@ from pipeline.wire.topics import StageTopics
 from pipeline.worker import failures, intake
 from pipeline.worker.delivery import Delivery, Handler, Outcome, T
 from pipeline.worker.failures import ComesBack, GoesBack, StaysUndone
+from pipeline.worker.faults import Faults
 from pipeline.worker.outbox import Outbox, Settling
 from pipeline.worker.positions import Positions
 from pipeline.worker.replies import Replies, without_value
@@ -92,6 +93,7 @@ class TaskWorker(Generic[T]):
         self.finished_tasks = 0
         #: Which fraction of the task topic's partitions is this worker's.
         self.share = 0.0
+        self._faults = Faults()
         self._replies: Replies[T] = Replies(topics)
         self._tasks: TaskQueue[T] = TaskQueue()
         self._results: queue.SimpleQueue[tuple[Delivery[T], Outcome | BaseException, int]] = queue.SimpleQueue()
@@ -233,7 +235,7 @@ class TaskWorker(Generic[T]):
         if isinstance(verdict, StaysUndone):
             return
         if not verdict.expected:
-            log.error("unexpected error in %s, please report it", delivery.task, exc_info=error)
+            self._faults.report(delivery.task, error)
         what = f"{verdict.error_type}: {verdict.text}"
         if isinstance(verdict, ComesBack):
             log.warning("%s comes back in %.1f s after attempt %d: %s", delivery.task, verdict.at - time.time(), delivery.attempt, what)

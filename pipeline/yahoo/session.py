@@ -23,7 +23,7 @@ from yfinance import _http, cache, exceptions
 from yfinance.data import YfData
 
 import config
-from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
+from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError, Unexpected
 from pipeline.yahoo import recording
 from pipeline.yahoo.retry_after import retry_after_seconds
 
@@ -193,16 +193,14 @@ def get_json(url: str, params: dict[str, Any] | None = None) -> Any:
 
 def meaning(exception: Exception) -> TaskError:
     """`classify` of an exception of one request, where what the site did not say is never taken for its last word."""
-    meant = classify(exception)
-    if type(meant) is PermanentError and _status(exception) is None:
-        # Nothing that the site said of this URL: threads that meet in yfinance's shared cookie and crumb, say.
-        return TransientError(str(meant))
-    return meant
+    if isinstance(exception, IndexError):
+        return Unexpected(_text(exception))  # not the missing trailing statement that `classify` takes it for
+    return classify(exception)
 
 
 def classify(exception: BaseException) -> TaskError:
     """What an exception from yfinance, or from below it, means for the task. The order matters: many are several of these."""
-    text = f"{type(exception).__name__}: {exception}"[:500]
+    text = _text(exception)
     if isinstance(exception, TaskError):
         return exception
     if isinstance(exception, exceptions.YFRateLimitError):
@@ -222,7 +220,12 @@ def classify(exception: BaseException) -> TaskError:
         return NoData("no_statements", text)
     if isinstance(exception, sqlite3.Error | peewee.PeeweeException | OSError):
         return TransientError(text)
-    return PermanentError(text)
+    # Such as threads that meet in yfinance's shared cookie and crumb.
+    return Unexpected(text)
+
+
+def _text(exception: BaseException) -> str:
+    return f"{type(exception).__name__}: {exception}"[:500]
 
 
 def _status(exception: BaseException) -> int | None:

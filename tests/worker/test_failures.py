@@ -14,6 +14,7 @@ from pipeline.errors import (
     RateLimited,
     ServiceError,
     TransientError,
+    Unexpected,
 )
 from pipeline.worker.failures import (
     BASE_SECONDS,
@@ -25,6 +26,7 @@ from pipeline.worker.failures import (
     delay_seconds,
     judge,
 )
+from pipeline.worker.faults import Faults
 
 NOW = 1_800_000_000.0
 
@@ -64,7 +66,7 @@ def test_a_symbol_that_is_gone_comes_back_marked():
     assert verdict(NoData("gone")) == ComesBack(NOW + 1, 1, "Gone", "gone")
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("x"), MessageError("x"), KeyboardInterrupt("x"), AssertionError("x")])
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), MessageError("x"), KeyboardInterrupt("x"), Unexpected("x")])
 def test_what_nobody_expects_is_tried_again_and_reported(error):
     assert verdict(error) == ComesBack(NOW + 1, 1, type(error).__name__, "x", expected=False)
     assert verdict(error, 2) == ForGood(type(error).__name__, "x", expected=False)
@@ -87,3 +89,22 @@ def test_the_delay_doubles_with_each_attempt_up_to_the_largest():
 def test_the_delay_is_between_half_and_all_of_what_the_attempt_asks_for(attempt, fraction):
     whole = min(BASE_SECONDS * 2.0 ** min(max(attempt, 1) - 1, 30), LARGEST_SECONDS)
     assert whole / 2 <= delay_seconds(attempt, fraction) <= whole
+
+
+def test_a_fault_of_this_program_is_reported_once_with_its_traceback(caplog):
+    def faulty(place):
+        try:
+            try:
+                return {} + place
+            except TypeError as error:
+                raise Unexpected("x") from error
+        except Unexpected as error:
+            return error
+
+    faults = Faults()
+    for place in (1, 1, 2):
+        faults.report("process:A", faulty(place))
+    assert caplog.text.count("unexpected error in process:A, please report it") == 1
+    assert caplog.text.count("TypeError: unsupported operand") == 1
+    faults.report("process:B", ZeroDivisionError())
+    assert "unexpected error in process:B" in caplog.text

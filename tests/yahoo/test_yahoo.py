@@ -13,7 +13,7 @@ from curl_cffi.requests import exceptions as curl
 from yfinance import exceptions as yf
 from yfinance.data import YfData
 
-from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError
+from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError, Unexpected
 from pipeline.yahoo import session as yahoo
 from tests.yahoo.site import NO_CHART, Site
 
@@ -233,8 +233,8 @@ NOT_FOUND = json.dumps(NO_CHART).encode()
         (peewee.IntegrityError("UNIQUE constraint failed"), TransientError),
         (TimeoutError(), TransientError),
         (ConnectionResetError(), TransientError),
-        (KeyError("x"), PermanentError),
-        (TypeError("x"), PermanentError),
+        (KeyError("x"), Unexpected),
+        (TypeError("x"), Unexpected),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else repr(value)[:40],
 )

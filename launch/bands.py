@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import psycopg2
 
 from config import Settings
+from config.values import LOCAL
 from pipeline.errors import RateLimited, ServiceError, TaskError, TransientError
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.storage import database, fx_rates, schema
@@ -26,7 +27,6 @@ from pipeline.wire.bands import Wanted, converted
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
 from pipeline.worker.failures import delay_seconds
-from setting_values import LOCAL
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from config import Settings
+from config.values import LOCAL
 from launch.bands import Converter
 from pipeline.broker import clients, dialect
 from pipeline.errors import ServiceError
@@ -19,7 +20,6 @@ from pipeline.storage import database, rows, run_table
 from pipeline.wire import messages
 from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.regions import AskedBand, RegionBand
-from setting_values import LOCAL
 
 Say = Callable[[str], None]
 

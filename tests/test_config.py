@@ -1,5 +1,6 @@
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from datetime import date, datetime, timedelta, timezone
@@ -7,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 import config
-from config import SettingsError
+from config import SettingsError, names
 
 
 def load(tmp_path, env_text="", demo=False, **environ):
@@ -88,6 +89,9 @@ def test_a_demo_counts_ages_from_its_markets_day_not_from_the_users(tmp_path):
     [
         ("PIPELINE_TODAY", "yesterday", "a day such as 2026-06-30"),
         ("MAX_ATTEMPTS", "many", "a whole number from 1"),
+        ("MAX_ATTEMPTS", "٣", "a whole number from 1"),
+        ("KAFKA_TASK_PARTITIONS", "1_000", "a whole number from 1"),
+        ("REQUESTS_PER_SECOND", "1e1", "a number from 0"),
         ("MAX_ATTEMPTS", "0", "a whole number from 1"),
         ("PROCESSOR_THREADS", "1.5", "a whole number from 1"),
         ("SPLIT_ABOVE", "0", "a whole number from 1"),
@@ -129,7 +133,9 @@ def test_names_and_addresses_of_both_kinds_are_servers(tmp_path, servers):
     assert load(tmp_path, KAFKA_BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
 
 
-@pytest.mark.parametrize("host", ["postgres://db.example", "http://db.example", "db.example:5432", "me@db.example", "db.example/stocks"])
+@pytest.mark.parametrize(
+    "host", ["`db`", "${HOST}", "postgres://db.example", "http://db.example", "db.example:5432", "me@db.example", "db.example/stocks"]
+)
 def test_a_database_s_host_is_a_host_alone(tmp_path, host):
     with pytest.raises(SettingsError, match=r"DB_HOST is .* without a protocol"):
         load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_HOST=host)
@@ -210,14 +216,78 @@ def test_the_usual_ways_to_write_an_env_file_are_read(tmp_path, raw):
     assert (found.user, found.name, found.host) == ("me", "x", "localhost")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DB_PASWORD", "DB_PASSWORD"),
+        ("DB_PASS", "DB_PASSWORD"),
+        ("DB_NAME", "DB_DEV_NAME"),
+        ("db_user", "DB_USER"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_SSL_CA_FILE", "KAFKA_SSL_CAFILE"),
+        ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
+    ],
+)
+def test_a_misspelled_name_in_the_file_is_named_with_the_right_one(tmp_path, name, meant):
+    with pytest.raises(SettingsError, match=rf"line 1: {name} is not a setting: did you mean {meant}\?"):
+        load(tmp_path, f"{name}=secret\n")
+
+
+def test_other_names_in_the_file_are_errors_only_if_they_look_like_the_database_s(tmp_path):
+    load(
+        tmp_path, "COMPOSE_PROJECT_NAME=x\nWORKERS_DB_HOST=db\nSPRING_SECURITY_USER_NAME=me\nKAFKA_HEAP_OPTS=-Xmx1G\nPOSTGRES_PASSWORD=x\n"
+    )
+    with pytest.raises(SettingsError, match="DB_DATABASE is not a setting: expected one of DB_DEV_NAME"):
+        load(tmp_path, "DB_DATABASE=stocks\n")
+    with pytest.raises(SettingsError, match="PG_BIN_DIR has no effect here: set it in the environment"):
+        load(tmp_path, "PG_BIN_DIR=/opt/pg/bin\n")
+
+
+def test_a_misspelled_name_in_the_environment_is_an_error_but_other_programs_names_are_not(tmp_path):
+    with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVER in the environment is not a setting: did you mean KAFKA_B"):
+        load(tmp_path, KAFKA_BOOTSTRAP_SERVER="mine:9092")
+    load(tmp_path, KAFKA_PORT="tcp://10.0.0.1:9092", KAFKA_SERVICE_HOST="10.0.0.1", KAFKA_OPTS="-X", LOG_FORMAT="json", PGPASSWORD="x")
+
+
+def test_bounds_of_the_band_are_checked_by_their_setting_s_name(tmp_path):
+    with pytest.raises(SettingsError, match="MARKET_CAP_MAX is '2 billion': expected a number followed by"):
+        load(tmp_path, MARKET_CAP_MAX="2 billion")
+    with pytest.raises(SettingsError, match="MARKET_CAP_MIN is '3B': expected at most MARKET_CAP_MAX, which is 2B"):
+        load(tmp_path, MARKET_CAP_MIN="3B")
+
+
+def test_a_value_is_checked_even_if_nothing_uses_it_yet(tmp_path):
+    with pytest.raises(SettingsError, match="KAFKA_SASL_MECHANISM is 'OTHER': expected one of"):
+        load(tmp_path, KAFKA_BOOTSTRAP_SERVERS="mine:9092", KAFKA_SASL_MECHANISM="OTHER")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("YAHOO_BASE_URL", "http://me:secret@yahoo:1"), ("KAFKA_BOOTSTRAP_SERVERS", "me:secret@kafka:9092")]
+)
+def test_no_password_in_an_address_is_shown(tmp_path, name, value):
+    with pytest.raises(SettingsError, match=f"{name} is '…@") as error:
+        load(tmp_path, **{name: value})
+    assert "secret" not in str(error.value)
+
+
+def test_the_home_may_be_set_in_the_file_and_is_one_folder_for_processes_of_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    env_file = tmp_path / ".env"
+    env_file.write_text("PIPELINE_HOME=~/state\n")
+    assert config.load(False, {}, env_file).state_dir == tmp_path / "state" / ".pipeline" / "live"
+    assert config.load(True, {"PIPELINE_HOME": "state"}, env_file).log_dir == config.PROJECT / "state" / "logs"
+    with pytest.raises(SettingsError, match="PIPELINE_HOME is '~nobody-of-this-name/x': expected a path whose ~"):
+        load(tmp_path, PIPELINE_HOME="~nobody-of-this-name/x")
+    with pytest.raises(SettingsError, match="KAFKA_HOME is '~nobody-of-this-name/x': expected a path whose ~"):
+        load(tmp_path, KAFKA_HOME="~nobody-of-this-name/x")
+
+
 def test_every_setting_has_its_line_in_the_example():
     text = (config.PROJECT / ".env.example").read_text()
-    source = (config.PROJECT / "config.py").read_text()
-    import re
-
-    names = set(re.findall(r'"((?:KAFKA|DB|SCRAPER|MARKET|PROCESSOR|MAX|REQUESTS|YAHOO|PIPELINE|FUNDAMENTALS)_[A-Z_]+[A-Z])"', source))
-    assert names
-    assert [name for name in sorted(names) if f"#{name}=" not in text] == []
+    every = {*names.OURS, *names.COMPOSE, *names.ENVIRONMENT_ONLY}
+    assert set(re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)) == every
 
 
 def test_importing_the_settings_ends_nothing_and_prints_nothing_even_without_the_packages():

@@ -18,8 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import setting_values
-from config import Settings, SettingsError
+from config import Settings, SettingsError, values
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
 
@@ -71,7 +70,7 @@ def asked_band(settings: Settings, code: str, low: str | None, high: str | None,
     if code not in REGIONS:
         raise SettingsError(f"region {code!r} is unknown: expected one of {', '.join(REGIONS)}")
     bounds = parse_band(low or settings.market_cap_min, high or settings.market_cap_max)
-    money = setting_values.currency(currency, "market-cap-currency") if currency else settings.market_cap_currency
+    money = values.currency(currency, "market-cap-currency") if currency else settings.market_cap_currency
     return AskedBand(code, *bounds, money)
 
 
@@ -159,4 +158,4 @@ def _parse_line(words: list[str]) -> RegionLine:
         return RegionLine(code)
     # Plain numbers, so that 2B and 2000M are the same band.
     low, high = parse_band(words[1], words[2])
-    return RegionLine(code, str(low), str(high), setting_values.currency(words[3], "currency") if len(words) > 3 else None)
+    return RegionLine(code, str(low), str(high), values.currency(words[3], "currency") if len(words) > 3 else None)

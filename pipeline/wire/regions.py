@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from config.values import LOCAL
 from pipeline.wire.bands import Wanted
 from pipeline.wire.market_cap import LARGEST
-from setting_values import LOCAL
 
 #: Every region code that yfinance knows (its codes are lower case only), with its plain English name.
 REGIONS: dict[str, str] = {

@@ -16,6 +16,7 @@ from yfinance import _http
 
 import config
 from config import Database, Settings
+from config.values import LOCAL
 from launch import bands
 from launch.bands import Converter
 from pipeline.errors import ServiceError
@@ -23,7 +24,6 @@ from pipeline.storage import database, fx_rates
 from pipeline.wire.bands import Wanted
 from pipeline.wire.currencies import DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
-from setting_values import LOCAL
 from tests.yahoo.site import Site
 
 TODAY = date(2026, 11, 28)

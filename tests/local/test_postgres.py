@@ -311,7 +311,7 @@ def test_an_ordinary_user_has_it_all_in_the_folder() -> None:
     with tempfile.TemporaryDirectory() as name:
         # Copies: where this checkout or its virtual environment is closed to others, so are the files in them.
         code, home = Path(name) / "code", Path(name) / "home"
-        for part in ("local", "pipeline", "config.py", "setting_values.py", "settings_file.py"):
+        for part in ("local", "pipeline", "config"):
             copy(config.PROJECT / part, code)
         for package in (
             "kafka",

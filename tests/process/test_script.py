@@ -46,7 +46,7 @@ def unread() -> int:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in another folder, for a .env of its own."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("pipeline", "launch", "local", "ui"):
+    for name in ("config", "pipeline", "launch", "local", "ui"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in PROJECT.glob("*.py"):
         shutil.copy(path, folder)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from config.values import LOCAL, SettingsError, currency
 from pipeline.errors import MessageError
 from pipeline.wire import messages
 from pipeline.wire.bands import Wanted, amount_text, converted, rate_text
@@ -16,7 +17,6 @@ from pipeline.wire.currencies import REGION_CURRENCIES, DayRate, per_dollar, ups
 from pipeline.wire.market_cap import LARGEST
 from pipeline.wire.messages import ScrapingTask
 from pipeline.wire.regions import REGIONS, RegionBand
-from setting_values import LOCAL, SettingsError, currency
 
 WANTED = Wanted(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
 TASK = ScrapingTask("20261124T071326Z-1f3a", "jp", "Japan", 44_700_000_000, 299_000_000_000, WANTED)

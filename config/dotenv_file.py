@@ -14,7 +14,8 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from setting_values import SettingsError
+from config import names
+from config.values import SettingsError
 
 #: Largest size in bytes. A larger file is not a file of settings.
 MOST_BYTES = 1_000_000
@@ -55,7 +56,7 @@ def _problem(binding: Binding) -> str:
         return "expected NAME=value, where NAME consists of letters, digits and _"
     if not binding.value.isprintable():
         return f"the value of {binding.key} contains a line break, a control character or an invisible one: is a quote not closed?"
-    return ""
+    return names.problem_in_file(binding.key)
 
 
 def _text(path: Path) -> str | None:

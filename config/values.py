@@ -6,7 +6,10 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from config import amounts
 
 #: In place of a currency: bounds are in each region's own.
 LOCAL = "local"
@@ -48,7 +51,7 @@ def user_agent(text: str) -> str:
 
 def _is_host(text: str) -> bool:
     """Whether it can be a host name or an IPv4 address: no parts of a URL, no white space, no empty labels."""
-    if re.search(r"[\s/\\:@\[\]?#%\"'<>;=]", text) or not text.isprintable():
+    if re.search(r"[\s/\\:@\[\]?#%\"'<>;=$`{}()!&|*,~^+]", text) or not text.isprintable():
         return False
     try:
         return bool(text.encode("idna"))
@@ -72,9 +75,10 @@ def base_url(values: Mapping[str, str]) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        plain = parts.username is None and not (parts.query or parts.fragment) and re.search(r"\s", text) is None
     except ValueError:  # the port is not a number, or a bracket is not closed
-        good = False
-    if text and not (good and text.isprintable()):
+        good = plain = False
+    if text and not (good and plain and text.isprintable()):
         raise _bad("YAHOO_BASE_URL", text, "an address such as http://127.0.0.1:8099, or nothing for the live site")
     return text
 
@@ -84,20 +88,22 @@ def day(values: Mapping[str, str], name: str) -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text.strip())
     except ValueError:
         raise _bad(name, text, "a day such as 2026-06-30, or nothing for the UTC date") from None
 
 
 def _bad(name: str, text: str, expected: str) -> SettingsError:
-    shown = text if len(text) <= 100 else f"{text[:100]}…"
+    # What is before an @ may be a password: user:password@host.
+    shown = text if "@" not in text else f"…@{text.rpartition('@')[2]}"
+    shown = shown if len(shown) <= 100 else f"{shown[:100]}…"
     return SettingsError(f"{name} is {shown!r}: expected {expected}")
 
 
 def choice(values: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
     text = values.get(name, default)
     for choice in choices:
-        if text.upper() == choice.upper():
+        if text.strip().upper() == choice.upper():
             return choice
     raise _bad(name, text, f"one of {', '.join(choices)}")
 
@@ -119,44 +125,61 @@ def boolean(values: Mapping[str, str], name: str, default: bool) -> bool:
     text = values.get(name)
     if text is None:
         return default
-    if text.lower() in ("true", "yes", "on", "1"):
+    if text.strip().lower() in ("true", "yes", "on", "1"):
         return True
-    if text.lower() in ("false", "no", "off", "0"):
+    if text.strip().lower() in ("false", "no", "off", "0"):
         return False
     raise _bad(name, text, "true or false")
 
 
 def whole_number(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    number = _in_range(values, name, default, r"[+-]?\d{1,18}", least, most, f"a whole number from {least} to {most}")
+    return int(number)
+
+
+def number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    return _in_range(values, name, default, r"[+-]?(\d{1,18}\.?\d{0,18}|\.\d{1,18})", least, most, f"a number from {least:g} to {most:g}")
+
+
+def _in_range(values: Mapping[str, str], name: str, default: float, form: str, least: float, most: float, expected: str) -> float:
     text = values.get(name)
     if text is None:
         return default
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _bad(name, text, f"a whole number from {least} to {most}")
-    return number
+    found = float(text) if re.fullmatch(form, text.strip(), re.ASCII) else None
+    if found is None or not least <= found <= most:
+        raise _bad(name, text, expected)
+    return found
 
 
 def days(values: Mapping[str, str], name: str, default: str, most: int) -> float:
     """An age in days, from "45d" or "36h"."""
     text = values.get(name, default)
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([dh])", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([dh])", text.strip(), re.ASCII)
     age = float(match[1]) / (24 if match[2] == "h" else 1) if match else 0.0
     if not 0 < age <= most:
         raise _bad(name, text, f"an age of up to {most} days, such as {default}")
     return age
 
 
-def number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
-    text = values.get(name)
-    if text is None:
-        return default
+def path(name: str, text: str, folder: Path) -> Path:
+    """An absolute path. `~` is a home folder; a relative path is relative to `folder`, whatever folder a process was started in."""
+    if "\0" in text:
+        raise _bad(name, text, "a path")
     try:
-        number = float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _bad(name, text, f"a number from {least:g} to {most:g}")
-    return number
+        return folder / Path(text).expanduser()
+    except RuntimeError:  # no such user, or no home folder
+        raise _bad(name, text, "a path whose ~ is the home folder of an existing user") from None
+
+
+def band(values: Mapping[str, str], low: str, high: str) -> tuple[str, str]:
+    """The texts of MARKET_CAP_MIN and MARKET_CAP_MAX, or `low` and `high` in their place."""
+    texts = values.get("MARKET_CAP_MIN", low), values.get("MARKET_CAP_MAX", high)
+    bounds = []
+    for name, text in zip(("MARKET_CAP_MIN", "MARKET_CAP_MAX"), texts, strict=True):
+        try:
+            bounds.append(amounts.parse_market_cap(text))
+        except ValueError:
+            raise _bad(name, text, "a number followed by K, M, B or T, such as 300M") from None
+    if bounds[0] > bounds[1]:
+        raise _bad("MARKET_CAP_MIN", texts[0], f"at most MARKET_CAP_MAX, which is {texts[1]}")
+    return texts

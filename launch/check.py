@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import config
 from config import Settings
-from launch.services import Services
+from launch.services import Services, Step
 from pipeline.errors import LayoutChanged, PipelineError, ServiceError
 from pipeline.process import discovery
 from pipeline.screener.browser import Browser
@@ -28,79 +28,61 @@ REGION = "fr"
 LONGEST_LINE = 1_000
 
 
-class _Skipped(Exception):
-    """The step was not tried, because a step that it needs has failed."""
-
-
 def check(settings: Settings, market_options: list[str]) -> int:
     """Print one line per step. Returns exit code 0 if all steps work, else 3."""
-    said: list[str] = []
-    checked = Check(settings, market_options, said.append)
-    failures = 0
+    checked = Check(settings, market_options)
+    steps = checked.steps()
     try:
-        for name, step in checked.steps():
-            said.clear()
-            mark = "ok"
-            try:
-                text = step() or "; ".join(line.removeprefix(f"{name}: ") for line in said)
-            except _Skipped as error:
-                mark, text = "--", f"not tried: {error}"
-            except (PipelineError, config.SettingsError) as error:
-                mark, text = "FAIL", str(error)
-            except Exception as error:  # one broken step must not hide the others
-                mark, text = "FAIL", f"{type(error).__name__}: {error}"
-            failures += mark != "ok"
-            print(f"  {mark:<5} {name:<11} {one_line(text, LONGEST_LINE)}", flush=True)
+        for step in steps:
+            checked.said.clear()
+            mark, text = _tried(step)
+            print(f"  {mark:<5} {step.name:<11} {one_line('; '.join([*checked.said, text]), LONGEST_LINE)}", flush=True)
     finally:
         checked.close()
-    print("everything a run needs works" if not failures else f"{failures} of {len(checked.steps())} steps do not work yet", flush=True)
+    failures = sum(not step.works for step in steps)
+    print("everything a run needs works" if not failures else f"{failures} of {len(steps)} steps do not work yet", flush=True)
     return config.EXIT_SERVICE if failures else config.EXIT_DONE
+
+
+def _tried(step: Step) -> tuple[str, str]:
+    """The mark and the text of the step's line."""
+    missing = [need.name for need in step.needs if not need.works]
+    if missing:
+        return "--", f"not tried: it needs {missing[0]}, which does not work yet"
+    try:
+        text = step.do()
+    except (PipelineError, config.SettingsError) as error:
+        return "FAIL", str(error)
+    except Exception as error:  # one broken step must not hide the others
+        return "FAIL", f"{type(error).__name__}: {error}"
+    step.works = True
+    return "ok", text
 
 
 class Check:
     """The steps, in the order in which a run needs them. Later steps use what earlier ones found."""
 
-    def __init__(self, settings: Settings, market_options: list[str], say: Callable[[str], None]) -> None:
-        self.services = Services(settings, settings.log_dir / "check", market_options)
-        self.say = say
+    def __init__(self, settings: Settings, market_options: list[str]) -> None:
+        #: What the services said while they were started. It belongs in the same line as what was found.
+        self.said: list[str] = []
+        self.services = Services(settings, settings.log_dir / "check", self.said.append, market_options)
         self.browser: Browser | None = None
         self.symbol = ""
-        self.works: set[str] = set()
 
-    def steps(self) -> list[tuple[str, Callable[[], str | None]]]:
-        found = [(name, self._noting(name, step)) for name, step in self.services.steps(self.say)]
-        return [
-            *found,
-            ("topics", self._noting("topics", self._topics, "Kafka")),
-            ("tables", self._noting("tables", self._tables, "PostgreSQL")),
-            *self._listing_steps(),
-            ("one symbol", self._noting("one symbol", self._one_symbol, "site")),
-            ("allowance", self._noting("allowance", self._allowance)),
-        ]
-
-    def _listing_steps(self) -> list[tuple[str, Callable[[], str | None]]]:
+    def steps(self) -> list[Step]:
+        site, kafka, postgres = self.services.steps()
+        topics = Step("topics", self._topics, (kafka,))
+        tables = Step("tables", self._tables, (postgres,))
+        last = [Step("one symbol", self._one_symbol, (site,)), Step("allowance", self._allowance)]
         if self.settings.scraper_source == "api":
-            return [("one list", self._noting("one list", self._list, "site"))]
-        return [
-            ("browser", self._noting("browser", self._start_browser)),
-            ("one page", self._noting("one page", self._page, "site", "browser")),
-        ]
+            return [site, kafka, postgres, topics, tables, Step("one list", self._list, (site,)), *last]
+        browser = Step("browser", self._start_browser)
+        return [site, kafka, postgres, topics, tables, browser, Step("one page", self._page, (site, browser)), *last]
 
     def close(self) -> None:
         if self.browser is not None:
             self.browser.close()
         self.services.stop()
-
-    def _noting(self, name: str, step: Callable[[], str | None], *needs: str) -> Callable[[], str | None]:
-        def run() -> str | None:
-            missing = [need for need in needs if need not in self.works]
-            if missing:
-                raise _Skipped(f"it needs {missing[0]}, which does not work yet")
-            detail = step()
-            self.works.add(name)
-            return detail or ("answers" if name == "site" and not self.services.settings.demo else None)
-
-        return run
 
     @property
     def settings(self) -> Settings:

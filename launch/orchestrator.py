@@ -55,7 +55,8 @@ class Orchestrator:
     def main(self) -> int:
         """Do the run and return its exit code. Raises SettingsError or ServiceError if it can't be finished."""
         find_browser(self._settings.scraper_browser, self._settings.scraper_driver)
-        services = Services.start(self._settings, self._say.log_dir, self._arguments.market, self._say)
+        site_needed = not self._arguments.services
+        services = Services.start(self._settings, self._say.log_dir, self._arguments.market, self._say, site_needed)
         self._settings = services.settings
         children = Children(self._settings, self._say)
         try:
@@ -166,7 +167,7 @@ class Orchestrator:
     def _watch(self, services: Services, children: Children, finished_tasks: int = 0) -> None:
         """Act on signals, dead services and dead children."""
         self._signals.check()
-        services.revive(self._say, stopping=lambda: self._signals.received)
+        services.revive(stopping=lambda: self._signals.received)
         self._signals.check()
         dead = services.dead()
         if dead is not None:

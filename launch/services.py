@@ -32,12 +32,25 @@ SITE_SECONDS = 8.0
 Say = Callable[[str], None]
 
 
+@dataclass(eq=False)
+class Step:
+    """One thing that a run needs. `do` returns what was found or started, and raises PipelineError if it does not work."""
+
+    name: str
+    do: Callable[[], str]
+    #: Steps without which this one can't be tried.
+    needs: tuple[Step, ...] = ()
+    works: bool = False
+
+
 @dataclass
 class Services:
     """The services of one orchestrator. `settings` holds their addresses. `stop()` ends those that were started here."""
 
     settings: Settings
     log_dir: Path
+    #: Told what takes a while.
+    say: Say
     market_options: list[str] = field(default_factory=list)
     state: State | None = None
     broker: Broker | ApacheKafka | None = None
@@ -47,44 +60,40 @@ class Services:
     published: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, settings: Settings, log_dir: Path, market_options: list[str], say: Say) -> Services:
-        """Start or find all services. Raises ServiceError, and leaves nothing running in that case."""
-        services = cls(settings, log_dir, market_options)
+    def start(cls, settings: Settings, log_dir: Path, market_options: list[str], say: Say, site_needed: bool = True) -> Services:
+        """Start or find all services, and say what was found. Raises ServiceError, and leaves nothing running in that case.
+
+        site_needed: whether a site that does not answer is an error. Otherwise it is only said.
+        """
+        services = cls(settings, log_dir, say, market_options)
         try:
-            for _, step in services.steps(say):
-                step()
+            for step in services.steps(site_needed):
+                say(f"{step.name}: {step.do()}")
             services._publish()
         except BaseException:
             services.stop()
             raise
         return services
 
-    def steps(self, say: Say) -> list[tuple[str, Callable[[], None]]]:
-        """Each service's name, and the function that finds or starts it. The functions raise ServiceError."""
+    def steps(self, site_needed: bool = True) -> tuple[Step, Step, Step]:
+        """The steps for the site, Kafka and PostgreSQL, in this order."""
         if self.settings.demo:
-            return [
-                ("site", lambda: self._local_market(say)),
-                ("Kafka", lambda: self._embedded_broker(say)),
-                ("PostgreSQL", lambda: self._embedded_postgres(say)),
-            ]
-        return [
-            ("site", lambda: reach_site(self.settings.yahoo_base_url)),
-            ("Kafka", lambda: self._find_kafka(say)),
-            ("PostgreSQL", lambda: self._find_database(say)),
-        ]
+            return Step("site", self._local_market), Step("Kafka", self._embedded_broker), Step("PostgreSQL", self._embedded_postgres)
+        site = self._reach_site if site_needed else self._try_site
+        return Step("site", site), Step("Kafka", self._find_kafka), Step("PostgreSQL", self._find_database)
 
-    def revive(self, say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
+    def revive(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Restart the embedded PostgreSQL or KAFKA_HOME's broker if it has died. Both keep their data on disk: whatever was
         committed or acknowledged is still there, and the workers wait for the service.
 
         Raises ServiceError if one does not come up at the address that the workers know. `stopping` returning true ends the wait.
         """
         if self.revival is not None:
-            self.revival.attend(say, stopping)
+            self.revival.attend(self.say, stopping)
         if self.postgres is None or self.postgres.is_alive():
             return
         port = int(self.postgres.settings["DB_PORT"])
-        say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
+        self.say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
         self.postgres.stop()
         assert self.state is not None
         self.postgres = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
@@ -117,7 +126,7 @@ class Services:
             self.state = State.acquire(self.settings.state_dir)
         return self.state
 
-    def _local_market(self, say: Say) -> None:
+    def _local_market(self) -> str:
         self._take_state()
         if "--allowance" not in self.market_options:
             # An earlier demo's market may have had an allowance. This one has none, so forget it.
@@ -125,25 +134,34 @@ class Services:
         self.market = MarketProcess.start(self.log_dir / "market.log", self.market_options)
         self.published |= {"YAHOO_BASE_URL": self.market.base_url, "PIPELINE_TODAY": self.market.day.isoformat()}
         self.settings = replace(self.settings, yahoo_base_url=self.market.base_url, fixed_day=self.market.day)
-        say(f"site: local market with made-up companies at {self.market.base_url}")
+        return f"local market with made-up companies at {self.market.base_url}"
 
-    def _find_kafka(self, say: Say) -> None:
+    def _reach_site(self) -> str:
+        reach_site(self.settings.yahoo_base_url)
+        return f"{self.settings.yahoo_base_url or LIVE_SITE} answers"
+
+    def _try_site(self) -> str:
+        try:
+            return self._reach_site()
+        except ServiceError as error:
+            return f"{error}. The services start without it; producer and consumers will need it"
+
+    def _find_kafka(self) -> str:
         kafka = self.settings.kafka
         if kafka.bootstrap_servers and not kafka.started_here:
             clients.admin(kafka).close()
-            say(f"Kafka: {kafka.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS from {kafka.source})")
-            return
+            return f"{kafka.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS from {kafka.source})"
         if self._default_broker_answers():
             self._use_servers(DEFAULT_SERVERS)
-            say(f"Kafka: {DEFAULT_SERVERS} (it answers; KAFKA_BOOTSTRAP_SERVERS is not set)")
-        elif self.settings.kafka_home is not None:
-            self._apache_kafka(self.settings.kafka_home, say)
-        elif (command := compose_command(say)) is not None:
-            start_compose(command, say)
-            self._use_servers(DEFAULT_SERVERS)
-            say(f"Kafka: {DEFAULT_SERVERS} (docker-compose.yml)")
-        else:
-            self._embedded_broker(say)
+            return f"{DEFAULT_SERVERS} (it answers; KAFKA_BOOTSTRAP_SERVERS is not set)"
+        if self.settings.kafka_home is not None:
+            return self._apache_kafka(self.settings.kafka_home)
+        command = compose_command(self.say)
+        if command is None:
+            return self._embedded_broker()
+        start_compose(command, self.say)
+        self._use_servers(DEFAULT_SERVERS)
+        return f"{DEFAULT_SERVERS} (docker-compose.yml)"
 
     def _default_broker_answers(self) -> bool:
         if not probe.listens(DEFAULT_SERVERS, DEFAULT_BROKER_SECONDS):
@@ -156,36 +174,35 @@ class Services:
     def _use_servers(self, servers: str) -> None:
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="default"))
 
-    def _embedded_broker(self, say: Say) -> None:
+    def _embedded_broker(self) -> str:
         self._take_state()
         self.broker = Broker.start(self.log_dir / "broker.log")
         servers = self.broker.bootstrap_servers
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="embedded"))
         self.published["KAFKA_BOOTSTRAP_SERVERS"] = servers
-        say(f"Kafka: embedded broker at {servers} (in memory: its messages end with it)")
+        return f"embedded broker at {servers} (in memory: its messages end with it)"
 
-    def _apache_kafka(self, home: Path, say: Say) -> None:
+    def _apache_kafka(self, home: Path) -> str:
         state = self._take_state()
         data_dir = state.folder / "kafka"
-        say(f"starting Apache Kafka of {home}…")
+        self.say(f"starting Apache Kafka of {home}…")
         log_file = self.log_dir / "broker.log"
         self.broker = ApacheKafka.start(home, data_dir, log_file)
         self.revival = Revival(self.broker, log_file)
         servers = self.broker.bootstrap_servers
         self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="apache"))
         self.published |= {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_HOME": str(home)}
-        say(f"Kafka: Apache Kafka {self.broker.version} at {servers} (KAFKA_HOME), kept in {data_dir}")
+        return f"Apache Kafka {self.broker.version} at {servers} (KAFKA_HOME), kept in {data_dir}"
 
-    def _find_database(self, say: Say) -> None:
+    def _find_database(self) -> str:
         settings = self.settings.database
         if settings.name and settings.source != "embedded":
             connection = database.connect(settings)
             connection.close()
-            say(f"PostgreSQL: {settings.user}@{settings.host}:{settings.port}/{settings.name} (DB_* from {settings.source})")
-        else:
-            self._embedded_postgres(say)
+            return f"{settings.user}@{settings.host}:{settings.port}/{settings.name} (DB_* from {settings.source})"
+        return self._embedded_postgres()
 
-    def _embedded_postgres(self, say: Say) -> None:
+    def _embedded_postgres(self) -> str:
         state = self._take_state()
         self.postgres = Postgres.start(state.data_dir, self.log_dir / "postgres.log")
         found = self.postgres.settings
@@ -201,7 +218,7 @@ class Services:
             ),
         )
         self.published |= found
-        say(f"PostgreSQL: embedded at {found['DB_HOST']}:{found['DB_PORT']}, kept in {self.postgres.data_dir}")
+        return f"embedded at {found['DB_HOST']}:{found['DB_PORT']}, kept in {self.postgres.data_dir}"
 
     def _publish(self) -> None:
         if self.state is not None:

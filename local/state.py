@@ -35,10 +35,15 @@ class State:
     @classmethod
     def acquire(cls, folder: Path) -> State:
         """Take the folder for this process. Raises ServiceError, with the owner's process id, if it is taken."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _keep_to_its_owner(folder)
-        # Python opens files so that programs it starts do not inherit them: a surviving child would go on holding the lock.
-        lock = open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")  # noqa: SIM115
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _keep_to_its_owner(folder)
+            # Python opens files so that programs it starts do not inherit them: a surviving child would go on holding the lock.
+            lock = open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")  # noqa: SIM115
+        except OSError as error:
+            raise ServiceError(
+                f"state can't be kept in {folder} ({error.strerror}: {error.filename}): set PIPELINE_HOME to a folder that you can write"
+            ) from None
         try:
             _lock_exclusively(lock, folder)
             lock.truncate()

@@ -133,3 +133,9 @@ def test_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
         finally:
             kill(child)
     wait_until(lambda: not is_running(child))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Not a directory: .*\): set PIPELINE_HOME to a folder [^\n]*$"):
+        State.acquire(tmp_path / "file" / "live")

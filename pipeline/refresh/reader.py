@@ -12,6 +12,7 @@ import psycopg2
 
 from config import Database
 from pipeline.errors import ServiceError
+from pipeline.repeated import Repeated
 from pipeline.storage import database
 from pipeline.wire.text import one_line
 
@@ -30,21 +31,20 @@ class Reader:
         self._settings = settings
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._repeated = Repeated(log)
 
     def read(self, query: Callable[[Any], T]) -> T:
         """What `query(connection)` returns, as soon as the database answers."""
-        said = False
         while True:
-            try:
-                with self._lock:
+            with self._lock:
+                try:
                     if self._connection is None or self._connection.closed:
                         self._connection = database.connect(self._settings, reach_seconds=3)
-                    return query(self._connection)
-            except (psycopg2.Error, ServiceError) as error:
-                if not said:
-                    log.warning("stored statements can't be read, waiting for the database: %s", one_line(str(error), 300))
-                    said = True
-                with self._lock:
+                    with database.answered(self._connection):
+                        return query(self._connection)
+                except (psycopg2.Error, ServiceError) as error:
+                    text = one_line(str(error), 300)
+                    self._repeated.say(logging.WARNING, f"stored statements can't be read, waiting for the database: {text}")
                     if self._connection is not None:
                         self._connection.close()
-                time.sleep(AWAY_SECONDS)
+            time.sleep(AWAY_SECONDS)

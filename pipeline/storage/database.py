@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -12,6 +17,11 @@ from pipeline.wire.text import one_line
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8
+#: Milliseconds after which a connection is lost on which the other side acknowledges nothing. Without it, whoever waits for the answer to a
+#: statement that a dead host never got waits for a quarter of an hour: keepalives work on idle connections only.
+_UNACKNOWLEDGED_MS = 25_000
+#: Seconds without an answer after which a connection is given up: something between here and the database may have forgotten it.
+SILENT_SECONDS = 120.0
 
 
 def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
@@ -31,6 +41,7 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            tcp_user_timeout=_UNACKNOWLEDGED_MS,
         )
         if connection.encoding != "UTF8":  # PGOPTIONS or the role's own setting comes after what a client asks for
             connection.set_client_encoding("UTF8")
@@ -44,3 +55,31 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             "Check DB_HOST, DB_PORT, DB_DEV_NAME, DB_USER and DB_PASSWORD (environment or .env); if no DB_* is set, "
             "run_pipeline.py starts its own database."
         ) from error
+
+
+@contextlib.contextmanager
+def answered(connection: Any) -> Iterator[None]:
+    """Give the connection up if the block's statements take longer than SILENT_SECONDS.
+
+    Raises ServiceError in that case; otherwise what the block raises.
+    """
+    given_up = threading.Event()
+
+    def give_up() -> None:
+        given_up.set()
+        # Shut down, not closed: the thread that waits for an answer sees its end.
+        with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+
+    seconds = SILENT_SECONDS
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except psycopg2.Error as error:
+        if given_up.is_set():
+            raise ServiceError(f"PostgreSQL gave no answer for {seconds:.0f} s, and the connection was given up") from error
+        raise
+    finally:
+        timer.cancel()

@@ -1,4 +1,4 @@
-"""Classifies an error of PostgreSQL: a row, the moment, or the database's state is the cause. Pure.
+"""Classifies an error of PostgreSQL: its cause is a row, another transaction, or the state of the database. Pure.
 
 Judged by SQLSTATE, not by psycopg2's class: one state comes in several classes (read-only after a fail-over is an InternalError,
 a right that was withdrawn a ProgrammingError), and one class holds several states.
@@ -14,49 +14,56 @@ from pipeline.errors import ServiceError
 from pipeline.wire.text import one_line
 
 
-class Fault(enum.Enum):
-    #: The row's values can never be stored.
+class Cause(enum.Enum):
+    #: The row's values can't be stored. What refuses all rows alike looks the same: `specimen` tells the two apart.
     ROW = "the row"
-    #: Two transactions collided. Try the same one again.
-    MOMENT = "the moment"
+    #: Two transactions collided: the same one may go through now.
+    COLLISION = "another transaction"
     #: Meets all rows alike (read-only, a missing right or table, a full disk, starting up, no connection): wait until it is mended.
-    STATE = "the database"
+    DATABASE = "the database"
+    #: A fault of this program.
+    PROGRAM = "this program"
 
 
 #: Classes of SQLSTATE that speak of values: data exceptions, constraints, cardinality, a limit of a row or an index entry, a
 #: trigger's own refusal, a view's check option.
 _ROW_CLASSES = ("21", "22", "23", "44", "54", "P0")
 #: Serialization failure, deadlock, and a transaction of which it isn't known how it ended: writes are upserts.
-_MOMENT = ("40001", "40P01", "40003")
-#: How a cancelled statement begins.
-_CANCELLED = "57014"
+_COLLISIONS = ("40001", "40P01", "40003")
+#: A statement that was cancelled, and a transaction that took longer than transaction_timeout.
+_CANCELLED = ("57014", "25P04")
+#: The server ends, crashes or starts.
+_AWAY = ("57P01", "57P02", "57P03")
 
 
-def judge(error: BaseException) -> Fault:
+def judge(error: BaseException) -> Cause:
     """error: what writing rows has raised."""
     code = getattr(error, "pgcode", None)
-    if code is None:
-        # Without a code it is either the connection, or psycopg2 itself could not put a value into SQL.
-        connection = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | ServiceError)
-        if isinstance(error, ValueError | TypeError | UnicodeError | psycopg2.ProgrammingError | psycopg2.DataError) and not connection:
-            return Fault.ROW
-        return Fault.STATE
-    if code in _MOMENT:
-        return Fault.MOMENT
-    return Fault.ROW if code[:2] in _ROW_CLASSES else Fault.STATE
+    if code in _COLLISIONS:
+        return Cause.COLLISION
+    if code is not None:
+        return Cause.ROW if code[:2] in _ROW_CLASSES else Cause.DATABASE
+    # Without a code, either the connection is the cause, or psycopg2 could not put a value into SQL.
+    if isinstance(error, ValueError | psycopg2.ProgrammingError | psycopg2.DataError):
+        return Cause.ROW
+    return Cause.DATABASE if isinstance(error, psycopg2.Error | ServiceError | OSError) else Cause.PROGRAM
 
 
-def is_statement_limit(error: BaseException) -> bool:
+def was_cancelled(error: BaseException) -> bool:
     """Whether the statement took longer than the server or the role allows: fewer rows at once may go through."""
-    return getattr(error, "pgcode", None) == _CANCELLED
+    return getattr(error, "pgcode", None) in _CANCELLED
 
 
 def reason(error: BaseException) -> str:
     """One line: why the database accepts no rows now."""
     code = getattr(error, "pgcode", None)
     text = one_line(" ".join(str(error).split("\nLINE ")[0].split()))
-    if is_statement_limit(error):
-        return f"a statement took longer than the database allows (statement_timeout, SQLSTATE {code}): {text}"
-    if code is None or code.startswith("08") or code in ("57P01", "57P02", "57P03"):
+    if isinstance(error, ServiceError):
+        return f"no rows can be written, waiting for the database: {text}"
+    if code == "57014":
+        return f"a statement was cancelled, by a limit on its time (statement_timeout) or by an administrator (SQLSTATE {code}): {text}"
+    if was_cancelled(error):
+        return f"a statement took longer than the database allows (transaction_timeout, SQLSTATE {code}): {text}"
+    if code is None or code.startswith("08") or code in _AWAY:
         return f"the database is not reachable, waiting for it: {text}"
     return f"the database accepts no rows, waiting until it does: {text} (SQLSTATE {code})"

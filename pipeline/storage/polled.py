@@ -1,6 +1,6 @@
-"""What the database says of runs and stocks, kept at hand: looked at again every few seconds, in a thread of its own.
+"""What the database says about runs and stocks, read every few seconds by a thread.
 
-Handlers ask it for every task; they must neither wait for the database nor fail because it is away.
+Handlers look at it for every task; they must neither wait for the database nor fail because it is away.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipeline.storage import database, run_table
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the runs that were given up, and at the stocks that are young.
+#: Seconds between two reads of the runs that were given up, and of the stocks whose ratios are young.
 RUNS_SECONDS = 2.0
 STOCKS_SECONDS = 30.0
 
 T = TypeVar("T")
 
 
-class Followed(Generic[T]):
-    """`value` is what `read(connection)` said at most `seconds` ago; what it said last while the database is away."""
+class Polled(Generic[T]):
+    """`value` is what `read(connection)` returned at most `seconds` ago. While the database is away it stays as it was."""
 
     def __init__(self, settings: Database, read: Callable[[Any], T], seconds: float) -> None:
         """Raises ServiceError if the database can't be used at the start."""
@@ -35,23 +35,24 @@ class Followed(Generic[T]):
         self._read = read
         self._connection = database.connect(settings)
         self.value = read(self._connection)
-        threading.Thread(target=self._follow, args=(seconds,), name="followed", daemon=True).start()
+        threading.Thread(target=self._poll, args=(seconds,), name="polled", daemon=True).start()
 
-    def _follow(self, seconds: float) -> None:
+    def _poll(self, seconds: float) -> None:
         while True:
             time.sleep(seconds)
             try:
                 if self._connection.closed:
                     self._connection = database.connect(self._settings, reach_seconds=3)
-                self.value = self._read(self._connection)
+                with database.answered(self._connection):
+                    self.value = self._read(self._connection)
             except (psycopg2.Error, ServiceError) as error:
-                log.debug("not read: %s", error)
+                log.debug("not read: %s", error)  # the writer says that the database is away
                 self._connection.close()
 
 
-def abandoned_runs(settings: Database) -> Followed[frozenset[str]]:
+def abandoned_runs(settings: Database) -> Polled[frozenset[str]]:
     """The run_ids that were given up for a newer run."""
-    return Followed(settings, run_table.abandoned_runs, RUNS_SECONDS)
+    return Polled(settings, run_table.abandoned_runs, RUNS_SECONDS)
 
 
 class FreshStocks:
@@ -59,7 +60,7 @@ class FreshStocks:
 
     def __init__(self, settings: Database, max_age_seconds: float | None) -> None:
         self._max_age_seconds = max_age_seconds
-        self._computed = Followed(settings, run_table.newest_computations, STOCKS_SECONDS) if max_age_seconds is not None else None
+        self._computed = Polled(settings, run_table.newest_computations, STOCKS_SECONDS) if max_age_seconds is not None else None
 
     def __call__(self, symbol: str, run_id: str) -> bool:
         """Whether the stock may be skipped. What its own run has computed is no reason: the task is delivered again then."""

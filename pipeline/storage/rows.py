@@ -77,6 +77,12 @@ class Write:
 
 def write(connection: Any, batch: Iterable[Write]) -> None:
     """Write all rows of `batch` in one transaction, each table sorted by its key; later rows of one key win."""
+    with connection, connection.cursor() as cursor:
+        execute(cursor, batch)
+
+
+def execute(cursor: Any, batch: Iterable[Write]) -> None:
+    """`write` within the caller's transaction."""
     countries: dict[str, str] = {}
     listings: dict[str, ListedStock] = {}
     profiles: dict[str, Profile] = {}
@@ -94,15 +100,14 @@ def write(connection: Any, batch: Iterable[Write]) -> None:
             ratios[one.only_changes][row.symbol, row.period_type, row.period_end] = (run_id, row)
         for run in one.runs:
             runs[run.run_id] = merge(runs.get(run.run_id), run)
-    with connection, connection.cursor() as cursor:
-        _run(cursor, UPSERT_RUN, sorted(run_row(run) for run in runs.values()))
-        _run(cursor, _UPSERT_COUNTRY, sorted(countries.items()))
-        _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
-        _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
-        _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
-        for only_changes, found in ratios.items():
-            write_ratios(cursor, found.values(), only_changes)
-        statements_store.store(cursor, [row for _, row in sorted(statements.items())])
+    _run(cursor, UPSERT_RUN, sorted(run_row(run) for run in runs.values()))
+    _run(cursor, _UPSERT_COUNTRY, sorted(countries.items()))
+    _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
+    _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
+    _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
+    for only_changes, found in ratios.items():
+        write_ratios(cursor, found.values(), only_changes)
+    statements_store.store(cursor, [row for _, row in sorted(statements.items())])
 
 
 def _run(cursor: Any, sql: str, rows: list[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Any
 import psycopg2
 
 from config import Database
-from pipeline.errors import NotNow, PermanentError, ServiceError, TransientError
+from pipeline.errors import NotNow, PermanentError, ServiceError, Unexpected
 from pipeline.repeated import Repeated
-from pipeline.storage.database import connect
-from pipeline.storage.judgement import Fault, is_statement_limit, judge, reason
+from pipeline.storage import specimen
+from pipeline.storage.database import answered, connect
+from pipeline.storage.judgement import Cause, judge, reason, was_cancelled
 from pipeline.storage.rows import Write, write
 from pipeline.storage.schema import create_tables
 from pipeline.wire.text import one_line
@@ -30,17 +32,15 @@ BATCH = 200
 BATCH_SECONDS = 0.05
 #: Seconds between two looks whether the database works again, while nothing is there to be written.
 PROBE_SECONDS = 2.0
-#: Touches no row, and fails as a write would: read-only, missing rights, missing tables.
-_PROBE = "".join(
-    f"INSERT INTO {table} SELECT * FROM {table} WHERE false; UPDATE {table} SET {column} = {column} WHERE false;"  # noqa: S608 (own names)
-    for table, column in (("country", "country_name"), ("stock", "name"), ("financial_ratios", "run_id"), ("pipeline_run", "status"))
-)
+#: Seconds before a transaction that collided is tried again: doubles each time, up to the second figure.
+FIRST_COLLISION_SECONDS = 0.005
+LONGEST_COLLISION_SECONDS = 1.0
 
 Done = Callable[[Exception | None], None]
 
 
 class _TooSlow(Exception):
-    """The database's limit on statement time struck."""
+    """A limit of the database on time struck: fewer rows at once may go through."""
 
 
 class _Ended(Exception):
@@ -50,13 +50,13 @@ class _Ended(Exception):
 class Writer:
     """The one thread and connection of a process that writes. Batches what comes in while a transaction runs.
 
-    While the database is away, or refuses all rows alike, `away` is set, what was submitted waits, and the thread tries again: it
-    is nobody's fault. It probes by itself, with nothing to write too, so `away` ends when the database works, not when a task
-    does. Rows that the database refuses for what they hold are a PermanentError of their own task, and only of it.
+    While the database is away, or refuses all rows alike, `away` is set, what was submitted waits, and the thread tries again: no
+    task is to blame. It also probes while there is nothing to write, so `away` ends when the database works, not when a task
+    succeeds. If the database refuses rows for what they hold, and takes others, their own task gets a PermanentError.
     """
 
     def __init__(self, settings: Database) -> None:
-        """Raises ServiceError where the database can't be used at the start."""
+        """Raises ServiceError if the database can't be used at the start."""
         self.settings = settings
         self.away = threading.Event()
         self._queue: queue.SimpleQueue[tuple[Write, Done] | None] = queue.SimpleQueue()
@@ -127,11 +127,12 @@ class Writer:
                 for one in batch:
                     self._write_batch([one])
                 return
-            if judge(error) is Fault.ROW:
+            if judge(error) is Cause.ROW:
                 batch[0][1](PermanentError(f"the database refuses the rows: {one_line(' '.join(str(error).split()))}"))
                 return
-            log.exception("unexpected error while rows are written, please report it")
-            batch[0][1](TransientError(f"the rows could not be written: {type(error).__name__}"))
+            unexpected = Unexpected(f"the rows could not be written: {type(error).__name__}: {one_line(str(error), 200)}")
+            unexpected.__cause__ = error
+            batch[0][1](unexpected)
             self._drop_connection()
             return
         for _, done in batch:
@@ -165,33 +166,53 @@ class Writer:
         for attempt in itertools.count():
             try:
                 self._connected()
-                write(self._connection, batch)
-            except (psycopg2.Error, ServiceError, ValueError, UnicodeError) as error:
-                fault = judge(error)
-                if fault is Fault.ROW:
+                with answered(self._connection):
+                    write(self._connection, batch)
+            except (psycopg2.Error, ServiceError, ValueError, OSError) as error:
+                cause = judge(error)
+                if cause is Cause.ROW and (len(batch) > 1 or self._takes_others(error)):
                     self._works_again()  # whatever became of the statement: the database has looked at its rows
                     raise
-                if fault is Fault.MOMENT:
-                    log.info("%s, trying again", type(error).__name__)
+                if cause is Cause.COLLISION:
+                    pause = min(FIRST_COLLISION_SECONDS * 2 ** min(attempt, 10), LONGEST_COLLISION_SECONDS)
+                    self._repeated.say(logging.INFO, f"{type(error).__name__}: the transaction collided with another one, trying again")
+                    self._pause(pause * random.uniform(0.5, 1.0), error)  # noqa: S311 (no secret)
+                    continue
+                if attempt == 0 and self._connection is not None and self._connection.closed:
+                    self._drop_connection()  # perhaps only cut while nothing was written: a new one shows whether the database is away
                     continue
                 self.away.set()
                 self._repeated.say(logging.WARNING, reason(error))
                 self._drop_connection()
-                if self._closed.wait(min(0.2 * 2 ** min(attempt, 5), 2.0)):
-                    raise _Ended("the process ended while the database took no rows") from error
-                if is_statement_limit(error) and len(batch) > 1:
+                self._pause(min(0.2 * 2 ** min(attempt, 5), 2.0), error)
+                if was_cancelled(error) and len(batch) > 1:
                     raise _TooSlow from error
             else:
                 self._works_again()
                 return
 
+    def _pause(self, seconds: float, error: BaseException) -> None:
+        if self._closed.wait(seconds):
+            raise _Ended("the process ended while the database took no rows") from error
+
+    def _takes_others(self, refusal: BaseException) -> bool:
+        """Whether rows that nothing is wrong with can be written, so that the refusal is for what these rows hold."""
+        if getattr(refusal, "pgcode", None) is None:
+            return True  # psycopg2 has refused them, not the database
+        try:
+            with answered(self._connection):
+                specimen.try_to_write(self._connection)
+        except (psycopg2.Error, ServiceError):
+            return False
+        return True
+
     def _probe(self) -> None:
         """Find out without any task whether rows can be written again: a brake must not wait for the work that it holds."""
         try:
             self._connected()
-            with self._connection, self._connection.cursor() as cursor:
-                cursor.execute(_PROBE)
-        except (psycopg2.Error, ServiceError) as error:
+            with answered(self._connection):
+                specimen.try_to_write(self._connection)
+        except Exception as error:  # whatever it is, this thread must go on
             self._repeated.say(logging.WARNING, reason(error))
             self._drop_connection()
         else:
@@ -200,7 +221,8 @@ class Writer:
     def _connected(self) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self.settings, reach_seconds=3)
-            create_tables(self._connection)
+            with answered(self._connection):
+                create_tables(self._connection)
 
     def _works_again(self) -> None:
         if self.away.is_set():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.storage.polled import Followed, FreshStocks
+from pipeline.storage.polled import FreshStocks, Polled
 from pipeline.wire.messages import ProcessingTask, Task
 from pipeline.wire.results import Untouched
 
@@ -10,7 +10,7 @@ from pipeline.wire.results import Untouched
 class LeftAlone:
     """Asked by the worker for each task, before its handler. Called by many threads at once."""
 
-    def __init__(self, abandoned: Followed[frozenset[str]], is_fresh: FreshStocks | None = None) -> None:
+    def __init__(self, abandoned: Polled[frozenset[str]], is_fresh: FreshStocks | None = None) -> None:
         self._abandoned = abandoned
         self._is_fresh = is_fresh
 

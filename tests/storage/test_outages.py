@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import shutil
+import subprocess
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -14,6 +19,7 @@ from pipeline.storage import database
 from pipeline.storage.rows import ListedStock, Write
 from pipeline.storage.writer import Writer
 from tests.conftest import until
+from tests.storage.proxy import Proxy
 from tests.storage.test_writer import task
 
 ROLE = "pipeline_of_this_test"
@@ -166,7 +172,7 @@ def test_a_limit_on_statement_time_is_called_that(role, tables, admin, caplog):
             cursor.execute("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE")
         running.submit(task("A"))
         running.submit(task("B"))
-        until(lambda: "longer than the database allows" in caplog.text, 20, "the limit's name")
+        until(lambda: "a limit on its time (statement_timeout)" in caplog.text, 20, "the limit's name")
         assert "is away" not in caplog.text
         holding.rollback()
         running.goes_on()
@@ -174,3 +180,114 @@ def test_a_limit_on_statement_time_is_called_that(role, tables, admin, caplog):
     finally:
         holding.close()
         running.writer.close()
+
+
+def test_a_connection_that_was_cut_while_nothing_was_written_is_no_outage(role, caplog):
+    caplog.set_level(logging.INFO, logger="pipeline")
+    between = Proxy(role.host, role.port)
+    running = Writing(replace(role, host="127.0.0.1", port=between.port))
+    try:
+        for symbol in ("A", "B"):
+            running.submit(task(symbol))
+            running.goes_on()
+            between.cut()
+        until(lambda: not running.writer.away.is_set(), 20)
+        assert between.accepted == 2
+        assert caplog.text == ""
+    finally:
+        running.writer.close()
+        between.close()
+
+
+def test_a_database_that_gives_no_answer_is_given_up_and_connected_anew(role, caplog, monkeypatch):
+    """Whatever stands between has taken the statement, and nobody will ever answer."""
+    monkeypatch.setattr(database, "SILENT_SECONDS", 0.5)
+    between = Proxy(role.host, role.port)
+    running = Writing(replace(role, host="127.0.0.1", port=between.port))
+    try:
+        between.swallows.set()
+        running.submit(task("A"))
+        running.waits()
+        between.swallows.clear()
+        between.cut()
+        running.goes_on()
+        assert "PostgreSQL" in caplog.text
+    finally:
+        running.writer.close()
+        between.close()
+
+
+@pytest.mark.parametrize(
+    ("refuse", "allow", "said"),
+    [
+        ("ALTER TABLE stock ADD CONSTRAINT none CHECK (false) NOT VALID", "ALTER TABLE stock DROP CONSTRAINT none", "23514"),
+        ("ALTER TABLE stock ADD COLUMN reviewed boolean NOT NULL", "ALTER TABLE stock DROP COLUMN reviewed", "23502"),
+        (
+            "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed for today'; END $$;"
+            " CREATE TRIGGER closed BEFORE INSERT ON financial_ratios EXECUTE FUNCTION closed()",
+            "DROP FUNCTION IF EXISTS closed CASCADE",
+            "P0001",
+        ),
+    ],
+    ids=["a constraint", "a column that must not be empty", "a trigger"],
+)
+def test_what_refuses_all_rows_alike_is_waited_for_though_its_code_is_of_a_row(writing, admin, caplog, refuse, allow, said):
+    admin(refuse)
+    try:
+        writing.submit(task("A"))
+        writing.submit(task("B"))
+        writing.waits()
+        until(lambda: f"(SQLSTATE {said})" in caplog.text, 20, "the reason")
+    finally:
+        admin(allow)
+    writing.goes_on()
+    writing.goes_on()
+    assert stocks(admin) == ["A", "B"]
+
+
+def test_what_refuses_one_row_is_that_rows(writing, admin):
+    admin("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
+    try:
+        for symbol in ("A", "B", "C"):
+            writing.submit(task(symbol))
+        answers = [writing.answer() for _ in range(3)]
+    finally:
+        admin("ALTER TABLE stock DROP CONSTRAINT not_b")
+    assert [type(answer) for answer in answers if answer] == [PermanentError]
+    assert not writing.writer.away.is_set()
+    assert stocks(admin) == ["A", "C"]
+
+
+@pytest.fixture
+def small_disk():
+    """A folder of 1 MB that belongs to the server, which runs as nobody if root has started it."""
+    folder = Path(tempfile.mkdtemp(prefix="small-disk-", dir="/var/tmp"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    if not mounted:
+        folder.rmdir()
+        pytest.skip("a small disk can be mounted by root only")
+    folder.chmod(0o711)
+    data = folder / "data"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_full_disk_is_waited_for_also_with_nothing_to_write(writing, admin, small_disk, caplog):
+    admin(f"CREATE TABLESPACE small LOCATION '{small_disk / 'data'}'")
+    try:
+        admin("ALTER TABLE stock SET TABLESPACE small")
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+        writing.submit(task("A"))
+        writing.waits()
+        assert "No space left on device" in caplog.text
+        ballast.unlink()
+        writing.goes_on()
+        assert stocks(admin) == ["A"]
+    finally:
+        admin("ALTER TABLE stock SET TABLESPACE pg_default")
+        admin("DROP TABLESPACE small")

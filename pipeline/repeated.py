@@ -1,4 +1,4 @@
-"""What happens again and again is said once, and again every half minute: never many times a second."""
+"""Lines that would come again and again: the same one is logged once in half a minute, and of many that differ, a few a minute."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 
 #: Seconds after which the same text is said again.
 AGAIN_SECONDS = 30.0
+#: How many texts that differ are said in a minute.
+MOST_A_MINUTE = 20
 #: Texts that are remembered, at most.
 _KEPT = 200
 
@@ -32,3 +34,21 @@ class Repeated:
     def forget(self) -> None:
         """What comes next is news, though it was said before."""
         self._said.clear()
+
+
+class Bounded:
+    """Says to `log` each text, but no more than MOST_A_MINUTE. For one thread."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        #: Since when texts are counted (time.monotonic), and how many there were.
+        self._since, self._count = 0.0, 0
+
+    def say(self, level: int, text: str) -> None:
+        now = time.monotonic()
+        if now - self._since >= 60:
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count <= MOST_A_MINUTE:
+            more = " (further ones in this minute are not named)" if self._count == MOST_A_MINUTE else ""
+            self._log.log(level, "%s%s", text, more)

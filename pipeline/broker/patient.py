@@ -13,14 +13,14 @@ from kafka import KafkaConsumer, TopicPartition
 from pipeline.broker import internals
 from pipeline.broker.internals import Unreadable
 from pipeline.errors import ServiceError
+from pipeline.repeated import Bounded
 from pipeline.wire.text import one_line
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks of a reader whether there are more partitions.
 FOLLOW_SECONDS = 10.0
-#: How many unreadable records are named in a minute, and how many are kept until somebody counts them.
-UNREADABLE_SAID = 20
+#: How many unreadable records are kept until somebody counts them.
 UNREADABLE_KEPT = 10_000
 #: Records from which on an answer is worth the next one at once, to one that only looks on.
 FULL_ANSWER = 100
@@ -45,8 +45,7 @@ class Patient(KafkaConsumer):
 
     def __init__(self, **options: Any) -> None:
         self._unreadable: list[Unreadable] = []
-        #: Since when lines about unreadable records are counted (time.monotonic), and how many there were.
-        self._said = (0.0, 0)
+        self._bounded = Bounded(log)
         self._followed: tuple[str, ...] = ()
         self._looked_at = 0.0
         super().__init__(**options)
@@ -61,14 +60,7 @@ class Patient(KafkaConsumer):
     def _note_unreadable(self, one: Unreadable) -> None:
         if len(self._unreadable) < UNREADABLE_KEPT:
             self._unreadable.append(one)
-        since, count = self._said
-        now = time.monotonic()
-        if now - since >= 60:
-            since, count = now, 0
-        self._said = (since, count + 1)
-        if count < UNREADABLE_SAID:
-            more = "" if count < UNREADABLE_SAID - 1 else " (further ones of this minute are counted, not named)"
-            log.warning("%s is passed over, it can't be read: %s%s", one, one_line(one.reason, 200), more)
+        self._bounded.say(logging.WARNING, f"{one} is passed over, it can't be read: {one_line(one.reason, 200)}")
 
     def follow(self, names: Iterable[str]) -> list[TopicPartition]:
         """Assign all partitions of the topics, now and whenever they get more: those are read from their beginning. The ones that are

@@ -97,7 +97,7 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
 
 
 def _check_limits(admin: Any, settings: Kafka) -> None:
-    """Say which topics take smaller messages than the tasks of their stage may be: nothing is lost, but letters lose their value."""
+    """Say which topics take smaller messages than are sent to them: tasks become letters for that alone, and letters lose their value."""
     if not dialect.of(settings).tells_settings:
         return
     limits = _numbers(admin, ConfigResourceType.TOPIC, list(topics.ALL), _MAX_MESSAGE_BYTES)
@@ -109,6 +109,13 @@ def _check_limits(admin: Any, settings: Kafka) -> None:
                     "topic %s takes messages of %d bytes at most, %s of %d: larger tasks that fail are kept without their value. Set"
                     " max.message.bytes=%d there",
                     *(name, limits[name], stage.tasks, limits[stage.tasks], topics.LARGEST_MESSAGE_BYTES),
+                )
+        for name in (stage.completion, stage.errors):
+            if limits.get(name, topics.LARGEST_RESULT_BYTES) < topics.LARGEST_RESULT_BYTES:
+                log.warning(
+                    "topic %s takes messages of %d bytes at most: tasks whose result is larger fail for that alone. Set"
+                    " max.message.bytes=%d there",
+                    *(name, limits[name], topics.LARGEST_MESSAGE_BYTES),
                 )
 
 

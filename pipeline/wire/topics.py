@@ -25,6 +25,8 @@ RESULT_PARTITIONS = 3
 CONTROL_RETENTION_MS = 600_000
 #: Largest message in bytes that this program sends: a task of the default limit (1 MiB) and the headers of its retry.
 LARGEST_MESSAGE_BYTES = 2 * 1024 * 1024
+#: What every completion and error message fits into, in bytes: its texts are cut.
+LARGEST_RESULT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kafka import TopicPartition
 from pipeline.broker import diagnosis
 from pipeline.broker.outage import BrokerWatch
 from pipeline.broker.sender import Fate, Message, Sender, is_certain, pause_seconds
+from pipeline.repeated import Bounded
 from pipeline.wire.topics import LARGEST_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Outbox:
     def __init__(self, sender: Sender, watch: BrokerWatch) -> None:
         self._sender = sender
         self._watch = watch
+        self._bounded = Bounded(log)
         self._unsent: deque[Settling] = deque()
         self._on_the_way: deque[Settling] = deque()
 
@@ -128,7 +130,7 @@ class Outbox:
         settling.futures, settling.alone = {}, False
         settling.refusals += 1
         if settling.refusals == 1:
-            log.warning("%s: %s: a dead letter without its value takes its place", settling.name, reason)
+            self._bounded.say(logging.WARNING, f"{settling.name}: {reason}: a dead letter without its value takes its place")
             settling.messages = settling.instead(reason)
         else:
             log.error("%s is given up: %s", settling.name, reason)

@@ -56,6 +56,8 @@ class Snapshot:
     regions: tuple[RegionView, ...] = ()
     errors: tuple[dict[str, Any], ...] = ()
     ratio_rows: int = 0
+    #: Records in the topics that could not be read and may belong to the run.
+    unreadable: int = 0
     requests_per_stock: float = throttle_text.REQUESTS_PER_STOCK
     #: What the database says of the run: running, completed, failed, stalled, or "" where it does not say.
     status: str = ""

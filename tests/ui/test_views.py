@@ -21,6 +21,7 @@ from pipeline.ratios.fundamentals import KEYS
 from pipeline.stocks import catalog, query
 from pipeline.storage import database
 from pipeline.wire import messages, topics
+from tests.broker.batches import put, with_header_name
 from tests.conftest import PROJECT, until
 from tests.ui.conftest import FORMULA, LATEST, MARKUP, STOCKS, Producer, environment, page_process
 from ui import forms, show
@@ -411,3 +412,11 @@ def test_companies_are_sorted_by_size_in_dollars():
     sql, _ = query.select(query.Screen(sort="market_cap", descending=True), ("symbol", "market_cap"))
     assert "r.market_cap AS market_cap" in sql
     assert "ORDER BY r.market_cap_usd DESC" in sql
+
+
+def test_records_that_cannot_be_read_are_counted_on_the_page(page):
+    run_id = "20251101T000000Z-0abc"
+    put(page.kafka, topics.SCRAPING_ERRORS, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
+    with Producer(page.kafka, run_id) as producer:
+        producer.processing(["ODD"], "us")
+    until(lambda: 'data-testid="unreadable">1 unreadable record<' in page.ask(f"/?run={run_id}").text, 30, "the count")

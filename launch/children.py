@@ -114,12 +114,14 @@ class Children:
             self._monitor = None
         self._say.terminal_is_the_monitors = False
 
-    def stop(self) -> None:
-        """Workers first, then monitor and page."""
+    def stop(self, at_once: bool = False) -> None:
+        """Workers first, then monitor and page. at_once: do not let the workers finish what they have in work."""
         if self._monitor is not None and self._say.terminal_is_the_monitors:
             self._monitor.signal(signal.SIGUSR1)  # the monitor shows that the run is ending; a line printed here would be overwritten
-        late = child_process.stop([*self._workers, *([self._producer] if self._producer else [])])
-        if late:
+        late = child_process.stop(
+            [*self._workers, *([self._producer] if self._producer else [])], 0 if at_once else child_process.DRAIN_SECONDS
+        )
+        if late and not at_once:
             self._say(f"killed after {child_process.DRAIN_SECONDS:g} s: {', '.join(late)}")
         self.stop_monitor()
         if self._page is not None:

@@ -72,7 +72,7 @@ class Orchestrator:
                 self._say("stopped before the run was done. If the broker keeps its messages, --resume continues with the unfinished tasks")
             return config.EXIT_DONE if self._finished or self._arguments.services else config.EXIT_INTERRUPTED
         finally:
-            children.stop()
+            children.stop(at_once=services.has_lost_its_messages())
             services.stop()
 
     def _set_up_tables(self) -> None:

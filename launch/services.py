@@ -19,9 +19,10 @@ from local.state import State
 from local.tansu import Broker
 from pipeline.broker import clients, probe
 from pipeline.errors import ServiceError
-from pipeline.process.discovery import DEFAULT_SERVERS, is_embedded
+from pipeline.process.discovery import DEFAULT_SERVERS, ensure_topics, is_embedded
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
+from pipeline.wire import topics
 from pipeline.yahoo.learned import forget
 
 #: Seconds in which a broker at the default address must accept a connection.
@@ -106,11 +107,15 @@ class Services:
 
     def dead(self) -> str | None:
         """Name of the dead service that can't be restarted, if there is one."""
-        if isinstance(self.broker, Broker) and not self.broker.is_alive():
+        if self.has_lost_its_messages():
             return "the embedded broker"
         if self.market is not None and not self.market.is_alive():
             return "the local market"
         return None
+
+    def has_lost_its_messages(self) -> bool:
+        """Whether the embedded broker is dead, and with it every message: there is nothing left that a consumer could finish."""
+        return isinstance(self.broker, Broker) and not self.broker.is_alive()
 
     def stop(self) -> None:
         if self.state is not None:
@@ -177,10 +182,21 @@ class Services:
     def _embedded_broker(self) -> str:
         self._take_state()
         self.broker = Broker.start(self.log_dir / "broker.log")
+        while not self._is_ours_alone(self.broker):
+            # Clients of a broker that had this address before come to the new one, name its topics and send to them.
+            used = self.broker.port
+            self.broker.stop()
+            self.say(f"another program's clients still connect to port {used}; starting the embedded broker on another port")
+            self.broker = Broker.start(self.log_dir / "broker.log", used + 1)
         servers = self.broker.bootstrap_servers
-        self.settings = replace(self.settings, kafka=replace(self.settings.kafka, bootstrap_servers=servers, source="embedded"))
         self.published["KAFKA_BOOTSTRAP_SERVERS"] = servers
         return f"embedded broker at {servers} (in memory: its messages end with it)"
+
+    def _is_ours_alone(self, broker: Broker) -> bool:
+        """Creates the topics. False if one of them was there already: in a new broker no one else can have a use for it."""
+        kafka = replace(self.settings.kafka, bootstrap_servers=broker.bootstrap_servers, source="embedded")
+        self.settings = replace(self.settings, kafka=kafka)
+        return ensure_topics(self.settings) == frozenset(topics.ALL)
 
     def _apache_kafka(self, home: Path) -> str:
         state = self._take_state()

@@ -39,6 +39,7 @@ class Broker:
     def __init__(self, process: ServerProcess, port: int, guardian: Guardian) -> None:
         self._process = process
         self._guardian = guardian
+        self.port = port
         self.bootstrap_servers = f"127.0.0.1:{port}"
         self.process_id = process.process_id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -57,9 +58,15 @@ def pytest_report_header() -> str:
     return f"broker: Apache Kafka {apache_kafka_version(home)} ({home})"
 
 
+_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
+
+
 def quiet_port() -> int:
-    """A free port outside the range that outgoing connections take theirs from: it is still free after a restart."""
-    return free_port(20_000 + os.getpid() % 10_000)
+    """A free port outside the range that outgoing connections take theirs from: it is still free after a restart.
+
+    No two tests get the same one: clients of a broker that is gone would come to the next one at its address.
+    """
+    return free_port(next(_ports))
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +111,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Kafka(bootstrap_servers=request.getfixturevalue("apache_kafka").bootstrap_servers, source="apache")
         return
     clients.quiet()
-    running = Broker.start(tmp_path_factory.mktemp("broker") / "broker.log")
+    running = Broker.start(tmp_path_factory.mktemp("broker") / "broker.log", quiet_port())
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     running.stop()
 
@@ -117,7 +124,7 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kafka
         yield emptied(request.getfixturevalue("apache_kafka"))
         return
     clients.quiet()
-    running = Broker.start(tmp_path / "broker.log")
+    running = Broker.start(tmp_path / "broker.log", quiet_port())
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     running.stop()
 

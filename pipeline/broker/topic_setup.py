@@ -21,8 +21,8 @@ _MIN_INSYNC_REPLICAS = "min.insync.replicas"
 _MAX_MESSAGE_BYTES = "max.message.bytes"
 
 
-def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
-    """Create the topics that are missing; topics that exist with other partition counts stay, and that is said.
+def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozenset[str]:
+    """Create the topics that are missing, and return their names. Topics with other partition counts stay, and that is said.
 
     Both brokers create topics by themselves, with too few partitions, as soon as a client names them: so this must run
     before any client starts. Several processes may run it at once.
@@ -40,9 +40,11 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
     }
     if missing:
         _check_new_topics(admin, settings)
+    created = set()
     for name, options in missing.items():
         try:
             admin.create_topics({name: options})
+            created.add(name)
         except kafka.errors.TopicAlreadyExistsError:
             continue  # another process was faster
         except kafka.errors.InvalidReplicationFactorError as error:
@@ -67,6 +69,7 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> None:
             )
     _check_limits(admin, settings)
     _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
+    return frozenset(created)
 
 
 def _check_new_topics(admin: Any, settings: Kafka) -> None:

@@ -64,11 +64,11 @@ def is_embedded(kafka: Kafka) -> bool:
         admin.close()
 
 
-def ensure_topics(settings: Settings) -> None:
-    """Create the topics before any client uses them. Raises ServiceError if the broker is not reachable."""
+def ensure_topics(settings: Settings) -> frozenset[str]:
+    """Create the topics before any client uses them; those that were missing. Raises ServiceError if the broker is not reachable."""
     admin = clients.admin(settings.kafka)
     try:
         with clients.reaching(settings.kafka):
-            topic_setup.ensure(admin, settings.kafka)
+            return topic_setup.ensure(admin, settings.kafka)
     finally:
         admin.close()

@@ -165,7 +165,7 @@ def test_a_failover_to_a_synchronous_standby_loses_nothing_and_charges_no_task(p
     found = pair.settings
     database = Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], "127.0.0.1", address.port, source="environment")
     clients.quiet()
-    broker = Broker.start(tmp_path / "broker.log")
+    broker = Broker.start(tmp_path / "broker.log", quiet_port())
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers, source="embedded")
     make_topics(kafka)
     writer = Writer(database)

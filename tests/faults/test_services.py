@@ -30,7 +30,7 @@ class Own:
 
     def __init__(self, terminal: Terminal) -> None:
         self.home = terminal.home
-        self.broker = Broker.start(self.home / "broker.log")
+        self.broker = Broker.start(self.home / "broker.log", quiet_port())
         self.data = self.home / "data"
         # While it is away nobody else takes this one.
         self.port = quiet_port()

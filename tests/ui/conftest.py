@@ -36,7 +36,7 @@ from pipeline.storage.rows import Profile, Write, write
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.results import Computed, Listed, completion
-from tests.conftest import PROJECT, until
+from tests.conftest import PROJECT, quiet_port, until
 
 RUN = "20261101T000000Z-0001"
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"> & <b>Söhne</b>"
@@ -200,7 +200,7 @@ def stocks(postgres: Database) -> Database:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of this module alone, with the topics."""
     clients.quiet()
-    running = Broker.start(tmp_path_factory.mktemp("ui-broker") / "broker.log")
+    running = Broker.start(tmp_path_factory.mktemp("ui-broker") / "broker.log", quiet_port())
     settings = Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     make_topics(settings)
     yield settings

@@ -38,6 +38,7 @@ from pipeline.yahoo.recording import record_to
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"stock pipeline {config.VERSION}")
     add_region_flags(parser)
     parser.add_argument("--scrapers", type=_width, default=2, metavar="N", help="scraping consumers, each with a browser (default 2)")
     parser.add_argument("--processors", type=_width, default=2, metavar="N", help="processing consumers (default 2)")

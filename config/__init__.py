@@ -12,6 +12,9 @@ from config.places import PROJECT, embedded_services, lock_holder, state_dir
 from config.settings import Database, Kafka, Settings, utc_today
 from config.values import SettingsError
 
+#: Of the newest section of CHANGELOG.md.
+VERSION = "1.0.0"
+
 #: Exit codes of every script.
 EXIT_DONE = 0
 EXIT_TASKS_FAILED = 1
@@ -28,6 +31,7 @@ __all__ = [
     "EXIT_STALLED",
     "EXIT_TASKS_FAILED",
     "PROJECT",
+    "VERSION",
     "Database",
     "Kafka",
     "Settings",

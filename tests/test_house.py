@@ -1,11 +1,13 @@
-"""The sizes that keep the house readable: of modules, classes and functions, outside of tests and the stand-in's data."""
+"""What keeps the house readable: the sizes of modules, classes and functions, outside of tests and the stand-in's data; its version."""
 
 import ast
+import re
 import statistics
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import config
 from config import PROJECT
 
 MODULE, CLASS, FUNCTION = 400, 250, 60
@@ -13,7 +15,7 @@ MODULE, CLASS, FUNCTION = 400, 250, 60
 MEDIAN = 130
 #: Data of the local market, written down in a function.
 DATA = ("local/market/payloads.py",)
-ROOMS = ("pipeline", "launch", "local", "ui", "tools", "benchmarks")
+ROOMS = ("config", "pipeline", "launch", "local", "ui", "tools", "benchmarks")
 
 
 def modules() -> list[Path]:
@@ -31,6 +33,12 @@ def too_long(path: Path) -> Iterator[str]:
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > (CLASS if isinstance(node, ast.ClassDef) else FUNCTION):
                 yield f"{name}: {node.name} ({lines} lines)"
+
+
+def test_the_version_is_the_newest_one_of_the_changelog() -> None:
+    newest = re.search(r"^## (\d+\.\d+\.\d+) \(", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == config.VERSION
 
 
 def test_no_module_class_or_function_is_too_long_to_be_read_at_once() -> None:

@@ -232,6 +232,8 @@ def _server_command(place: Place, port: int) -> list[str]:
         "unix_socket_directories": "",
         # "off" lost 1,273 of 13,918 committed rows to a SIGKILL.
         "synchronous_commit": "on",
+        # A night rewrites thousands of rows within a minute, which is as long as the launcher usually sleeps.
+        "autovacuum_naptime": "3s",
         "password_encryption": "scram-sha-256",
         "logging_collector": "off",
         "log_destination": "stderr",

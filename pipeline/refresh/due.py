@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+from pipeline.wire.quotes import plain_number, plain_time
+
 # Reasons, as completions and the summary name them ------------------------------------------------------------------
 
 FIRST = "first_fetch"
 ALL = "refresh_all"
 NO_QUOTE = "no_quote"
+APPEARED = "figures_appeared"
 EARNINGS = "earnings_time"
 EPS = "eps_changed"
 BOOK_VALUE = "book_value_changed"
@@ -40,6 +43,8 @@ KEPT_FIELDS = (
     *("regularMarketPrice", "marketCap", "sharesOutstanding", "epsTrailingTwelveMonths", "bookValue"),
     *("currency", "financialCurrency", *EARNINGS_FIELDS),
 )
+#: Of these at least one is new in the quote of a stock that the site had nothing of: then it may have something now.
+_FIGURES = ("regularMarketPrice", "epsTrailingTwelveMonths", "bookValue")
 #: Buybacks move a share count a little each week; what needs new statements moves it more.
 SHARES_TOLERANCE = 0.001
 #: Earnings per share of a company whose statements are in another currency than its quote follow the exchange rate.
@@ -51,6 +56,8 @@ SPLIT_FACTORS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)
 SPLIT_NEARNESS = 0.06
 #: The share of the longest age at which the first statements of a symbol may come due, and later ones: not all in one night.
 FIRST_SPREAD, LATER_SPREAD = 1 / 3, 0.8
+#: The next report is put off by fewer days than this; if its time moves by more, the report has been, and this is the one after it.
+PUT_OFF_DAYS = 28
 #: How often a report that was told and is not in the statements yet is asked for again: after 1, 2, 4, … days.
 MOST_ASKED = 5
 #: Days until a symbol that had no statements, or was unknown to the site, is asked for again; doubled each time.
@@ -90,10 +97,11 @@ def verdict(
     if refresh_all:
         return Verdict(True, ALL)
     waits = last.newest_period is None and last.ask_on is not None and now.date() < last.ask_on
-    if quote.get("regularMarketPrice") is None and not waits:
+    if not _above_zero(quote.get("regularMarketPrice")) and not waits:
         return Verdict(True, NO_QUOTE)
     before = last.quote
     reasons = (
+        (APPEARED, (last.newest_period is None or last.asked > 0) and _has_appeared(quote, before)),
         (EARNINGS, _reported(quote, before, last.fetched_at, now)),
         (CURRENCY, any(_differ(quote, before, name) for name in ("currency", "financialCurrency"))),
         (SHARES, _moved(quote, before, "sharesOutstanding", SHARES_TOLERANCE)),
@@ -101,7 +109,8 @@ def verdict(
         (BOOK_VALUE, _moved(quote, before, "bookValue", 0.0)),
         (SPLIT, _looks_like_a_split(quote, before)),
         (AWAITED, last.ask_on is not None and now.date() >= last.ask_on),
-        (AGE, (now.date() - last.fetched_at.date()).days >= _longest_age(symbol, last.first, max_age_days)),
+        # A fetch that lies in the future, by a clock that was wrong then or is now, has an age all the same.
+        (AGE, abs((now.date() - last.fetched_at.date()).days) >= _longest_age(symbol, last.first, max_age_days)),
     )
     return next((Verdict(True, why) for why, holds in reasons if holds), Verdict(False, UNCHANGED))
 
@@ -118,15 +127,35 @@ def after_fetch(
     elif last and last.newest_period and newest_period <= last.newest_period and (why in BRINGS_PERIOD or last.ask_on):
         asked = last.asked + 1
         ask_on = now.date() + timedelta(days=2 ** (asked - 1)) if asked <= MOST_ASKED else None
-    kept = {name: quote[name] for name in KEPT_FIELDS if quote.get(name) is not None}
+    kept = {**_still_said(quote, last), **{name: quote[name] for name in KEPT_FIELDS if quote.get(name) is not None}}
     profiled_on = now.date() if profiled else last.profiled_on if last else None
     return Evidence(now, kept, newest_period, asked, ask_on, last is None, profiled_on)
 
 
+def _has_appeared(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether the quote has a figure that an earlier quote lacked; no quote at all says nothing of what there was."""
+    return bool(before) and any(_number(quote.get(name)) and not _number(before.get(name)) for name in _FIGURES)
+
+
+def _still_said(quote: Mapping[str, Any], last: Evidence | None) -> dict[str, Any]:
+    """What was known before and is missing now: that it is missing says nothing. A price is of its day alone."""
+    without = {"regularMarketPrice", "marketCap"}
+    if any(quote.get(name) is not None for name in EARNINGS_FIELDS):
+        without.update(EARNINGS_FIELDS)
+    return {name: value for name, value in last.quote.items() if name in KEPT_FIELDS and name not in without} if last else {}
+
+
 def _reported(quote: Mapping[str, Any], before: Mapping[str, Any], fetched_at: datetime, now: datetime) -> bool:
-    """An earnings time between the last fetch and now, of those that the site gives today or gave then as the next."""
-    times = (value for source in (quote, before) for name in EARNINGS_FIELDS if (value := _number(source.get(name))) is not None)
-    return any(fetched_at.timestamp() < time <= now.timestamp() for time in times)
+    """Whether a report came between the last fetch and now, by the times that the site gives today and those that it gave then."""
+    told, then = ([time for name in EARNINGS_FIELDS if (time := plain_time(one.get(name))) is not None] for one in (quote, before))
+    since, until = fetched_at.timestamp(), now.timestamp()
+    if any(since < time <= until for time in told):
+        return True
+    expected = min((time for time in then if time > since), default=None)
+    following = min((time for time in told if time > until), default=None)
+    if expected is None or following is None:
+        return expected is not None and expected <= until
+    return following - expected > PUT_OFF_DAYS * 86_400
 
 
 def _differ(quote: Mapping[str, Any], before: Mapping[str, Any], name: str) -> bool:
@@ -141,7 +170,7 @@ def _foreign(quote: Mapping[str, Any]) -> bool:
 def _moved(quote: Mapping[str, Any], before: Mapping[str, Any], name: str, tolerance: float) -> bool:
     """Whether a figure changed by more than its rounding and the tolerance, a fraction."""
     now, then = _number(quote.get(name)), _number(before.get(name))
-    if now is None or then is None:
+    if now is None or then is None or (name == "sharesOutstanding" and (now <= 0 or then <= 0)):
         return False
     rounding = 1.01 * 10.0 ** -min(_decimals(now), _decimals(then))
     return abs(now - then) > max(rounding, tolerance * max(abs(now), abs(then)))
@@ -191,7 +220,12 @@ def newest_period(ends: Iterable[date]) -> date | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = plain_number(value)
+    return None if number is None else float(number)
+
+
+def _above_zero(value: Any) -> bool:
+    return (_number(value) or 0.0) > 0
 
 
 # As it is kept ------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class KeptRates:
 
 def is_whole(series: Mapping[date, float], today: date) -> bool:
     """Whether a series has today's rate, goes far back, and has no gap of the last year that a fetch would close."""
-    days = sorted(series)
+    days = sorted(day for day in series if day <= today)
     if not days or days[-1] != today or days[0] > today - timedelta(days=WHOLE_DAYS):
         return False
     recent = [day for day in days if day > today - timedelta(days=400)]

@@ -73,10 +73,10 @@ CREATE TABLE IF NOT EXISTS fx_rate (
     rate double precision NOT NULL CHECK (rate > 0 AND rate < 'Infinity'),
     PRIMARY KEY (pair, day)
 );
--- A night rewrites one row of five, which is the usual limit: what it leaves is cleared by the next night, which then needs no more room.
-ALTER TABLE financial_ratios SET (autovacuum_vacuum_scale_factor = 0.05);
+-- A night rewrites one row of five, which is the usual limit. Cleared many times a night, the space of the first is used for the last.
+ALTER TABLE financial_ratios SET (autovacuum_vacuum_scale_factor = 0.005);
 ALTER TABLE quote SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-ALTER TABLE stock SET (autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE stock SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 """
 
 #: What the SQL text makes, as fitness.missing looks for it: a new table or column needs no other list.

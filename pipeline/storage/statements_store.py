@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS company_statements (
     PRIMARY KEY (symbol, first_seen)
 );
 """
+# Versions that are more than a day ahead of a new fetch were dated by a wrong clock, and come before it: they are dated anew.
 _UPSERT = """
 WITH fetched (symbol, seen_at, content_hash, payload, evidence) AS (
     SELECT symbol, seen_at::timestamptz, content_hash, payload::jsonb, evidence::jsonb
@@ -33,8 +34,19 @@ WITH fetched (symbol, seen_at, content_hash, payload, evidence) AS (
 ), newest AS (
     SELECT DISTINCT ON (symbol) symbol, first_seen, content_hash FROM company_statements JOIN fetched USING (symbol, content_hash)
     WHERE first_seen = (SELECT max(first_seen) FROM company_statements latest WHERE latest.symbol = fetched.symbol)
+), later AS (
+    SELECT symbol, first_seen, seen_at, row_number() OVER (PARTITION BY symbol ORDER BY first_seen DESC) AS number
+    FROM company_statements JOIN fetched USING (symbol)
+    WHERE first_seen > seen_at + interval '1 day' AND (symbol, first_seen) NOT IN (SELECT symbol, first_seen FROM newest)
+), redated AS (
+    UPDATE company_statements kept SET first_seen = later.seen_at - later.number * interval '1 microsecond',
+        last_seen = later.seen_at - later.number * interval '1 microsecond'
+    FROM later WHERE kept.symbol = later.symbol AND kept.first_seen = later.first_seen
 ), seen_again AS (
-    UPDATE company_statements kept SET last_seen = greatest(kept.last_seen, fetched.seen_at), evidence = fetched.evidence,
+    UPDATE company_statements kept SET evidence = fetched.evidence,
+        first_seen = CASE WHEN kept.first_seen > fetched.seen_at + interval '1 day' THEN fetched.seen_at ELSE kept.first_seen END,
+        last_seen = CASE WHEN kept.last_seen > fetched.seen_at + interval '1 day' THEN fetched.seen_at
+            ELSE greatest(kept.last_seen, fetched.seen_at) END,
         payload = CASE WHEN kept.payload = fetched.payload THEN kept.payload ELSE fetched.payload END
     FROM fetched JOIN newest USING (symbol)
     WHERE kept.symbol = fetched.symbol AND kept.first_seen = newest.first_seen
@@ -54,7 +66,7 @@ WHERE symbol = ANY(%s) ORDER BY symbol, first_seen DESC
 _PART = """
 SELECT DISTINCT ON (s.symbol) s.symbol, s.last_seen, s.payload::text, s.evidence, to_jsonb(q)
 FROM company_statements s LEFT JOIN quote q USING (symbol)
-WHERE (hashtext(s.symbol) & 1048575) %% %s = %s ORDER BY s.symbol, s.first_seen DESC
+WHERE s.symbol > %s AND (hashtext(s.symbol) & 1048575) %% %s = %s ORDER BY s.symbol, s.first_seen DESC LIMIT %s
 """
 
 
@@ -103,14 +115,20 @@ def count(connection: Any) -> int:
 
 
 def every(connection: Any, part: int = 0, of: int = 1, at_once: int = 100) -> Iterator[list[Stored]]:
-    """The newest version of every company with its quote, so many at a time: a cursor of the server's, memory stays flat.
+    """The newest version of every company with its quote, so many at a time, ordered by symbol.
 
-    Of `of` parts, each of which has its own companies, the one with the number `part`.
+    Of `of` parts, each of which has its own companies, the one with the number `part`. Each batch is a transaction of its own: one
+    that lasted as long as all of them would keep PostgreSQL from using the space of replaced rows again.
     """
-    with connection, connection.cursor(name="statements") as cursor:
-        cursor.execute(_PART, (of, part))
-        while rows := cursor.fetchmany(at_once):
-            yield [Stored(*row) for row in rows]
+    after = ""
+    while True:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_PART, (after, of, part, at_once))
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        after = rows[-1][0]
+        yield [Stored(*row) for row in rows]
 
 
 def _text(value: Mapping[str, Any]) -> str:

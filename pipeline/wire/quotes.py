@@ -25,9 +25,13 @@ NUMBERS = (
     "earningsTimestampStart",
     "earningsTimestampEnd",
 )
+#: Those of the numbers that are times.
+TIMES = ("regularMarketTime", "earningsTimestamp", "earningsTimestampStart", "earningsTimestampEnd")
 TEXTS = ("currency", "financialCurrency", "exchange", "quoteType", "sector", "industry")
 #: Longest text of a quote, in characters.
 TEXT_LIMIT = 200
+#: A larger number is no time in seconds (it would be past the year 5138), but one in milliseconds (after 1973).
+_LEAST_MS = 1e11
 #: Fields of the screener's records that have another name in its quotes.
 _OTHER_NAMES = {"intradaymarketcap": "marketCap", "intradayprice": "regularMarketPrice"}
 
@@ -40,7 +44,7 @@ def cleaned(fields: Mapping[str, Any], seen_at: str = "") -> dict[str, Any]:
     named = {**{_OTHER_NAMES[name]: value for name, value in fields.items() if name in _OTHER_NAMES}, **fields}
     quote: dict[str, Any] = {}
     for name in NUMBERS:
-        if (number := plain_number(named.get(name))) is not None:
+        if (number := (plain_time if name in TIMES else plain_number)(named.get(name))) is not None:
             quote[name] = number
     for name in TEXTS:
         if text := plain_text(named.get(name)):
@@ -63,9 +67,30 @@ def plain_number(value: Any) -> int | float | None:
             value = float(value.replace(",", "")) if value.strip() else None
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         return None
     return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+
+
+def _is_finite(value: int | float) -> bool:
+    """Whether it is a number that a double can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def plain_time(value: Any) -> int | float | None:
+    """Epoch seconds of a time in seconds, in milliseconds or as ISO 8601 text (in UTC if it names no zone); None for anything else."""
+    number = plain_number(value)
+    if number is not None:
+        return number if abs(number) < _LEAST_MS else number / 1000
+    text = value.get("raw") if isinstance(value, Mapping) else value
+    try:
+        when = datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return int((when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()) if when else None
 
 
 def plain_text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -51,6 +52,70 @@ def test_an_earnings_time_since_the_last_fetch_is_due_in_any_field(field: str) -
 def test_the_next_report_s_time_of_then_is_due_when_it_has_come_though_the_quote_names_the_one_after() -> None:
     then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + timedelta(hours=5))})
     assert asked(then, earningsTimestamp=stamp(NIGHT + timedelta(days=90))) == (True, "earnings_time")
+
+
+@pytest.mark.parametrize("written", [lambda t: str(t), lambda t: 1000 * t, lambda t: f"{datetime.fromtimestamp(t, timezone.utc):%FT%TZ}"])
+def test_an_earnings_time_may_be_a_text_or_in_milliseconds(written: Callable[[int], Any]) -> None:
+    assert asked(earningsTimestamp=written(stamp(FETCHED + timedelta(hours=3)))) == (True, "earnings_time")
+    assert asked(earningsTimestamp=written(stamp(NIGHT + timedelta(hours=3)))) == (False, "unchanged")
+    then = replace(LAST, quote={**QUOTE, "earningsTimestampEnd": written(stamp(FETCHED + timedelta(hours=3)))})
+    assert asked(then, earningsTimestamp=None) == (True, "earnings_time")
+
+
+def test_a_report_that_is_put_off_is_due_when_it_comes_and_one_that_came_early_at_once() -> None:
+    day = timedelta(days=1)
+    then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + day / 2)})
+    assert asked(then, earningsTimestamp=stamp(FETCHED + 10 * day)) == (False, "unchanged"), "put off"
+    assert asked(then, FETCHED + 11 * day, earningsTimestamp=stamp(FETCHED + 10 * day)) == (True, "earnings_time")
+    assert asked(then, FETCHED + 11 * day, earningsTimestamp=stamp(FETCHED + 100 * day)) == (True, "earnings_time"), "names the one after"
+    then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + 9 * day)})
+    assert asked(then, earningsTimestamp=stamp(FETCHED + 5 * day)) == (False, "unchanged"), "brought forward"
+    assert asked(then, FETCHED + 6 * day, earningsTimestamp=stamp(FETCHED + 5 * day)) == (True, "earnings_time")
+    assert asked(then, FETCHED + 6 * day, earningsTimestamp=stamp(FETCHED + 96 * day)) == (True, "earnings_time"), "names the one after"
+
+
+def test_what_a_later_quote_lacks_is_remembered() -> None:
+    then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + timedelta(days=20))})
+    bare = {"regularMarketPrice": 51.0, "marketCap": 5_100_000_000, "currency": "USD"}
+    last = after_fetch(bare, then, "age", date(2026, 3, 31), NIGHT, False)
+    assert verdict(bare, last, NIGHT + timedelta(days=1), 45) == (False, "unchanged")
+    assert verdict(bare, last, NIGHT + timedelta(days=20), 1000) == (True, "earnings_time")
+    assert verdict({**bare, "epsTrailingTwelveMonths": 2.9}, last, NIGHT + timedelta(days=1), 45) == (True, "eps_changed")
+
+
+@pytest.mark.parametrize("shares", [0, -1, "", "n/a", float("nan"), pytest.param(10**400, id="huge"), None])
+def test_shares_that_are_none_are_no_change(shares: Any) -> None:
+    assert asked(sharesOutstanding=shares) == (False, "unchanged")
+    assert asked(replace(LAST, quote={**QUOTE, "sharesOutstanding": shares})) == (False, "unchanged")
+
+
+def test_a_price_of_nothing_is_no_price() -> None:
+    assert asked(regularMarketPrice=0) == (True, "no_quote")
+
+
+def test_a_symbol_that_another_company_has_taken_over_is_due() -> None:
+    other = {"regularMarketPrice": 50.4, "marketCap": 900_000_000, "epsTrailingTwelveMonths": -0.4, "bookValue": 3.1}
+    for name in ("epsTrailingTwelveMonths", "bookValue"):
+        assert asked(**{name: other[name]})[0]
+    assert asked(**other)[0]
+
+
+def test_a_stock_that_was_gone_and_has_a_quote_again_is_due() -> None:
+    gone = after_fetch({"currency": "USD"}, replace(LAST, newest_period=None), "report_awaited", None, FETCHED, False)
+    assert gone.ask_on is not None
+    assert verdict({"currency": "USD"}, gone, NIGHT, 45) == (False, "unchanged")
+    assert verdict(QUOTE, gone, NIGHT, 45) == (True, "figures_appeared")
+    back = after_fetch(QUOTE, gone, "figures_appeared", None, NIGHT, False)
+    assert verdict(QUOTE, back, NIGHT + timedelta(days=1), 45) == (False, "unchanged"), "the site still has no statements"
+    kept = after_fetch({}, LAST, "report_awaited", LAST.newest_period, FETCHED, False)
+    assert verdict(QUOTE, kept, FETCHED + timedelta(hours=9), 45) == (True, "figures_appeared")
+
+
+def test_a_clock_that_goes_back_makes_nothing_due_unless_the_fetch_lies_farther_ahead_than_statements_last() -> None:
+    assert asked(now=FETCHED - timedelta(hours=3)) == (False, "unchanged")
+    assert asked(now=FETCHED - timedelta(days=9)) == (False, "unchanged")
+    assert asked(now=FETCHED - timedelta(days=46)) == (True, "age")
+    assert asked(now=FETCHED - timedelta(days=9), earningsTimestamp=stamp(FETCHED - timedelta(days=4))) == (False, "unchanged")
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.stand import Stand, home, say
+from kafka_scraper_producer import ScraperProducer
 from pipeline.broker.sender import Message
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
+from pipeline.wire.regions import REGIONS
 
 CONSUMERS = 2
 THREADS = 32
 #: Stocks that are asked for again and again, and requests that each takes.
-STOCKS, REQUESTS_PER_STOCK = 100, 3
+STOCKS, REQUESTS_PER_STOCK = 100, 2
 #: Seconds of a run that don't count: the first one's, and those of one that starts from what the first has learned.
 LEARNING_SECONDS, KNOWING_SECONDS = 60, 10
 #: Seconds for each character of the picture.
 STEP_SECONDS = 5
+#: REQUESTS_PER_SECOND while consumers come and go, and the regions that are listed meanwhile.
+CEILING = 4
+SCRAPED_REGIONS = ("us", "fr", "gb", "de", "jp")
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -52,9 +58,9 @@ class Trace:
         return f"full block: {most / STEP_SECONDS:.1f}/s\n{bars}\n{refused}"
 
 
-def measure(stand: Stand, seconds: float, changes: dict[float, list[str]] | None = None) -> Trace:
-    """Follow the market for so many seconds. changes: second → the allowance from then on."""
-    due = sorted((changes or {}).items())
+def measure(stand: Stand, seconds: float, events: Mapping[float, Callable[[], object]] | None = None) -> Trace:
+    """Follow the market for so many seconds from its first request on. events: second → what happens then."""
+    due = sorted((events or {}).items(), key=lambda one: one[0])
     before = _stats(stand)
     trace, began = Trace(), 0.0
     while not trace.seconds or trace.seconds[-1] < seconds:
@@ -67,10 +73,7 @@ def measure(stand: Stand, seconds: float, changes: dict[float, list[str]] | None
         trace.answered.append(stats[0] - before[0])
         trace.refused.append(stats[1] - before[1])
         if due and now - began >= due[0][0]:
-            request = urllib.request.Request(  # noqa: S310 (loopback)
-                f"{stand.settings.yahoo_base_url}/market/allowance", json.dumps(due.pop(0)[1]).encode(), method="POST"
-            )
-            urllib.request.urlopen(request).close()  # noqa: S310
+            due.pop(0)[1]()
         time.sleep(max(0.0, began + len(trace.seconds) - time.monotonic()))
     return trace
 
@@ -90,10 +93,8 @@ def run() -> dict[str, Any]:
             trace = _drawn("300/30, first run", measure(stand, 180))
             found["one"] = judge("300/30", trace, LEARNING_SECONDS, 180, 10)
         with _consumers(folder, ["300/30"], 560) as stand:
-            trace = _drawn(
-                "300/30, second run; 100/30 from second 100, 200/30 from second 260",
-                measure(stand, 560, {100: ["100/30"], 260: ["200/30"]}),
-            )
+            events = {100.0: lambda: _allow(stand, "100/30"), 260.0: lambda: _allow(stand, "200/30")}
+            trace = _drawn("300/30, second run; 100/30 from second 100, 200/30 from second 260", measure(stand, 560, events))
             found["one_again"] = judge("300/30 again", trace, KNOWING_SECONDS, 100, 10)
             found["dropped"] = judge("dropped to a third, two windows later", trace, 160, 260, 100 / 30)
             found["doubled"] = judge("doubled, the last minute and a half", trace, 470, 560, 200 / 30)
@@ -105,30 +106,50 @@ def run() -> dict[str, Any]:
         with _consumers(folder, limits, 210) as stand:
             trace = _drawn("100/20 and 600/200, second run", measure(stand, 210))
             found["two_again"] = judge("100/20 and 600/200 again", trace, KNOWING_SECONDS, 210, 3)
-    with home() as folder, _consumers(folder, [], 130, REQUESTS_PER_SECOND="4") as stand:
+    with home() as folder, _consumers(folder, [], 200, REQUESTS_PER_SECOND=f"{CEILING}") as stand:
         found["ceiling"] = coming_and_going(stand)
     return {"allowance": found}
 
 
 def coming_and_going(stand: Stand) -> dict[str, float]:
-    """A third consumer joins in second 40, one is killed in second 80; the largest rate over ten seconds, and over all."""
-    first = measure(stand, 40)
-    stand.start("processing", CONSUMERS + 1)
-    second = measure(stand, 40)
-    process = stand.consumers[0].process
-    assert process is not None
-    process.kill()
-    third = measure(stand, 50)
-    tens = [trace.between(begin, begin + 10)[0] / 10 for trace in (first, second, third) for begin in range(0, 30, 5)]
-    say(f"a ceiling of 4/s, while one joins and one is killed: {max(tens):.2f}/s at most over ten seconds")
-    return {"most_per_second": max(tens)}
+    """One scraping and one processing consumer join, one processing consumer leaves, one is killed: the largest rates meanwhile."""
+
+    def scrape() -> None:
+        stand.add("scraping")
+        producer = ScraperProducer(stand.settings)
+        for code in SCRAPED_REGIONS:
+            producer.send_scraping_task({"code": code, "name": REGIONS[code]})
+        producer.close()
+
+    def end(number: int, signal_number: int) -> None:
+        process = stand.consumers[number].process
+        assert process is not None
+        process.send_signal(signal_number)
+
+    trace = measure(
+        stand,
+        160,
+        {
+            20: scrape,
+            60: lambda: stand.add("processing"),
+            90: lambda: end(1, signal.SIGTERM),
+            120: lambda: end(0, signal.SIGKILL),
+        },
+    )
+    _drawn(f"a ceiling of {CEILING}/s; scraping joins in second 20, processing in 60; one leaves in 90, one is killed in 120", trace)
+    most = {length: max(trace.between(begin, begin + length)[0] / length for begin in range(150)) for length in (1, 5, 10)}
+    say("at most " + ", ".join(f"{rate:.2f}/s over {length} s" for length, rate in most.items()))
+    answered, _ = trace.between(10, 160)
+    say(f"{answered / 150:.2f}/s on average; pages and requests of the browser: {_pages(stand)}")
+    return {"most_per_second": most[10], "average_per_second": answered / 150}
 
 
 @contextlib.contextmanager
 def _consumers(folder: Any, limits: list[str], seconds: float, **settings: str) -> Iterator[Stand]:
     """A market with these limits, and consumers that have more than enough to do for so long."""
     options = [part for limit in limits for part in ("--allowance", limit)]
-    with Stand(folder, ["--stocks", str(STOCKS), "--latency-ms", "100", *options], THREADS) as stand:
+    # Without `--refresh all` all but the first tasks of a company would be done from what is stored, without a request.
+    with Stand(folder, ["--stocks", str(STOCKS), "--latency-ms", "100", *options], THREADS, ["--refresh", "all"]) as stand:
         stand.environ |= settings
         companies = stand.companies()
         runs = int(seconds * 25 / REQUESTS_PER_STOCK / len(companies)) + 1
@@ -144,6 +165,19 @@ def _stats(stand: Stand) -> tuple[int, int]:
     with urllib.request.urlopen(f"{stand.settings.yahoo_base_url}/market/stats") as answer:  # noqa: S310 (loopback)
         found = json.load(answer)
     return int(found["answered"]), int(found["refused"])
+
+
+def _allow(stand: Stand, limit: str) -> None:
+    """Give the market another allowance."""
+    request = urllib.request.Request(f"{stand.settings.yahoo_base_url}/market/allowance", json.dumps([limit]).encode(), method="POST")  # noqa: S310 (loopback)
+    urllib.request.urlopen(request).close()  # noqa: S310
+
+
+def _pages(stand: Stand) -> int:
+    """How many requests the browser has made."""
+    with urllib.request.urlopen(f"{stand.settings.yahoo_base_url}/market/stats") as answer:  # noqa: S310 (loopback)
+        kinds = json.load(answer)["by_kind"]
+    return sum(count for kind, count in kinds.items() if kind.startswith(("page", "consent")))
 
 
 def _drawn(name: str, trace: Trace) -> Trace:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,10 @@ class Timed:
 class Stand:
     """Embedded services, and consumers that have joined their group. A context manager."""
 
-    def __init__(self, folder: Path, market_options: list[str], threads: int = 32) -> None:
+    def __init__(self, folder: Path, market_options: list[str], threads: int = 32, processing_options: Sequence[str] = ()) -> None:
+        """processing_options: command line options of the processing consumers, beside `--demo`."""
         self.folder = folder
+        self._options = {"processing": list(processing_options), "scraping": []}
         self.environ = {"PIPELINE_HOME": str(folder), "PROCESSOR_THREADS": str(threads), "REQUESTS_PER_SECOND": "0"}
         self.settings: Settings = config.load(True, {**os.environ, **self.environ})
         self.services = Services.start(self.settings, folder / "logs", ["--seed", str(SEED), *market_options], lambda text: None)
@@ -134,12 +136,18 @@ class Stand:
         children.stop(self.consumers)
         self.consumers = []
 
+    def add(self, stage: str) -> Child:
+        """Start one more consumer of a stage, `processing` or `scraping`, and wait for nothing."""
+        log_file = self.folder / "logs" / f"{stage}-{time.time_ns()}.log"
+        command = [SCRIPTS[stage], "--demo", *self._options[stage]]
+        self.consumers.append(Child(f"{stage}-{len(self.consumers)}", command, log_file, dict(self.environ)))
+        self.consumers[-1].start()
+        return self.consumers[-1]
+
     def start(self, stage: str, count: int) -> None:
-        """Start consumers of a stage, `processing` or `scraping`, until there are `count`, and wait until all share the partitions."""
-        for number in range(len(self.consumers), count):
-            log_file = self.folder / "logs" / f"{stage}-{time.time_ns()}.log"
-            self.consumers.append(Child(f"{stage}-{number}", [SCRIPTS[stage], "--demo"], log_file, dict(self.environ)))
-            self.consumers[-1].start()
+        """Start consumers of a stage until there are `count`, and wait until all share the partitions."""
+        for _ in range(len(self.consumers), count):
+            self.add(stage)
         partitions = 2 * self.settings.kafka.task_partitions
 
         def all_share() -> bool:

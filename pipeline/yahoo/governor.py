@@ -17,17 +17,9 @@ from typing import Any
 from pipeline.yahoo import limits as model
 from pipeline.yahoo.history import History
 from pipeline.yahoo.limits import FIRST_STEP, LONGEST_STEP, REFUTED, STEP_GROWTH, WINDOWS, Episode, Limit
-from pipeline.yahoo.noise import Noise, after_noise
+from pipeline.yahoo.noise import NOISE_SECONDS, Noise, Verdict
+from pipeline.yahoo.probing import FIRST_PROBE_SECONDS, GUARD_SECONDS, NOISE_PROBE_SECONDS, next_probe
 
-#: Seconds from the first refusal to the first single request.
-FIRST_PROBE_SECONDS = 1.0
-#: How much longer after the first refusal each next one is: between the two, as a window is due to be free.
-PROBE_RATIO_LEAST, PROBE_RATIO_MOST = 1.3, 2.0
-#: A known limit that may have dropped is tried whenever its window has lost a quarter of what is in it.
-FALLS_TO = 0.75
-LONGEST_PROBE_GAP_SECONDS = 300.0
-#: Seconds added to the moment at which a window is due to be free: for the way to the site.
-GUARD_SECONDS = 0.3
 #: Between two steps beyond a confirmed limit: so many seconds at least, and so many answers for each refusal of the last one.
 STEP_SECONDS, ANSWERS_PER_REFUSAL = 60.0, 120.0
 #: Steps are rarer with each confirmation, up to this many seconds.
@@ -38,6 +30,8 @@ BINDS = 1.15
 STEP_HORIZONS = 5.0
 #: A step is done when so much of it was answered: the last of it would take as long again.
 DONE = 0.6
+#: A limit that only short refusals speak for stands if it was confirmed so often.
+FIRM_CONFIRMATIONS = 2
 #: Seconds over which the rate of late is measured.
 MEASURED_SECONDS = 10.0
 #: How often the fullest windows so far are noted, in seconds.
@@ -58,6 +52,8 @@ class Governor:
         #: When the site may be asked for a single request, during an episode.
         self.next_probe_at = 0.0
         self._ended_at = -math.inf
+        #: The last one that no known limit explained.
+        self._before: Episode | None = None
         self._steps_end_at = self._no_step_before = 0.0
         self._noise = Noise()
         #: The fullest that each window has been without a refusal.
@@ -79,7 +75,7 @@ class Governor:
                 return False  # it was on its way when the episode ended
             self._note(at)
             self.episode = Episode(at, at, answers_before=self.history.count(self._ended_at))
-            self.next_probe_at = at + max(FIRST_PROBE_SECONDS, wait)
+            self.next_probe_at = at + max(NOISE_PROBE_SECONDS if self._noise.is_known else FIRST_PROBE_SECONDS, wait)
             return True
         self.episode.refusals += 1
         self.next_probe_at = max(self.next_probe_at, at + wait)
@@ -91,13 +87,16 @@ class Governor:
             return
         self.episode.refused_at = at
         self.episode.refusals += 1
-        self.next_probe_at = max(self._next_probe(at), at + min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
+        self.next_probe_at = max(
+            next_probe(self.episode, self.limits, self.history, at), at + min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+        )
 
     def probe_answered(self, at: float, learn: bool = True) -> None:
         """The single request was answered, which is not noted yet: the episode is over. `learn`: whether to draw conclusions."""
         if self.episode is None:
             return
         episode, self.episode, self._ended_at = self.episode, None, at
+        episode.ended_at = at
         if learn:
             self._learn(episode, at)
 
@@ -119,17 +118,19 @@ class Governor:
             return 0.0
         if now - self._noted_at >= NOTE_SECONDS:
             self._note(now)
+        if steps and (found := self._noise.rate_found()) is not None:
+            self._take([model.rate_limit(found)], now)
         rates = [(self._rate_of(limit, now, in_flight), limit) for limit in self.limits]
         least = min((rate for rate, _ in rates), default=math.inf)
-        if steps:
-            self._step_beyond([limit for rate, limit in rates if rate <= least * BINDS] if least < self.ceiling else [], now)
-        return min(least, self.ceiling)
+        if steps and math.isinf(self._noise.tempo):
+            self._step_beyond([limit for rate, limit in rates if rate <= least * BINDS] if least < self.ceiling else [], now, in_flight)
+        return min(least, self.ceiling, self._noise.tempo)
 
     def waits(self, now: float) -> float:
         """Seconds until another request may start, as far as the limits say."""
         if self.episode is not None:
             return max(0.0, self.next_probe_at - now)
-        return max([0.0, *(self._free_at(limit, limit.cap) - now for limit in self.limits)])
+        return max([0.0, *(model.free_at(limit, self.history, limit.cap) - now for limit in self.limits)])
 
     def site(self, now: float) -> dict[str, Any]:
         """What others should know of the site: the limits and what is left of each, how long to wait, the rate of late, the ceiling."""
@@ -151,6 +152,9 @@ class Governor:
         """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
         history = History((now - float(first), now - float(last), int(count)) for first, last, count in learned["history"])
         self.adopt([{**limit, "cap": 0.0} for limit in learned["limits"]])
+        for limit in self.limits:
+            # What was learned holds for now: a run that began with a step beyond it would begin with refusals.
+            limit.next_step_at = now + min(STEP_SECONDS * (1 + limit.confirmed), RARE_STEP_SECONDS)
         self.history = history
         history.tidy(now)
 
@@ -161,7 +165,7 @@ class Governor:
         for one, raw in zip(adopted, fields, strict=False):
             mine = known.get(one.seconds)
             if mine is not None:
-                one.next_step_at, one.learned_requests, one.lowered_at = mine.next_step_at, mine.learned_requests, mine.lowered_at
+                one.next_step_at, one.learned_requests = mine.next_step_at, mine.learned_requests
             if float(raw.get("cap", 0.0)) > one.requests:
                 # The one who leads tries a step beyond it.
                 one.step_from, one.step = one.requests, float(raw["cap"]) / one.requests - 1
@@ -176,7 +180,7 @@ class Governor:
             ahead = limit.horizon / part
             left = limit.cap - in_flight - self.history.count(now + ahead - limit.seconds - min(GUARD_SECONDS, limit.seconds / 10))
             rates.append(max(left, 0.0) / ahead)
-        return min(rates)
+        return min(*rates, limit.fastest)
 
     def _note(self, now: float) -> None:
         self._noted_at = now
@@ -185,7 +189,7 @@ class Governor:
             if count > self._reached.get(seconds, 0):
                 self._reached[seconds] = count
 
-    def _step_beyond(self, binding: list[Limit], now: float) -> None:
+    def _step_beyond(self, binding: list[Limit], now: float, in_flight: int) -> None:
         """Begin, carry on or end steps beyond the limits. Of several that bind, a step beyond one alone would lead nowhere."""
         stepping = [limit for limit in self.limits if limit.step_from is not None]
         if not stepping and (not binding or now < self._no_step_before or any(now < limit.next_step_at for limit in binding)):
@@ -198,57 +202,55 @@ class Governor:
             count = self.history.count(now - limit.seconds)
             limit.requests = max(limit.requests, float(count))
             assert limit.step_from is not None
-            if count >= limit.step_from + DONE * (limit.cap - limit.step_from):
+            # Those on their way take their places too: with many of them, a small step would never be filled by answers alone.
+            if count + in_flight >= limit.step_from + DONE * (limit.cap - limit.step_from):
                 limit.step_from, limit.step = limit.requests, min(limit.step * STEP_GROWTH, LONGEST_STEP)
                 self._steps_end_at = max(self._steps_end_at, now + STEP_HORIZONS * limit.horizon)
-            if not limit.confirmed and limit.requests > REFUTED * limit.learned_requests:
+            # The last one stays, however far it rises: without any, the rate would jump into the next refusals.
+            if len(self.limits) > 1 and not limit.confirmed and limit.requests > REFUTED * limit.learned_requests:
                 self.limits.remove(limit)
         if now > self._steps_end_at:
             for limit in stepping:
                 limit.step_from, limit.step, limit.next_step_at = None, FIRST_STEP, now + STEP_SECONDS
 
-    def _next_probe(self, now: float) -> float:
-        """When to ask next: as a known limit is due to be free; or another window is, or one has lost a part of what is in it."""
-        assert self.episode is not None
-        began, elapsed = self.episode.began, max(self.episode.lasted(now), FIRST_PROBE_SECONDS)
-        least, most = began + PROBE_RATIO_LEAST * elapsed, began + PROBE_RATIO_MOST * elapsed
-        full = [self._free_at(limit, min(limit.requests, count)) for limit, count in self._full(now)]
-        if full:
-            return max(max(full) + GUARD_SECONDS, least)
-        due = [most]
-        for seconds in WINDOWS:
-            oldest = self.history.first_after(began - seconds)
-            if oldest is not None and oldest + seconds + GUARD_SECONDS >= least:
-                due.append(oldest + seconds + GUARD_SECONDS)
-        for limit in self.limits:
-            left = self.history.when_below(int(FALLS_TO * self.history.count(now - limit.seconds)))
-            if left is not None and left + limit.seconds > now:
-                due.append(left + limit.seconds)
-        return min(max(min(due), least), now + LONGEST_PROBE_GAP_SECONDS)
-
-    def _full(self, now: float) -> list[tuple[Limit, int]]:
-        """The known limits that are reached, each with the count in its window."""
-        counts = [(limit, self.history.count(now - limit.seconds)) for limit in self.limits]
-        return [(limit, count) for limit, count in counts if count >= limit.requests * (1 - model.SAME)]
-
-    def _free_at(self, limit: Limit, requests: float) -> float:
-        """When there are fewer than so many in the limit's window."""
-        free = self.history.when_below(int(requests))
-        return -math.inf if free is None else free + limit.seconds
-
     def _learn(self, episode: Episode, now: float) -> None:
         """Conclude from an episode that has ended."""
-        if self._noise.is_met(episode, now):
-            self.limits = after_noise(self.limits, now)
-            self._no_step_before = now
-            return
         known = model.explained_by(self.limits, episode, self.history)
+        if episode.lasted(now) <= NOISE_SECONDS:
+            known = known or [limit for limit in self.limits if limit.of_rate]
+            if self._is_idle(episode, known, now):
+                return
         if known:
             self._met(known, episode, now)
             return
+        before, self._before = self._before, episode
+        if (fixed := model.fixed_window(before, episode, now)) is not None:
+            self._take([fixed], now)
+            return
         new = model.new_limits(episode, self.history, now, self._reached) if episode.informs() or not self.limits else []
-        if not new and not model.lowered(self.limits, episode, self.history, now, self._reached):
+        if not new and not model.lowered(self.limits, episode, self.history, now):
             new = [model.guessed(episode, self.history, now)]
+        self._take(new, now)
+        if not new or episode.informs():
+            # What was answered once may be too much now.
+            self._reached = {window: self.history.count(now - window) for window in WINDOWS}
+
+    def _is_idle(self, episode: Episode, known: list[Limit], now: float) -> bool:
+        """Whether nothing follows from a short episode that has just ended. known: the limits that it may have met."""
+        stepped = any(limit.step_from is not None for limit in known)
+        if stepped and not self._noise.is_likely and not self._noise.is_known:
+            return False
+        verdict = self._noise.refused(now)
+        if verdict is Verdict.NOISE:
+            # A guess that short refusals have led to was wrong.
+            self.limits = [limit for limit in self.limits if limit.firm or limit.confirmed >= FIRM_CONFIRMATIONS]
+            return True
+        if math.isfinite(self._noise.tempo):
+            return True
+        return not (known and verdict is Verdict.AGAIN) and not episode.informs()
+
+    def _take(self, new: list[Limit], now: float) -> None:
+        """Believe in new limits too."""
         seconds = {limit.seconds for limit in new}
         self.limits = sorted([*new, *(one for one in self.limits if one.seconds not in seconds)], key=lambda one: one.per_second)
         del self.limits[model.MOST_LIMITS :]
@@ -257,9 +259,6 @@ class Governor:
             limit.step_from = None
             if not limit.confirmed:
                 limit.next_step_at = now + max(2 * limit.horizon, 5.0)
-        if not new or episode.informs():
-            # What was answered once may be too much now.
-            self._reached = {window: self.history.count(now - window) for window in WINDOWS}
 
     def _met(self, known: list[Limit], episode: Episode, now: float) -> None:
         """Known limits were reached: confirmed by a step beyond them, or one is lower than was thought."""

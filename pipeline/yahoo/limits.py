@@ -7,11 +7,13 @@ the last one, the answer) say which windows can be the site's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.yahoo.history import LONGEST_SECONDS, History
+from pipeline.yahoo.noise import NOISE_SECONDS
 
 #: Lengths of windows that are considered, in seconds: those that people choose, and no gap wider than a quarter.
 WINDOWS = (
@@ -19,6 +21,8 @@ WINDOWS = (
     *(720, 900, 1080, 1200, 1500, 1800, 2100, 2400, 3000, 3600, 4500, 5400, 6300, 7200, 9000, 10800, 12600, 14400, 18000, 21600),
     *(25200, 28800, 36000, 43200, 54000, 64800, 75600, 86400),
 )
+#: Those that people choose most: a site that refuses is asked just when one of these is due to be free.
+ROUND_WINDOWS = (1, 2, 5, 10, 20, 30, 60, 100, 120, 200, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 #: What is asked for stays below a limit by this fraction of it; less than one request of a limit slows down, and no more.
 MARGIN = 0.05
 #: Counts that differ by less than this fraction are the same: processes hear of each other's requests a moment late.
@@ -28,12 +32,14 @@ STOOD = 0.97
 #: Where only the refusals are known, the window is taken for at least so many times as long as they lasted, and so many seconds.
 WINDOW_OF_PAUSE = 4.0
 SHORTEST_GUESS_SECONDS = 10.0
-#: Refusals that lasted no longer than this never lower a limit below half of what was answered before: they may be mere noise.
+#: The window, in seconds, in which a limit on the rate itself is counted.
+RATE_SECONDS = 10.0
+#: Refusals that lasted no longer than this say nothing of any window.
 BRIEF_SECONDS = 1.6
-#: Refusals that go on now and then for at most so many seconds may be noise; a limit that was learned from longer ones stands.
-NOISE_SECONDS = 4.5
 #: How far the first step beyond a limit goes, how the next ones grow, and the longest one, as fractions of the limit.
 FIRST_STEP, STEP_GROWTH, LONGEST_STEP = 0.04, 1.5, 0.5
+#: An unused window is filled at this multiple of the limit's own rate, so that the rate stays even; a long one within so many seconds.
+CATCH_UP, CATCH_UP_SECONDS = 1.25, 240.0
 #: A limit that nothing has confirmed, and that was exceeded by this factor, was none.
 REFUTED = 2.0
 #: So many limits are kept, the tightest ones.
@@ -57,10 +63,10 @@ class Limit:
     before_steps: float = 0.0
     #: What it was when it was learned.
     learned_requests: float = 0.0
-    #: When it was lowered last without a long pause.
-    lowered_at: float = float("-inf")
     #: Learned from a pause long enough to tell windows apart. One that is not goes if the refusals turn out to follow no count.
     firm: bool = False
+    #: A limit on the rate itself, as a trial has found it (pipeline/yahoo/noise.py): any short refusal may be its own.
+    of_rate: bool = False
 
     def __post_init__(self) -> None:
         self.learned_requests = self.learned_requests or self.requests
@@ -86,6 +92,11 @@ class Limit:
         """Seconds over which what is left of the window is spread."""
         return min(max(self.seconds / 4, min(self.seconds, 2.0)), 60.0)
 
+    @property
+    def fastest(self) -> float:
+        """The most requests a second that are asked for, however empty the window is."""
+        return self.cap * max(CATCH_UP / self.seconds, 1 / CATCH_UP_SECONDS)
+
     def fields(self) -> dict[str, float]:
         return {"requests": round(self.requests, 1), "seconds": self.seconds, "confirmed": self.confirmed, "cap": round(self.cap, 1)}
 
@@ -108,13 +119,25 @@ class Episode:
     refusals: int = 1
     #: Answers since the one before it.
     answers_before: int = 0
+    #: The answer that ended it.
+    ended_at: float = float("inf")
 
     def lasted(self, now: float) -> float:
         return now - self.began
 
     def informs(self) -> bool:
         """Whether requests were refused for a while: then the windows that had something fall out meanwhile are none."""
-        return self.refused_at - self.began > 0.8
+        return self.refused_at - self.began > 0.8 and self.ended_at - self.began > BRIEF_SECONDS
+
+
+def rate_limit(per_second: float) -> Limit:
+    return Limit(RATE_SECONDS, max(1.0, per_second * RATE_SECONDS), of_rate=True)
+
+
+def free_at(limit: Limit, history: History, requests: float) -> float:
+    """When there are fewer than so many in the limit's window; -inf if there are fewer in all."""
+    free = history.when_below(int(requests))
+    return -math.inf if free is None else free + limit.seconds
 
 
 def explained_by(limits: Iterable[Limit], episode: Episode, history: History) -> list[Limit]:
@@ -141,25 +164,31 @@ def new_limits(episode: Episode, history: History, now: float, reached: dict[flo
     return [limit for limit in found if limit.seconds >= least][:1] or found[-1:]
 
 
-def lowered(limits: Iterable[Limit], episode: Episode, history: History, now: float, reached: dict[float, int]) -> bool:
+def fixed_window(before: Episode | None, episode: Episode, now: float) -> Limit | None:
+    """A window that begins anew at its own times, as two episodes in a row show it: each time after as many answers.
+
+    The time from one end to the next is its length. A sliding window of that length keeps to it too.
+    """
+    if before is None or not 1 - SAME <= episode.answers_before / max(before.answers_before, 1) <= 1 + SAME:
+        return None
+    shortest, longest = episode.refused_at - before.ended_at, now - before.refused_at
+    seconds = next((one for one in (*ROUND_WINDOWS, *WINDOWS) if shortest < one <= longest), None)
+    return None if seconds is None else Limit(float(seconds), float(episode.answers_before), firm=True)
+
+
+def lowered(limits: Iterable[Limit], episode: Episode, history: History, now: float) -> bool:
     """Lower the known limits to what was answered first; False if none of them can be what was met."""
-    brief = episode.lasted(now) <= BRIEF_SECONDS
-    found = False
-    for limit in limits:
-        refused = history.count(episode.refused_at - limit.seconds)
-        if refused < max(1.0, limit.requests * SAME):
-            continue  # refused with next to nothing in its window: it is another one that was met
-        found = True
-        answered = max(1.0, float(history.count(now - limit.seconds)))
-        if brief:
-            if now - limit.lowered_at < max(limit.seconds, SHORTEST_GUESS_SECONDS):
-                continue
-            answered = max(answered, 0.5 * reached.get(limit.seconds, 0), limit.requests * (1 - 2 * SAME))
-            limit.lowered_at = now
-        if answered < limit.requests:
-            limit.step = min(max(refused / answered - 1, FIRST_STEP), LONGEST_STEP)
-            limit.requests, limit.confirmed, limit.learned_requests = answered, 0, answered
-    return found
+    counts = [(limit, history.count(episode.refused_at - limit.seconds), float(history.count(now - limit.seconds))) for limit in limits]
+    # Refused with next to nothing in its window: it is another one that was met.
+    met = [(limit, refused, answered) for limit, refused, answered in counts if refused >= max(1.0, limit.requests * SAME)]
+    # Only one of them may be what was met: another's window may just have run empty.
+    least = max((answered / limit.seconds for limit, _, answered in met), default=0.0)
+    for limit, refused, answered in met:
+        allowed = max(1.0, answered, least * limit.seconds)
+        if allowed < limit.requests:
+            limit.step = min(max(refused / max(answered, 1.0) - 1, FIRST_STEP), LONGEST_STEP)
+            limit.requests, limit.confirmed, limit.learned_requests = allowed, 0, allowed
+    return bool(met)
 
 
 def guessed(episode: Episode, history: History, now: float) -> Limit:

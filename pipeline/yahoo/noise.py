@@ -1,41 +1,102 @@
-"""Tells a site that refuses now and then, whatever the counts, from one that has a limit. Pure."""
+"""Tells short refusals at random, whatever the rate, from those of a limit on the rate itself. Pure.
+
+A short refusal says nothing by itself: it may be an overloaded server, or a rate that is a little too high. If such refusals come
+often, the site is asked half as fast for a while. Noise comes as often as before, for each answer; a limit on the rate is silent.
+"""
 
 from __future__ import annotations
 
-from pipeline.yahoo.limits import NOISE_SECONDS, REFUTED, Episode, Limit
+import math
+from enum import Enum, auto
 
-#: So many short refusals within so many answers are noise, and so are others within so many after them.
-SHORT_ONES, SHORT_ANSWERS, LASTS_ANSWERS = 4, 150, 300
-#: So many answers at least come between two of them: a site that refuses more often than that has a limit.
+#: Refusals that go on for at most so many seconds may be noise.
+NOISE_SECONDS = 4.5
+#: So many answers at least come between two of them: a site that refuses more often than that has a limit, without a trial.
 ANSWERS_BETWEEN = 5
-#: Noise raises limits that only short refusals speak for, by this factor each time, unless they were confirmed so often.
-RAISES, FIRM_CONFIRMATIONS = 1.3, 2
+#: A trial begins with so many short refusals within so many answers; rarer ones cost less than any limit would.
+SHORT_ONES, SHORT_ANSWERS = 5, 160
+#: So many within so many answers speak for a limit that is reached; one alone may be noise.
+AGAIN_ONES, AGAIN_ANSWERS = 3, 50
+#: The part of the rate of late at which a trial asks.
+TRIAL_PART = 0.5
+#: A trial lasts so many times the answers that lay between two refusals, and at least so many answers.
+TRIAL_GAPS, LEAST_TRIAL_ANSWERS = 4, 30
+#: So many refusals during a trial are noise.
+TRIAL_REFUSALS = 2
+#: Noise is taken for granted for so many times the answers that lie between two refusals, and twice as long after each trial.
+TRUST_GAPS = 100
+#: It no longer is if so many refusals come within the answers that lay between two, or this many.
+TOO_MANY = 7
+
+
+class Verdict(Enum):
+    """What a short refusal means. NONE: nothing yet. NOISE: a trial, or an earlier one, has shown that it is noise."""
+
+    NONE = auto()
+    AGAIN = auto()  # as NONE, but there were others just before
+    NOISE = auto()
 
 
 class Noise:
     """Counts by answers: a slow run meets noise more rarely."""
 
     def __init__(self) -> None:
-        #: All answers so far; at which of them the site refused for a short time, and up to which that is noise.
+        #: All answers so far.
         self.answers = 0
-        self._short: list[int] = []
-        self._until = 0
+        #: The rate of the trial that is going on (requests a second); inf if there is none.
+        self.tempo = math.inf
+        #: Short refusals of late: the number of answers before each, and its moment.
+        self._short: list[tuple[int, float]] = []
+        self._gap = 0.0  # answers between two of them, as they were before the last trial
+        self._rate = 0.0  # answers a second before the last trial
+        self._trial_ends = self._trial_refusals = 0
+        self._trusted_until, self._trust_gaps = -1, TRUST_GAPS
 
-    def is_met(self, episode: Episode, now: float) -> bool:
-        """Whether the episode that ends now is noise: short refusals that go on, though limits were learned from them."""
-        if episode.lasted(now) > NOISE_SECONDS or episode.answers_before < ANSWERS_BETWEEN:
-            return False
-        self._short = [*(at for at in self._short if self.answers - at < SHORT_ANSWERS), self.answers]
-        if len(self._short) < SHORT_ONES and self.answers >= self._until:
-            return False
-        self._until = self.answers + LASTS_ANSWERS
-        return True
+    @property
+    def is_known(self) -> bool:
+        """Whether short refusals are known to be noise, so that a pause of a fraction of a second is enough."""
+        return self.answers < self._trusted_until
 
+    @property
+    def is_likely(self) -> bool:
+        """Whether there was a short refusal of late that no step beyond a limit has met."""
+        return bool(self._short) and self.answers - self._short[-1][0] < SHORT_ANSWERS
 
-def after_noise(limits: list[Limit], now: float) -> list[Limit]:
-    """What is left of the limits: those that it may have made are raised, step by step, and then dropped."""
-    for limit in limits:
-        # A step that met it says nothing of the limit; the next one comes soon.
-        limit.step_from, limit.next_step_at = None, min(limit.next_step_at, now + max(2 * limit.horizon, 5.0))
-        limit.requests *= 1.0 if limit.firm or limit.confirmed >= FIRM_CONFIRMATIONS else RAISES
-    return [limit for limit in limits if limit.firm or limit.requests <= REFUTED * limit.learned_requests]
+    def refused(self, now: float) -> Verdict:
+        """A short refusal has ended. `rate_found` may have an answer then."""
+        reach = SHORT_ANSWERS if not self.is_known else max(self._gap, TOO_MANY)
+        self._short = [*((at, moment) for at, moment in self._short if self.answers - at < reach), (self.answers, now)]
+        if math.isfinite(self.tempo):
+            self._trial_refusals += 1
+            if self._trial_refusals < TRIAL_REFUSALS:
+                return Verdict.NONE
+            self._end_trial()
+            self._trusted_until = self.answers + round(self._trust_gaps * self._gap)
+            self._trust_gaps *= 2
+            return Verdict.NOISE
+        if self.is_known:
+            if len(self._short) < TOO_MANY:
+                return Verdict.NOISE
+            self._trusted_until, self._trust_gaps = -1, TRUST_GAPS
+        if len(self._short) >= SHORT_ONES:
+            self._begin_trial(now)
+        again = sum(self.answers - at < AGAIN_ANSWERS for at, _ in self._short) >= AGAIN_ONES
+        return Verdict.AGAIN if again else Verdict.NONE
+
+    def rate_found(self) -> float | None:
+        """Requests a second that the site allows, once, if a trial has ended without the refusals that noise would have brought."""
+        if math.isinf(self.tempo) or self.answers < self._trial_ends:
+            return None
+        self._end_trial()
+        return self._rate
+
+    def _begin_trial(self, now: float) -> None:
+        (first, since), (last, _) = self._short[0], self._short[-1]
+        self._gap = (last - first) / (len(self._short) - 1)
+        self._rate = (last - first) / max(now - since, 1.0)
+        self.tempo = TRIAL_PART * self._rate
+        lasts = max(LEAST_TRIAL_ANSWERS, round(TRIAL_GAPS * self._gap)) if self._gap >= ANSWERS_BETWEEN else 0
+        self._trial_refusals, self._trial_ends = 0, self.answers + lasts
+
+    def _end_trial(self) -> None:
+        self.tempo, self._short = math.inf, []

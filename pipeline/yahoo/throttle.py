@@ -35,6 +35,8 @@ BUSY_SECONDS = 2.0
 PROBE_SECONDS = 40.0
 #: Requests that were not made in time may follow within so many seconds' worth.
 CREDIT_SECONDS = 0.25
+#: Requests that a page has made by itself count against the rate, but no more of them than this.
+MOST_OWED = 20.0
 #: Seconds of silence, also from itself, after which a process takes itself for cut off.
 CUT_OFF_SECONDS = 4.0
 #: Refusals that others tell of are of requests that started at most so many seconds ago.
@@ -61,7 +63,7 @@ class _Credit:
     def take(self, rate: float, now: float) -> float:
         """Take one and return 0, or return the seconds until there is one; inf if there is no rate."""
         if math.isinf(rate):
-            self._at = now
+            self._credit, self._at = 1.0, now
             return 0.0
         self._credit = min(self._credit + rate * (now - self._at), max(1.0, rate * CREDIT_SECONDS))
         self._at = now
@@ -69,6 +71,10 @@ class _Credit:
             return max((1.0 - self._credit) / rate, 0.001) if rate > 0 else math.inf
         self._credit -= 1.0
         return 0.0
+
+    def owe(self) -> None:
+        """Count a request that has started without being asked for: later ones wait for it."""
+        self._credit = max(self._credit - 1.0, -MOST_OWED)
 
 
 class _Counts:
@@ -202,6 +208,7 @@ class Throttle:
         """Count a request that was made without being asked for: a redirect, say, or what a page fetches by itself."""
         request_count.note()
         with self._lock:
+            self._credit.owe()
             news = self._note(status, None, _Ticket(self._clock(), False))
         if news:
             self.on_news()

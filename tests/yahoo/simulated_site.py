@@ -1,13 +1,14 @@
-"""A simulated site with sliding windows, and processes that ask it through real throttles: hours in a second, without a clock."""
+"""A simulated site with limits of several kinds, and processes that ask it through real throttles: hours in a second, without a clock."""
 
 from __future__ import annotations
 
-import copy
 import heapq
 import itertools
+import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from local.market.allowance import Allowance, Limit
 from pipeline.yahoo.throttle import LOOK_SECONDS, Throttle
@@ -18,6 +19,80 @@ THREADS = 32
 #: Seconds from a report to the others, and between two reports of a busy process.
 HEARD_SECONDS = 0.3
 REPORT_SECONDS = 0.5
+
+
+class Site(Protocol):
+    """What a site allows."""
+
+    def admits(self, now: float) -> bool: ...
+
+
+@dataclass
+class FixedWindow:
+    """At most so many in each window, which begins with the clock's own minute, say; refused requests may count."""
+
+    requests: int
+    seconds: int
+    counts_refused: bool = False
+
+    def __post_init__(self) -> None:
+        self._window, self._count = -1, 0
+
+    def admits(self, now: float) -> bool:
+        if self._window != now // self.seconds:
+            self._window, self._count = int(now // self.seconds), 0
+        good = self._count < self.requests
+        self._count += good or self.counts_refused
+        return good
+
+
+@dataclass
+class Bucket:
+    """So many at once, and then so many in so many seconds, evenly."""
+
+    requests: int
+    seconds: int
+
+    def __post_init__(self) -> None:
+        self._left, self._at = float(self.requests), 0.0
+
+    def admits(self, now: float) -> bool:
+        self._left = min(float(self.requests), self._left + (now - self._at) * self.requests / self.seconds)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass
+class EverythingCounts:
+    """A sliding window that refused requests take a place in too."""
+
+    requests: int
+    seconds: int
+
+    def __post_init__(self) -> None:
+        self._asked: deque[float] = deque(maxlen=self.requests)
+
+    def admits(self, now: float) -> bool:
+        good = len(self._asked) < self.requests or self._asked[0] <= now - self.seconds
+        self._asked.append(now)
+        return good
+
+
+def now_and_then(part: float, seconds: float, seed: int = 1) -> Callable[[float], int | None]:
+    """Faults for a World: a 429 with that probability, whatever was asked before, and so for some seconds."""
+    chance, until = random.Random(seed), -1.0
+
+    def fault(now: float) -> int | None:
+        nonlocal until
+        if now >= until and chance.random() < part:
+            until = now + seconds
+            return 429
+        return 429 if now < until else None
+
+    return fault
 
 
 @dataclass
@@ -33,9 +108,12 @@ class Process:
 
 @dataclass
 class World:
-    """One site and the processes that ask it. `answered` and `refused` hold the moments of requests."""
+    """One site and the processes that ask it. `answered` and `refused` hold the moments of requests.
 
-    limits: Sequence[tuple[int, int]]
+    limits: (requests, seconds) of sliding windows in which refused requests take no place, or a site of another kind.
+    """
+
+    limits: Sequence[tuple[int, int]] | Site
     latency: float = 0.1
     #: (requests a second) for all; 0 for no such setting.
     ceiling: float = 0.0
@@ -47,7 +125,7 @@ class World:
     faults: Callable[[float], int | None] = lambda now: None
 
     def __post_init__(self) -> None:
-        self._allowance = Allowance([Limit(*limit) for limit in self.limits])
+        self._site = Allowance([Limit(*limit) for limit in self.limits]) if isinstance(self.limits, Sequence) else self.limits
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
 
@@ -77,7 +155,8 @@ class World:
         self.processes[name].alive = False
 
     def allow(self, *limits: tuple[int, int]) -> None:
-        self._allowance.replace([Limit(*limit) for limit in limits])
+        assert isinstance(self._site, Allowance)
+        self._site.replace([Limit(*limit) for limit in limits])
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -112,7 +191,8 @@ class World:
         while process.alive and process.free and process.work != 0:
             wait = process.throttle.try_start()
             if wait > 0:
-                self._wake(process, min(wait, LOOK_SECONDS))
+                # Whoever waits for long looks less often than a real process, which saves most of a simulated hour.
+                self._wake(process, min(wait, LOOK_SECONDS if wait < 2 * REPORT_SECONDS else REPORT_SECONDS))
                 return
             process.free -= 1
             process.work = None if process.work is None else process.work - 1
@@ -122,7 +202,7 @@ class World:
     def _arrive(self, process: Process, ticket: Any) -> None:
         status = self.faults(self.now)
         if status is None:
-            status = 200 if self._allowance.admits(self.now) else 429
+            status = 200 if self._site.admits(self.now) else 429
         (self.refused if status == 429 else self.answered).append(self.now)
 
         def answer() -> None:
@@ -144,7 +224,7 @@ class World:
             self._at(REPORT_SECONDS, lambda: self._report(process))
 
     def _tell(self, process: Process, seconds: float) -> None:
-        report = copy.deepcopy(process.throttle.report())
+        report = process.throttle.report()
         self._at(seconds, lambda: self._hear(report))
 
     def _hear(self, report: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pipeline.yahoo.governor import Governor
 from pipeline.yahoo.history import History
 from pipeline.yahoo.limits import Limit
 from pipeline.yahoo.throttle import Throttle
-from tests.yahoo.simulated_site import START, World
+from tests.yahoo.simulated_site import START, Bucket, EverythingCounts, FixedWindow, World, now_and_then
 
 ONE = [(300, 30)]
 TWO = [(100, 20), (600, 200)]
@@ -117,6 +117,15 @@ def test_what_a_page_fetches_by_itself_is_counted(clock):
     found = throttle.report()
     assert (found["answers"], found["refusals"], found["holding"]) == ([[0.0, 1]], 1, True)
     assert throttle.report()["answers"] == [], "each is told once"
+
+
+def test_what_a_page_fetches_by_itself_is_made_up_for(throttle, clock):
+    throttle.acquire()
+    for _ in range(4):
+        throttle.noted(200)
+    began = clock.now
+    throttle.acquire()
+    assert clock.now - began == pytest.approx(5 / 4.0, abs=0.01)
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -247,8 +256,9 @@ def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits):
     first = run(limits, 600)
     learned = first.processes["p0"].throttle.learned()
     second = run(limits, 410, learned={**learned, "history": []})
-    assert second.rate(10, 410) >= 0.85 * best(limits)
-    assert second.refused_part(0, 410) <= 0.02
+    for end in (40, 100, 410):
+        assert second.rate(10, end) >= 0.85 * best(limits)
+        assert second.refused_part(0, end) <= 0.02
     # On the same site, at once: what the first run has asked is still in the windows.
     for name in list(first.processes):
         first.kill(name)
@@ -285,22 +295,27 @@ def test_one_that_joins_late_on_another_host_does_not_take_the_windows_for_empty
     assert world.rate(420, 820) >= 0.85 * best(limits)
 
 
-@pytest.mark.parametrize("part", [0.01, 0.05])
-def test_refusals_that_follow_no_count_do_not_bring_a_run_to_a_stop(part):
+@pytest.mark.parametrize(
+    ("part", "seconds", "used"), [(0.001, 0.5, 0.95), (0.005, 0.5, 0.9), (0.01, 0.0, 0.75), (0.02, 0.5, 0.75), (0.05, 0.5, 0.55)]
+)
+def test_refusals_at_random_cost_little_and_the_rarer_the_less(part, seconds, used):
     """As the stand-in's fault `rate_limit`: now and then half a second of 429."""
-    refusing = {"until": 0.0, "number": 0}
+    world = run([], 900, ceiling=4.0, faults=now_and_then(part, seconds))
+    assert world.rate(0, 900) >= used * 4.0
 
-    def fault(now):
-        refusing["number"] += 1
-        if now >= refusing["until"] and refusing["number"] * part % 1 < part:
-            refusing["until"] = now + 0.5
-        return 429 if now < refusing["until"] else None
 
-    world = World([], ceiling=4.0, faults=fault)
-    for name in ("a", "b"):
-        world.join(name)
-    world.run(400)
-    assert world.rate(120, 400) > 2.0
+@pytest.mark.parametrize("bucket", [Bucket(300, 30), Bucket(600, 200)])
+def test_a_limit_on_the_rate_itself_is_told_from_refusals_at_random(bucket):
+    world = run(bucket, 660)
+    assert world.rate(60, 660) >= 0.85 * bucket.requests / bucket.seconds
+    assert world.refused_part(60, 660) <= 0.02
+
+
+@pytest.mark.parametrize("site", [FixedWindow(600, 60), FixedWindow(300, 300), EverythingCounts(300, 30), EverythingCounts(200, 100)])
+def test_windows_of_other_kinds_are_found_out_too(site):
+    world = run(site, 6 * site.seconds)
+    assert world.rate(2 * site.seconds, 6 * site.seconds) >= 0.85 * site.requests / site.seconds
+    assert world.refused_part(2 * site.seconds, 6 * site.seconds) <= 0.02
 
 
 def test_a_site_that_refuses_for_an_hour_is_asked_ever_more_rarely():

@@ -1,14 +1,16 @@
 """The site's answers to screener queries, and their errors, in the shapes that are known. Pure.
 
 An answer is `{"finance": {"result": [{"total": 106, "quotes": [{"symbol": …}, …]}]}}`, or has `records` in place of `quotes`
-and the symbol under `ticker`; numbers are plain, or `{"raw": 1.5, "fmt": "1.50"}`.
+and the symbol under `ticker`; numbers are plain, texts, or `{"raw": 1.5, "fmt": "1.50"}`. What lies around the rows is of no
+matter, as long as it is objects and lists.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +25,13 @@ SYMBOL_LIMIT = 64
 _SYMBOLS = ("symbol", "ticker")
 _NAMES = ("longName", "shortName", "companyName", "companyshortname.raw", "companyshortname", "displayName", "name")
 _ROWS = ("quotes", "records", "rows")
+_TOTALS = ("total", "totalCount", "totalResults", "totalRecords")
+#: So deep the rows may lie in an answer.
+_DEEPEST = 5
+#: So many rows, none of which has a symbol, are rows of another shape.
+_STRANGE_ROWS = 5
+#: What some servers put before their JSON, so that it is no script.
+_GUARD = re.compile(r"^\ufeff?\s*(?:\)\]\}',?|for\s*\(;;\);|while\s*\(1\);)")
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class Answer:
         """Rows that the answer had, those that were skipped included."""
         return len(self.listings) + sum(self.skipped.values())
 
+    def says_something(self, offset: int) -> bool:
+        """Whether it tells what is there from `offset` on: no rows and no total tell it only behind rows that came before."""
+        return self.total is not None or self.rows > 0 or offset > 0
+
 
 @dataclass(frozen=True)
 class SiteError:
@@ -61,34 +74,33 @@ class SiteError:
 
 
 def parse(value: Any) -> Answer | SiteError | None:
-    """What the decoded JSON of a screener query says; None if it is no answer of a known shape."""
-    outer = value.get("finance", value) if isinstance(value, Mapping) else None
-    if not isinstance(outer, Mapping):
-        return None
-    error = outer.get("error")
-    result = outer.get("result")
-    if isinstance(result, list):
-        result = next((one for one in result if isinstance(one, Mapping)), None)
-    if not isinstance(result, Mapping):
-        # yfinance hands out the result alone.
-        result = outer if any(isinstance(outer.get(name), list) for name in _ROWS) else None
+    """What the decoded JSON of a screener query says; None if it is no answer of a known shape. An error stands above rows."""
+    error = next((one for part in _objects(value, 2) if (one := part.get("error"))), None)
+    if isinstance(error, Mapping):
+        return SiteError(quotes.plain_text(error.get("code")), quotes.plain_text(error.get("description") or error.get("message")))
+    if error:
+        return SiteError("", quotes.plain_text(error))
+    parts = list(_objects(value, _DEEPEST))
+    # Rows before none: an answer may have an empty list of something else beside them.
+    having_rows = sorted((part for part in parts if _rows_of(part) is not None), key=lambda part: not _rows_of(part))
+    result = next((part for part in having_rows or parts if having_rows or _total_of(part) == 0), None)
     if result is None:
-        if isinstance(error, Mapping):
-            return SiteError(quotes.plain_text(error.get("code")), quotes.plain_text(error.get("description")))
-        return SiteError("", quotes.plain_text(error)) if error else None
-    rows = next((result[name] for name in _ROWS if isinstance(result.get(name), list)), None)
-    total = quotes.plain_number(result.get("total"))
-    if rows is None and total != 0:
         return None
+    rows = _rows_of(result) or []
+    around = [part for part in parts if any(inner is result for inner in _objects(part, _DEEPEST))]
+    total = next((total for part in reversed(around) if (total := _total_of(part)) is not None), None)
     skipped: Counter[str] = Counter()
-    listings = [found for row in rows or () if (found := _listing(row, skipped)) is not None]
-    return Answer(None if total is None or total < 0 else int(total), tuple(listings), dict(skipped))
+    listings = [found for row in rows if (found := _listing(row, skipped)) is not None]
+    if len(rows) > _STRANGE_ROWS and skipped[NO_SYMBOL] == len(rows):
+        return None
+    # A total of less than what it comes with says nothing.
+    return Answer(None if total is None or total < len(rows) else total, tuple(listings), dict(skipped))
 
 
 def parse_text(text: str | None) -> Answer | SiteError | None:
     """`parse` of a body; None if it is no JSON either."""
     try:
-        return parse(json.loads(text or ""))
+        return parse(json.loads(_GUARD.sub("", text or "", count=1)))
     except (ValueError, RecursionError):
         return None
 
@@ -113,6 +125,35 @@ def symbol_of_link(address: str) -> str:
 def name_of(candidates: list[Any], symbol: str) -> str:
     """The first of several names that is one (`--` is none), else the symbol."""
     return next(filter(None, map(quotes.plain_text, candidates)), symbol)
+
+
+def _objects(value: Any, depth: int) -> Iterator[Mapping[str, Any]]:
+    """The objects of an answer, from the outside in; not those within rows."""
+    if isinstance(value, Mapping):
+        yield value
+        if depth and _rows_of(value) is None:
+            for name, part in value.items():
+                if name != "error":
+                    yield from _objects(part, depth - 1)
+    elif isinstance(value, list) and depth:
+        for part in value[:3]:
+            yield from _objects(part, depth - 1)
+
+
+def _rows_of(result: Mapping[str, Any]) -> list[Any] | None:
+    return next((result[name] for name in _ROWS if isinstance(result.get(name), list)), None)
+
+
+def _total_of(result: Mapping[str, Any]) -> int | None:
+    """How many stocks there are; None if it does not say, or not in whole numbers."""
+    for name in _TOTALS:
+        value = result.get(name)
+        if isinstance(value, Mapping):
+            value = next((value[form] for form in ("raw", "longFmt", "fmt", "value") if value.get(form) is not None), None)
+        number = quotes.plain_number(value)
+        if isinstance(number, int) and number >= 0:
+            return number
+    return None
 
 
 def _listing(row: Any, skipped: Counter[str]) -> Listing | None:

@@ -6,13 +6,32 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from pipeline.errors import PermanentError, TransientError
-from pipeline.screener.answers import DOUBLED, Answer, Listing
+from pipeline.screener.answers import DOUBLED, NO_SYMBOL, Answer, Listing
 from pipeline.screener.query import LARGEST_OFFSET
 
 #: How often all is gone through before what is missing is missing.
 MOST_PASSES = 2
 #: So many stocks may be missing, or this fraction of all: lists are in motion, and totals off by a few.
 TOLERATED, TOLERATED_FRACTION = 5, 0.01
+
+
+def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iterator[Answer]:
+    """The answers from the first row to the last. `ask(offset)` gets the one that begins there; `first` is there already.
+
+    How many rows an answer has is the site's to say. It ends at the largest total that was said; without one, at an answer
+    without rows. A site that gives the same rows again and again is asked no further.
+    """
+    offset, total = 0, 1
+    seen: set[str] = set()
+    while offset < total:
+        answer = first if first is not None and not offset else ask(offset)
+        yield answer
+        symbols = {listing.symbol for listing in answer.listings}
+        if not answer.rows or (len(symbols) > TOLERATED and symbols <= seen):
+            return
+        seen |= symbols
+        offset += answer.rows
+        total = max(total, offset + 1 if answer.total is None else answer.total)
 
 
 class RegionList:
@@ -51,18 +70,30 @@ class RegionList:
         for number in range(MOST_PASSES):
             one = _Pass()
             for answer in self._passes(number):
-                self.total = self.total if answer.total is None else answer.total
-                new = one.take(answer, seen)
-                if new:
+                if new := one.take(answer, seen):
                     yield new
+            self.total = one.total
             # A symbol counts as listed twice by the site only if every pass had it so.
             doubled = one.doubled if not number else doubled & one.doubled
-            self._skipped = one.skipped + Counter({DOUBLED: doubled.total()})
-            self.missing = max(0, self.total - len(seen) - self._skipped.total())
-            if not self.missing and (one.in_order or not one.doubled):
+            self._account(one, doubled, len(seen))
+            if not self.missing and one.has_ended and (one.in_order or not one.doubled):
                 break
-        if self.missing > max(TOLERATED, TOLERATED_FRACTION * self.total):
+        if self.missing > self._tolerated or not one.has_ended or (self.missing and not seen):
             raise TransientError(f"{self.name}: {len(seen)} of {self.total} stocks were listed in {MOST_PASSES} passes")
+
+    @property
+    def _tolerated(self) -> float:
+        return max(TOLERATED, TOLERATED_FRACTION * self.total)
+
+    def _account(self, one: _Pass, doubled: Counter[str], listed: int) -> None:
+        """What was left out of this pass and why. Many rows of one kind are no oddity: they stand in the place of others."""
+        self._skipped = one.skipped + Counter({DOUBLED: doubled.total()})
+        explained = self._skipped.copy()
+        if not one.in_order and explained[DOUBLED] > self._tolerated:
+            del explained[DOUBLED]
+        if explained[NO_SYMBOL] > self._tolerated:
+            del explained[NO_SYMBOL]
+        self.missing = max(0, self.total - listed - explained.total())
 
 
 class _Pass:
@@ -74,9 +105,25 @@ class _Pass:
         #: Whether all that came twice came one after the other in one answer: then nothing was pushed out by it.
         self.in_order = True
         self._own: set[str] = set()
+        self._largest_total: int | None = None
+        self._rows = 0
+        self._last_rows = 0
+
+    @property
+    def total(self) -> int:
+        """The largest total of all answers: one that drops amid a list is no end of it. Without any, the rows that came."""
+        return self._rows if self._largest_total is None else self._largest_total
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that all has come: by a total, or by an answer without rows behind those that had some."""
+        return self._largest_total is not None or (self._rows > 0 and not self._last_rows)
 
     def take(self, answer: Answer, seen: set[str]) -> list[Listing]:
         """The listings that are in none of `seen`, which they join."""
+        self._rows, self._last_rows = self._rows + answer.rows, answer.rows
+        if answer.total is not None:
+            self._largest_total = max(self._largest_total or 0, answer.total)
         self.skipped.update(answer.skipped)
         new: list[Listing] = []
         # Not from the last answer's last row: one that comes again there has pushed another out.

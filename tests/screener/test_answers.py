@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import PermanentError, RateLimited, TransientError
 from pipeline.screener import answers, query, walls
 from pipeline.screener.answers import Answer, Listing, SiteError
-from pipeline.screener.harvest import RegionList
+from pipeline.screener.harvest import RegionList, all_pages
 from pipeline.screener.page_driver import says_none
 
 BAND = (300_000_000, 2_000_000_000)
@@ -36,6 +36,34 @@ def test_both_shapes_say_the_same() -> None:
 )
 def test_what_is_no_answer_is_never_an_empty_one(value: Any) -> None:
     assert answers.parse(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"finance": {"result": [{"total": "2", "quotes": [{"symbol": "A"}, {"symbol": "B"}]}]}},
+        {"finance": {"result": {"total": {"fmt": "2", "longFmt": "2"}, "records": [{"ticker": "A"}, {"ticker": {"raw": "B"}}]}}},
+        {"data": {"finance": {"result": [{"quotes": [], "total": 0}, {"total": 2, "rows": [{"symbol": "A"}, {"symbol": "B"}]}]}}},
+        {"totalCount": 2, "page": {"quotes": [{"symbol": "A"}, {"symbol": "B"}]}, "news": {"total": 0}},
+    ],
+)
+def test_what_lies_around_the_rows_is_of_no_matter(value: Any) -> None:
+    assert answers.parse_text(")]}'\n" + json.dumps(value)) == Answer(2, (Listing("A", "A"), Listing("B", "B")))
+
+
+def test_an_error_beside_rows_or_a_total_is_an_error() -> None:
+    broken = {"code": "Internal", "description": "half of the shards"}
+    for result_ in ([{"total": 0, "quotes": []}], [{"total": 9, "quotes": [{"symbol": "A"}]}], []):
+        assert answers.parse({"finance": {"result": result_, "error": broken}}) == SiteError("Internal", "half of the shards")
+    assert answers.parse({"error": "Too Many Requests"}) == SiteError("", "Too Many Requests")
+
+
+def test_a_total_of_less_than_the_rows_beside_it_says_nothing() -> None:
+    assert answers.parse(result(total=0, quotes=[{"symbol": "A"}])) == Answer(None, (Listing("A", "A"),))
+
+
+def test_rows_none_of_which_has_a_symbol_are_of_another_shape() -> None:
+    assert answers.parse(result(total=9, quotes=[{"tickerSymbol": str(number)} for number in range(9)])) is None
 
 
 def test_only_a_total_of_nothing_is_nothing() -> None:
@@ -90,6 +118,20 @@ def test_the_page_s_own_body_is_sent_with_other_operands(operand: dict[str, Any]
     assert shown is not None
     assert "us" in shown.regions
     assert shown.band is None
+
+
+def test_what_may_be_a_filter_of_the_page_s_own_is_not_sent_again() -> None:
+    template = {
+        "query": {"operator": "AND", "operands": []},
+        "filters": [{"sector": "Energy"}],
+        "scope": {"a": 1},
+        "crumb": "c",
+        "count": 25,
+    }
+    body = query.body(template, "fr", BAND, 0)
+    assert not {"filters", "scope", "count"} & set(body)
+    assert body["crumb"] == "c"
+    assert set(query.body(template, "fr", BAND, 0, plain=True)) - set(body) == {"userId", "userIdType"}
 
 
 def test_addresses_are_found_in_whatever_the_page_holds() -> None:
@@ -159,6 +201,43 @@ def test_a_few_may_be_missing(total: int, fine: bool) -> None:
         with pytest.raises(TransientError, match="2 of 8 stocks"):
             symbols_of(found)
     assert found.missing == total - 2
+
+
+def test_a_total_that_drops_amid_the_list_is_not_its_end() -> None:
+    found = the_list(9, [of(9, "A B C"), of(0, "")], [of(9, "A B C"), of(9, "D E F G H I")])
+    assert symbols_of(found) == "A B C D E F G H I"
+    assert (found.total, found.missing) == (9, 0)
+
+
+@pytest.mark.parametrize(
+    "answers_", [[of(12, "A B C D E F", doubled=0)] * 2, [Answer(5, ())], [of(9, "", no_symbol=9)], [Answer(None, (Listing("A", "A"),))]]
+)
+def test_what_stands_in_the_place_of_other_rows_is_no_whole_list(answers_: list[Answer]) -> None:
+    """The same rows at every offset; a total without rows; nothing but rows without a symbol; no total and no end."""
+    with pytest.raises(TransientError, match="stocks were listed in 2 passes"):
+        symbols_of(the_list(answers_[0].total or 1, answers_))
+
+
+@pytest.mark.parametrize("per_answer", [1, 25, 100, 250])
+@pytest.mark.parametrize("says_total", [True, False])
+def test_the_site_says_how_many_rows_an_answer_has(per_answer: int, says_total: bool) -> None:
+    symbols = [f"S{number:03}" for number in range(260)]
+    asked: list[int] = []
+
+    def ask(offset: int) -> Answer:
+        asked.append(offset)
+        rows = symbols[offset : offset + per_answer]
+        return Answer(len(symbols) if says_total else None, tuple(Listing(symbol, symbol) for symbol in rows))
+
+    found = RegionList("a list", "api", len(symbols), lambda number: all_pages(ask))
+    assert symbols_of(found).split() == symbols
+    assert (found.total, found.missing) == (260, 0)
+    assert len(asked) == -(-260 // per_answer) + (not says_total), "no second pass"
+
+
+def test_a_site_that_repeats_itself_is_not_asked_for_ever() -> None:
+    rows = tuple(Listing(symbol, symbol) for symbol in "ABCDEFGH")
+    assert len(list(all_pages(lambda offset: Answer(None, rows)))) == 2
 
 
 def test_more_than_the_site_can_give_is_refused_with_advice() -> None:

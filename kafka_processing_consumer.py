@@ -46,11 +46,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--record",
-        metavar="DIR",
-        help="each exchange with the site into a file there (no cookies, no crumb); python -m local.market --replay DIR serves them",
-    )
+    recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     parser.add_argument(
         "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
@@ -59,8 +55,7 @@ def main() -> int:
     arguments = parser.parse_args()
     max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
-    if arguments.record:
-        recording.record_to(Path(arguments.record))
+    recording.record_to(arguments.record)
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     discovery.ensure_topics(settings)

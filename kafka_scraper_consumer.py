@@ -140,16 +140,11 @@ def _left_out(found: StockList) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--record",
-        metavar="DIR",
-        help="each exchange with the site into a file there (no cookies, no crumb); python -m local.market --replay DIR serves them",
-    )
+    recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     arguments = parser.parse_args()
     set_up_logging()
-    if arguments.record:
-        recording.record_to(Path(arguments.record))
+    recording.record_to(arguments.record)
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
 
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:

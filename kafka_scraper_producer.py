@@ -38,6 +38,7 @@ from pipeline.wire.currencies import REGION_CURRENCIES
 from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.messages import ScrapingTask
 from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
+from pipeline.yahoo import recording
 
 #: The default regions; any of the codes that Yahoo Finance knows can be added (see pipeline/wire/regions.py).
 regions = [
@@ -112,11 +113,13 @@ def sent_text(task: ScrapingTask) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_region_flags(parser)
+    recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="join the demo that is up")
     parser.add_argument("--run-id", help=argparse.SUPPRESS)
     # What run_pipeline.py has converted already.
     parser.add_argument("--bands-file", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    recording.record_to(arguments.record)
 
     settings = config.load(demo=arguments.demo)
     asked = chosen_bands(arguments, settings, regions) if arguments.bands_file is None else []

@@ -19,7 +19,6 @@ if __name__ == "__main__":
 # isort: split
 import argparse
 import logging
-from pathlib import Path
 
 from pipeline.process import packages
 
@@ -33,7 +32,7 @@ from launch.plan import Plan
 from launch.voice import forget_old_logs
 from pipeline.process.arguments import add_region_flags, chosen_bands, parse_age
 from pipeline.process.script import run_script, set_up_logging
-from pipeline.yahoo.recording import record_to
+from pipeline.yahoo import recording
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,11 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run")
     parser.add_argument("--keep-others", action="store_true", help="let older unfinished runs go on too")
     parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
-    parser.add_argument(
-        "--record",
-        metavar="DIR",
-        help="each exchange with the site into a file there (no cookies, no crumb); python -m local.market --replay DIR serves them",
-    )
+    recording.add_flag(parser)
     market = parser.add_argument_group("the demo's market")
     market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
     market.add_argument("--seed", type=int, metavar="N", help="random seed for the companies (default 1)")
@@ -98,8 +93,7 @@ def _width(text: str) -> int:
 
 def main() -> int:
     arguments = parse_arguments()
-    if arguments.record:
-        record_to(Path(arguments.record))
+    recording.record_to(arguments.record)
     set_up_logging(logging.WARNING)
     settings = config.load(demo=arguments.demo)
     if arguments.check:

@@ -5,6 +5,7 @@ A script's `--record DIR` names the folder to this process and, by the environme
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import logging
@@ -28,8 +29,23 @@ _CRUMB_PATH = "/v1/test/getcrumb"
 _REDACTED = "-"
 
 
-def record_to(folder: Path) -> None:
-    """Record from now on, here and in processes that are started later. Raises SettingsError for a folder that can't be made."""
+def add_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag `--record`, for a script that talks to the site; what was given belongs to `record_to`."""
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="write each exchange with the site to a file in DIR (no cookies, no crumb); python -m local.market --replay DIR serves them",
+    )
+
+
+def record_to(folder: Path | None) -> None:
+    """Record from now on, here and in processes that are started later; None records nothing.
+
+    Raises SettingsError for a folder that can't be made.
+    """
+    if folder is None:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

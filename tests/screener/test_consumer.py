@@ -81,8 +81,10 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
 @pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
 def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(terminal: Terminal, source: str, region: str) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE=source)
-    sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", region)
+    recorded = terminal.home / f"recorded-{region}"
+    sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", region, "--record", str(recorded))
     assert sent.returncode == 0, sent.stderr
+    assert any("/finance/" in json.loads(path.read_text())["url"] for path in recorded.glob("*.json")), "it has asked for exchange rates"
     (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, region), 180, "the completion")
     assert (completion["status"], completion["source"]) == ("completed", "api")
     assert completion["tickers_found"] > 0

@@ -1,19 +1,40 @@
-// Sends one request from within the page, with its cookies: (address, body or null, time limit in ms, callback).
-const [url, body, limit, done] = arguments;
-const control = new AbortController();
-const timer = setTimeout(() => control.abort(), limit);
-const options = { method: body === null ? "GET" : "POST", credentials: "include", signal: control.signal, cache: "no-store" };
-if (body !== null) {
-  options.body = body;
-  options.headers = { "Content-Type": "application/json" };
-}
-(async () => {
+// Sends one request from within the page, with its cookies: (address, body or null, headers, time limit in ms, callback).
+const [url, body, headers, limit, done] = arguments;
+const method = body === null ? "GET" : "POST";
+const inTime = `nothing within ${limit / 1000} s`;
+
+async function byFetch() {
+  const control = new AbortController();
+  const timer = setTimeout(() => control.abort(), limit);
+  const options = { method, credentials: "include", signal: control.signal, cache: "no-store" };
+  if (body !== null) Object.assign(options, { body, headers });
   try {
     const answer = await fetch(url, options);
-    return { status: answer.status, text: await answer.text(), retry_after: answer.headers.get("Retry-After") };
+    const led_to = answer.redirected ? answer.url : "";
+    return { status: answer.status, text: await answer.text(), retry_after: answer.headers.get("Retry-After"), led_to };
   } catch (error) {
-    return { status: 0, error: control.signal.aborted ? `nothing within ${limit / 1000} s` : String(error) };
+    return { status: 0, error: control.signal.aborted ? inTime : String(error) };
   } finally {
     clearTimeout(timer);
   }
-})().then(done);
+}
+
+function byOlderWay() {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    request.withCredentials = true;
+    request.timeout = limit;
+    if (body !== null) for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.onload = () => {
+      const led_to = request.responseURL === String(new URL(url, location)).split("#")[0] ? "" : request.responseURL;
+      resolve({ status: request.status, text: request.responseText, retry_after: request.getResponseHeader("Retry-After"), led_to });
+    };
+    request.ontimeout = () => resolve({ status: 0, error: inTime });
+    request.onerror = request.onabort = () => resolve({ status: 0, error: "the request failed" });
+    request.send(body);
+  });
+}
+
+// Some pages put something of their own in the place of `fetch`, or nothing.
+(typeof fetch === "function" ? byFetch() : byOlderWay()).then(done);

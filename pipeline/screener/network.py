@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from selenium.common.exceptions import WebDriverException
 
 from pipeline.screener.browser import Browser
 from pipeline.screener.query import without_crumb
+from pipeline.yahoo.retry_after import retry_after_seconds
 
 #: How many exchanges are kept, the newest ones.
 EXCHANGES_KEPT = 400
 #: Kinds of requests that matter here: the page itself, and what its scripts ask for.
 _KINDS = frozenset({"Document", "XHR", "Fetch"})
+#: The part of an address that stays in the browser, by which this program's own requests are known among the page's.
+OWN_FRAGMENT = "#own"
 
 
 @dataclass
@@ -28,12 +32,17 @@ class Exchange:
     url: str
     sent: str | None
     frame: str
+    #: Request headers, names in small letters.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: Whether this program has sent it from within the page.
+    is_own: bool = False
     #: HTTP status; 0 until the answer has begun, and for a request without any.
     status: int = 0
     finished: bool = False
     #: The browser's word for what went wrong, such as net::ERR_CONNECTION_RESET.
     failure: str = ""
     received: str | None = None
+    retry_after_seconds: float | None = None
 
     @property
     def is_script_s(self) -> bool:
@@ -54,12 +63,15 @@ class Exchange:
 class NetworkLog:
     """The exchanges of the page that is loaded. `read` first; nothing comes in by itself."""
 
-    def __init__(self, browser: Browser, on_answer: Callable[[int], None] = lambda status: None) -> None:
-        """on_answer: told the status of each answer to a request that the page made by itself, the page's own included."""
+    def __init__(
+        self, browser: Browser, on_answer: Callable[[int], None] = lambda status: None, is_site_s: Callable[[str], bool] = lambda host: True
+    ) -> None:
+        """on_answer: told the status of each answer of the site (`is_site_s`: by its host) to a request that the page made by itself,
+        the one for the page included.
+        """
         self._browser = browser
         self._on_answer = on_answer
-        #: Addresses that this program asks from within the page: these answers are its own affair.
-        self.own_urls: set[str] = set()
+        self._is_site_s = is_site_s
         self._exchanges: dict[str, Exchange] = {}
         self._is_used = False
 
@@ -74,7 +86,6 @@ class NetworkLog:
             self._browser.network_events()  # of whoever had this browser before
             self._is_used = True
         self._exchanges.clear()
-        self.own_urls.clear()
 
     def read(self) -> None:
         """Take in what happened since the last time."""
@@ -89,8 +100,12 @@ class NetworkLog:
         return next((one for one in reversed(documents) if one.frame == documents[0].frame), None)
 
     def by_scripts(self) -> list[Exchange]:
-        """What the page's scripts have asked for, oldest first."""
-        return [one for one in self if one.is_script_s]
+        """What the page's own scripts have asked for, oldest first."""
+        return [one for one in self if one.is_script_s and not one.is_own]
+
+    def last_own(self) -> Exchange | None:
+        """What this program has asked for from within the page, the last time."""
+        return next((one for one in reversed(self._exchanges.values()) if one.is_own), None)
 
     def body(self, exchange: Exchange) -> str | None:
         """The answer's body; None if it has not come yet or is kept no longer."""
@@ -112,21 +127,35 @@ class NetworkLog:
             self._sent(identity, parameters)
             return
         exchange = self._exchanges.get(identity)
-        if exchange is None:
-            return
         if method == "Network.responseReceived":
-            exchange.status = int(parameters.get("response", {}).get("status", 0))
-            if exchange.url not in self.own_urls:
-                self._on_answer(exchange.status)
+            self._answered(exchange, parameters.get("response", {}))
+        elif exchange is None:
+            return
         elif method == "Network.loadingFinished":
             exchange.finished = True
         elif method == "Network.loadingFailed":
             exchange.finished, exchange.failure = True, str(parameters.get("errorText", "")) or "failed"
 
+    def _answered(self, exchange: Exchange | None, response: dict[str, Any]) -> None:
+        status = int(response.get("status", 0))
+        if exchange is not None:
+            exchange.status = status
+            exchange.retry_after_seconds = retry_after_seconds(_small(response.get("headers")).get("retry-after"))
+        is_new = not (response.get("fromDiskCache") or response.get("fromPrefetchCache") or response.get("fromServiceWorker"))
+        if is_new and (exchange is None or not exchange.is_own):
+            self._tell(str(response.get("url", "")), status)
+
+    def _tell(self, url: str, status: int) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and self._is_site_s(parts.hostname or ""):
+            self._on_answer(status)
+
     def _sent(self, identity: str, parameters: dict[str, Any]) -> None:
         kind, request = parameters.get("type"), parameters.get("request", {})
-        if "redirectResponse" in parameters and identity in self._exchanges:
-            self._on_answer(int(parameters["redirectResponse"].get("status", 0)))
+        earlier = self._exchanges.get(identity)
+        if "redirectResponse" in parameters and (earlier is None or not earlier.is_own):
+            redirect = parameters["redirectResponse"]
+            self._tell(str(redirect.get("url", "")), int(redirect.get("status", 0)))
         if kind not in _KINDS or not str(request.get("url", "")).startswith("http"):
             return
         sent = request.get("postData")
@@ -137,5 +166,16 @@ class NetworkLog:
                 sent = None
         # A redirect comes under the same identity: what counts is where it led.
         self._exchanges[identity] = Exchange(
-            identity, kind, str(request.get("method", "")), str(request.get("url", "")), sent, str(parameters.get("frameId", ""))
+            identity,
+            kind,
+            str(request.get("method", "")),
+            str(request.get("url", "")),
+            sent,
+            str(parameters.get("frameId", "")),
+            _small(request.get("headers")),
+            request.get("urlFragment") == OWN_FRAGMENT or (earlier is not None and earlier.is_own),
         )
+
+
+def _small(headers: Any) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}

@@ -33,10 +33,28 @@ const SUBJECTS = { region: /\b(region|country)\b/i, market_cap: /\bmarket\s*cap/
 // Dialogs that hold a filter; closed ones stay in the document.
 const FILTER_PARTS = ["region_option", "custom_band", "band_input", "market_data_category", "region_metric", "market_cap_metric", "apply_button"];
 const dialogs = () => selectors.dialog.flatMap((selector) => matches(selector, document)).filter((element) => element.getAttribute("aria-hidden") !== "true" && isVisible(element));
-const holdsFilter = (element) => FILTER_PARTS.some((name) => every(name, element).length > 0);
+const holdsFilter = (element) => FILTER_PARTS.some((name) => every(name, element).length > 0) || regionOptions(element).length > 0;
 const openDialog = () => dialogs().find(holdsFilter) ?? null;
 // An open menu covers the page: what is looked for is in there.
 const scope = () => openDialog() ?? document;
+
+// What a region is ticked by: an input in its label, or an element with the role of an option. Other boxes and lists are told
+// from these by their labels.
+const ROLES = "input[type=checkbox], input[type=radio], [role=option], [role=checkbox], [role=menuitemcheckbox], [role=menuitemradio]";
+const SOME_REGIONS = ["France", "Germany", "Japan", "Canada", "Italy"];
+const labelOf = (option) => {
+  const label = option.closest("label") ?? (option.id ? document.querySelector(`label[for="${CSS.escape(option.id)}"]`) : null);
+  // Some menus count the stocks of a region behind its name.
+  return label?.getAttribute("title") || textOf(label ?? option).replace(/\s*\(?\d[\d.,]*\)?$/, "");
+};
+const isTicked = (option) => option.checked ?? [option.getAttribute("aria-checked"), option.getAttribute("aria-selected")].includes("true");
+function regionOptions(root) {
+  const known = every("region_option", root);
+  if (known.length) return known;
+  const found = [...root.querySelectorAll(ROLES)];
+  const labels = found.length > SOME_REGIONS.length ? found.map(labelOf) : [];
+  return SOME_REGIONS.every((region) => labels.includes(region)) ? found : [];
+}
 
 const cell = (row, field) => row.querySelector(`[data-testid-cell="${field}"]`);
 const valueOf = (row, field) => {
@@ -96,30 +114,68 @@ function menuControl(subject) {
   return rated.sort((a, b) => b[0] - a[0])[0]?.[1] ?? null;
 }
 
-// Consent, in the site's languages. Refusing comes first: the site shows its page after either.
-const REFUSE = /\b(reject|decline|refuse)\b|ablehnen|refuser|rechazar|rifiuta|recusar|rejeitar|weiger|afwijzen|odrzu|avvisa|avslå|afvis|hylkää|απόρριψη|reddet|拒否|拒绝|拒絕|거부/i;
-const AGREE = /\b(accept|agree|consent to all|allow all)\b|akzeptier|zustimmen|einverstanden|accepter|aceptar|accetta|aceitar|akkoord|accepteren|zaakceptuj|godkänn|godta|acceptér|hyväksy|αποδοχή|kabul|同意|接受|동의/i;
+// Consent, in the site's languages and those of its visitors. Refusing comes first: the site shows its page after either.
+const REFUSE = new RegExp(
+  "\\b(reject|decline|refuse|deny|only necessary)\\b|without accepting|ablehnen|verweiger|nur notwendige|refuser|sans accepter|rechaz|sin aceptar|rifiut|senza accettare" +
+    "|recus|rejeit|weiger|afwijzen|odrzu|odmítn|odmietn|elutasít|respinge|odbij|zavrni|keeldu|noraid|atmest|avvisa|neka alla|avslå|avvis|afvis|hylkää" +
+    "|rebutja|απόρριψη|reddet|отклон|відхил|отхвърл|رفض|דחה|דחיית|अस्वीकार|từ chối|tolak|ปฏิเสธ|拒否|拒绝|拒絕|거부",
+  "i",
+);
+const AGREE = new RegExp(
+  "\\b(accept|agree|consent to all|allow all|got it)\\b|akzeptier|zustimmen|einverstanden|accepter|j'accepte|aceptar|accetta|aceitar|akkoord|accepteren" +
+    "|akceptuj|zaakceptuj|přijmout|souhlas|prijať|elfogad|accept[ăa]|prihvati|sprejmi|nõustu|piekrīt|sutik|godkänn|acceptera|godta|acceptér|hyväksy" +
+    "|accepta|αποδοχή|kabul|принять|согла|прийняти|приемам|قبول|موافق|אישור|स्वीकार|đồng ý|chấp nhận|setuju|terima|ยอมรับ|同意|接受|동의",
+  "i",
+);
 const TO_END = /\b(scroll|go) (down|to (the )?(end|bottom))|zum ende|ans ende|nach unten|aller (à|en) (la )?(fin|bas)|ir (al|para o) (final|fim)|vai alla fine|naar (het )?einde/i;
+const ABOUT_CONSENT = /cookie|privac|consent|datenschutz|zustimmung|confidentialit|privacidad|prywatno|soukrom|конфиденц|同意|プライバシー|隐私|개인정보/i;
 const onConsentHost = () => /^(consent|guce)\./.test(location.hostname) || /(^|\/)(consent|collectConsent)(\/|$)/i.test(location.pathname);
 
+// The document, and what hides from its selectors: open shadow trees, and frames of the same site.
+function trees(root = document) {
+  const inner = [...root.querySelectorAll("*")].flatMap((element) => {
+    try {
+      return [element.shadowRoot, element.localName === "iframe" ? element.contentDocument : null].filter(Boolean);
+    } catch {
+      return [];
+    }
+  });
+  return [root, ...inner.flatMap(trees)];
+}
+const consentRoots = () => {
+  const known = every("consent_page").filter(isVisible);
+  return known.length ? known : trees();
+};
+const consentButtons = () =>
+  consentRoots().flatMap((root) => [...new Set([...buttons(root), ...[...root.querySelectorAll("a[href], a[onclick]")].filter(isVisible)])]);
+const isSubmit = (element) => element.form && (element.type === "submit" || element.type === "image");
+
 function consentControl() {
-  const roots = every("consent_page").filter(isVisible);
-  const found = (roots.length ? roots : [document]).flatMap((root) => buttons(root));
+  const found = consentButtons();
   return (
     every("consent_reject").find(isVisible) ??
     found.find((element) => REFUSE.test(says(element))) ??
     found.find((element) => AGREE.test(says(element))) ??
     [...document.querySelectorAll("#scroll-down-btn")].find(isVisible) ??
     found.find((element) => TO_END.test(says(element)) || /scroll-?down/i.test(element.id + element.className)) ??
+    // A language that is not known: the last button that sends the form.
+    found.filter(isSubmit).pop() ??
     null
   );
+}
+
+function asksForConsent() {
+  if (onConsentHost() || every("consent_page").some(isVisible)) return true;
+  const found = consentButtons();
+  const refuse = found.some((element) => REFUSE.test(says(element)));
+  const agree = found.some((element) => AGREE.test(says(element)));
+  return (refuse && agree) || ((refuse || agree) && (document.forms.length > 0 || ABOUT_CONSENT.test(document.body?.innerText ?? "")));
 }
 
 function kind(table, busy, rows, found) {
   // The browser's own page, for a site that cannot be reached.
   if (location.protocol === "chrome-error:") return "unreachable";
-  if (onConsentHost() || every("consent_page").some(isVisible)) return "consent";
-  if (!table && !rows.length && document.forms.length && buttons().some((element) => REFUSE.test(says(element)) || AGREE.test(says(element)))) return "consent";
+  if (table || rows.length ? onConsentHost() || every("consent_page").some(isVisible) : asksForConsent()) return "consent";
   if (busy || document.readyState === "loading") return "loading";
   if (rows.length && found?.total !== 0) return "rows";
   if (!table) return "unknown";
@@ -141,6 +197,7 @@ function state() {
     url: location.href,
     // Only where there is no table: to have the text, the browser lays out the page.
     words: table || rows.length ? "" : (document.body?.innerText ?? "").slice(0, 5000),
+    has_controls: document.querySelector(`${BUTTONS}, input:not([type=hidden]), select, a[href*="/quote/"]`) !== null,
     range: found,
     rows,
     has_next: next !== null && !next.disabled && next.getAttribute("aria-disabled") !== "true",
@@ -162,21 +219,18 @@ function state() {
 
 // Regions offered by the open menu, by label and code, with what is ticked.
 function options() {
-  return every("region_option", scope()).map((input) => {
-    const label = input.closest("label") ?? document.querySelector(`label[for="${CSS.escape(input.id)}"]`);
-    return {
-      label: label?.getAttribute("title") || textOf(label),
-      code: (input.getAttribute("data-testid")?.replace(/^filter-option-/, "") || input.value || input.id).toLowerCase(),
-      checked: input.checked,
-    };
-  });
+  return regionOptions(scope()).map((option) => ({
+    label: labelOf(option),
+    code: (option.getAttribute("data-testid")?.replace(/^filter-option-/, "") || option.value || option.id || "").toString().toLowerCase(),
+    checked: isTicked(option),
+  }));
 }
 
 function optionElement(wanted) {
   const index = options().findIndex((option) => option.label === wanted || option.code === wanted);
-  const input = every("region_option", scope())[index];
-  if (!input) return null;
-  return isVisible(input) ? input : input.closest("label") ?? input;
+  const option = regionOptions(scope())[index];
+  if (!option) return null;
+  return isVisible(option) ? option : option.closest("label") ?? option;
 }
 
 // What lies over the page and holds no filter: a dialog, or a box that is fixed over the middle of the window.
@@ -204,7 +258,7 @@ function find(name) {
 const COMMANDS = {
   state,
   find: () => find(argument),
-  there: () => argument.some((name) => every(name, scope()).some((element) => isVisible(element) || isVisible(element.closest("label") ?? element))),
+  there: () => argument.some((name) => (name === "region_option" ? regionOptions(scope()) : every(name, scope())).some((element) => isVisible(element) || isVisible(element.closest("label") ?? element))),
   "click find": () => {
     const element = find(argument);
     element?.click();
@@ -225,8 +279,15 @@ const COMMANDS = {
     input?.select();
     return input;
   },
-  consent: consentControl,
+  // What stands in a frame can be pressed from here only: true says that it was.
+  consent: () => {
+    const found = consentControl();
+    if (!found || found.ownerDocument === document) return found;
+    found.click();
+    return true;
+  },
   "scroll to end": () => {
+    for (const box of consentRoots().flatMap((root) => [...root.querySelectorAll("input[type=checkbox][required]")])) if (!box.checked) box.click();
     scrollTo(0, document.documentElement.scrollHeight);
     for (const element of document.querySelectorAll("div, section, main, form")) {
       if (element.scrollHeight > element.clientHeight + 20) element.scrollTop = element.scrollHeight;

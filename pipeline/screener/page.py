@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
-from pipeline.errors import PermanentError, RateLimited, TransientError
+from pipeline.errors import LayoutChanged, PermanentError, RateLimited, TransientError
 from pipeline.screener import walls
 from pipeline.screener.answers import Answer
 from pipeline.screener.browser import Browser
-from pipeline.screener.harvest import RegionList
+from pipeline.screener.harvest import RegionList, all_pages
 from pipeline.screener.network import NetworkLog
 from pipeline.screener.page_data import Courtesy, NoCourtesy, NotServed, PageData, Stale
 from pipeline.screener.page_driver import GRACE_SECONDS, POLL_SECONDS, SETTLE_TIMEOUT_SECONDS, PageDriver
-from pipeline.screener.page_state import PAGE_PATH, State, Wanted, is_elsewhere
+from pipeline.screener.page_state import PAGE_PATH, State, Wanted, is_elsewhere, is_screener
 from pipeline.screener.selectors import ROWS_PER_PAGE
 from pipeline.screener.table import Table
 from pipeline.wire.regions import REGIONS
@@ -31,8 +32,9 @@ LIVE_SITE = "https://finance.yahoo.com"
 MOST_LOADS = 4
 #: Seconds for which a page serves one task after the other before it is loaded anew.
 KEEP_SECONDS = 600.0
-#: Seconds that a page which is there gets to send its own query, before it is asked without having shown one.
-PATIENCE_SECONDS = 1.5
+#: Seconds that a page which is there gets to send its own query, before it is asked without having shown one: by how far
+#: its loading is. Some wait for an advertisement for ever.
+PATIENCE_SECONDS = {"complete": 1.5, "interactive": 4.0}
 
 
 class PagedScreener:
@@ -56,20 +58,20 @@ class PagedScreener:
         self._browser = browser
         self._courtesy = courtesy or NoCourtesy()
         self.url = f"{base_url or LIVE_SITE}{PAGE_PATH}?start=0&count={ROWS_PER_PAGE}"
-        self.network = NetworkLog(browser, self._heard)
+        self.network = NetworkLog(browser, self._heard, _is_host_of(base_url))
         self._driver = PageDriver(browser, self.network, self.url, settle_timeout_seconds, grace_seconds)
         self._data = PageData(browser, self.network, base_url, self._courtesy)
         self._table = Table(self._driver, self._page_for_table)
-        # Whether the page that is up has no query to send, so that the table has to do.
+        # Whether the page that is up has no query to send, so that the table has to do; else what kept it from being sent.
         self._has_no_query = False
+        self._passing_trouble = ""
         # Whether nothing was done yet to the page since it was loaded.
         self._is_fresh = False
         # Until when the page that is up may serve another task: not at all after whatever went wrong on it.
         self._kept_until = 0.0
         self._loaded_at = 0.0
-        # Whether the next answer is to the load that was waited for, and the status that was heard last.
+        # Whether the next answer is to the load that was waited for.
         self._page_is_due = False
-        self._last_status = 0
 
     def open(self, region_code: str, market_cap_min: int, market_cap_max: int) -> RegionList:
         """The list of a region's stocks within a market-cap band, both ends included, in the listings' own currency.
@@ -79,15 +81,16 @@ class PagedScreener:
         if region_code not in REGIONS:
             raise PermanentError(f"no such region: {region_code!r}")
         wanted = Wanted(region_code, market_cap_min, market_cap_max)
-        self._driver.name = str(wanted)
+        self._driver.wanted = wanted
         is_kept = time.monotonic() < self._kept_until and self._browser.pages_loaded > 0
         self._kept_until = 0.0
         with self._driver.page_errors():
             try:
                 found = self._by_data(wanted, is_kept) or self._by_table(wanted, is_kept)
-            except RateLimited:
-                if self._last_status == 200:
-                    self._courtesy.noted(429)  # in words, under a status that says nothing of it
+            except LayoutChanged as error:
+                if self._passing_trouble:
+                    # Whether the page has changed is not known: its data could not be asked for just now.
+                    raise TransientError(f"{wanted}: {self._passing_trouble}; and {error}") from error
                 raise
         self._kept_until = self._loaded_at + KEEP_SECONDS
         return found
@@ -100,31 +103,28 @@ class PagedScreener:
             return None
         if not is_kept:
             self._data.forget()
+        self._has_no_query, self._passing_trouble = False, ""
         try:
             first = self._ask(wanted, 0)
         except NotServed as reason:
             log.info("%s: %s; reading the page's table", wanted, reason)
-            self._has_no_query = True
+            self._has_no_query, self._passing_trouble = not reason.passes, str(reason) if reason.passes else ""
             return None
-        self._has_no_query = False
         total = first.rows if first.total is None else first.total
         return RegionList(str(wanted), "page-data", total, lambda number: self._pass(wanted, first if number == 0 else None))
 
     def _pass(self, wanted: Wanted, first: Answer | None) -> Iterator[Answer]:
         """All answers from the first on; `first` is the one that is there already."""
-        self._driver.name = str(wanted)
-        offset, total = 0, 1
-        while offset < total:
+        self._driver.wanted = wanted
+
+        def ask(offset: int) -> Answer:
             with self._driver.page_errors():
                 try:
-                    answer = first if first is not None and not offset else self._ask(wanted, offset)
+                    return self._ask(wanted, offset)
                 except NotServed as error:
                     raise TransientError(f"{wanted}: {error}, after it had answered before") from error
-            yield answer
-            if not answer.rows:
-                return
-            offset += answer.rows
-            total = offset + 1 if answer.total is None else answer.total
+
+        return all_pages(ask, first)
 
     def _ask(self, wanted: Wanted, offset: int) -> Answer:
         """One answer. A page that no longer serves (gone blank, its crumb refused) is loaded anew once, and nothing is lost."""
@@ -141,6 +141,8 @@ class PagedScreener:
                 return self._data.ask(wanted.region, wanted.band, offset)
             except Stale as error:
                 self._data.forget()
+                if attempt and not self._data.has_answered:
+                    raise NotServed(f"{error}, on a page loaded anew too", passes=True) from error
                 if attempt:
                     raise TransientError(f"{wanted}: {error}, on a page loaded anew too") from error
                 log.info("%s: %s; loading the page anew", wanted, error)
@@ -175,7 +177,7 @@ class PagedScreener:
         while True:
             state = self._driver.state()
             self._raise_walls(state)
-            if state.kind == "consent" or is_elsewhere(state):
+            if (state.kind == "consent" and not self._has_data_beside(state)) or is_elsewhere(state):
                 if loads == MOST_LOADS:
                     raise TransientError(f"{self.url} keeps leading to {state.url}")
                 loads += 1
@@ -187,13 +189,17 @@ class PagedScreener:
                 continue
             if self._data.seen() is not None:
                 return state
-            if state.ready == "complete" and not state.waits:
+            if state.ready in PATIENCE_SECONDS and not state.waits:
                 quiet_since = quiet_since or time.monotonic()
-                if time.monotonic() - quiet_since >= PATIENCE_SECONDS or state.settled:
+                if time.monotonic() - quiet_since >= PATIENCE_SECONDS[state.ready] or (state.settled and state.ready == "complete"):
                     return state
             if time.monotonic() >= deadline:
                 return state
             time.sleep(POLL_SECONDS)
+
+    def _has_data_beside(self, state: State) -> bool:
+        """Whether what asks for consent lies over a page that is served already."""
+        return is_screener(state.url) and (door := self._data.seen()) is not None and door.is_page_s
 
     def _navigate(self) -> None:
         self._loaded_at = time.monotonic()
@@ -211,7 +217,6 @@ class PagedScreener:
 
     def _heard(self, status: int) -> None:
         """An answer to the page itself, or to what it fetches by itself."""
-        self._last_status = status
         if self._page_is_due:
             self._page_is_due = False
             self._courtesy.answered(status)
@@ -220,7 +225,12 @@ class PagedScreener:
 
     def _raise_walls(self, state: State) -> None:
         """What the page's status or words say; and a refusal of its own query, which would only be refused again."""
-        self._driver.raise_page_refusal(state)
+        try:
+            self._driver.raise_page_refusal(state)
+        except RateLimited:
+            if state.status == 200:
+                self._courtesy.noted(429)  # in words, under a status that says nothing of it
+            raise
         for request in self._driver.rows_requests()[-1:]:
             if request.status in walls.REFUSALS:
                 self._driver.raise_rows_refusal()
@@ -236,3 +246,9 @@ class PagedScreener:
             return False
 
         driver.repeat(press, lambda: driver.state().kind != "consent", "the button of the consent page", "consent_reject")
+
+
+def _is_host_of(base_url: str) -> Callable[[str], bool]:
+    """Tells the hosts whose requests count as the site's."""
+    own = urlsplit(base_url).hostname or "yahoo.com"
+    return lambda host: host == own or host.endswith(f".{own}")

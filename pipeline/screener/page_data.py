@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from pipeline.errors import TransientError
+from pipeline.errors import RateLimited, TransientError
+from pipeline.screener import door as doors
 from pipeline.screener import query, walls
 from pipeline.screener.answers import Answer, SiteError, parse_text
 from pipeline.screener.browser import Browser
-from pipeline.screener.network import NetworkLog
+from pipeline.screener.door import Door
+from pipeline.screener.network import OWN_FRAGMENT, NetworkLog
 from pipeline.yahoo import recording
 from pipeline.yahoo.retry_after import retry_after_seconds
 
@@ -25,10 +29,14 @@ log = logging.getLogger(__name__)
 
 #: Seconds within which an answer has to come.
 ANSWER_TIMEOUT_SECONDS = 30.0
-#: A crumb is a few letters: what is longer is another text in its place.
-LONGEST_CRUMB = 64
+#: In so many ways a query is asked, before it is given up.
+MOST_WAYS = 6
 _ASK = (Path(__file__).parent / "ask.js").read_text(encoding="utf-8")
-_CRUMB_WORDS = ("crumb", "cookie", "unauthorized", "not authorized")
+_CRUMB_REFUSED = re.compile(r"\bcrumb\b|\bcookie\b|unauthori[sz]ed|not authori[sz]ed", re.IGNORECASE)
+#: Statuses, and the site's words under another one, for a query that it does not take in this form or at this place.
+_OTHER_FORM = frozenset({400, 415, 422})
+_OTHER_PLACE = frozenset({404, 405, 410})
+_FORM_REFUSED = re.compile(r"bad request|invalid|unsupported|unknown field|malformed|not supported", re.IGNORECASE)
 
 
 class Courtesy(Protocol):
@@ -60,24 +68,18 @@ class NoCourtesy:
 
 
 class NotServed(Exception):
-    """The data is not to be had here by a query: no crumb, or no such address. The table has to do."""
+    """The data is not to be had here by a query: no crumb, or no such address. The table has to do.
+
+    passes: whether that may be otherwise next time.
+    """
+
+    def __init__(self, text: str, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
 
 
 class Stale(Exception):
     """The page that is open no longer serves: it has to be loaded anew. The text says why."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """How to ask: where, with which crumb, and with what body."""
-
-    origin: str
-    crumb: str
-    #: The page's own address and body of such a query, if it was seen.
-    seen_url: str = ""
-    template: dict[str, Any] | None = None
-    #: Whether the site refused the page's form of the query.
-    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,33 @@ class Reply:
 
     status: int
     text: str
-    retry_after: str | None
+    retry_after_seconds: float | None
     error: str
+    #: The address that a redirect led to, if one did.
+    led_to: str = ""
+    #: What the text says, for a query.
+    found: Answer | SiteError | None = None
+
+    @property
+    def said(self) -> str:
+        """The site's words, in place of an answer."""
+        return str(self.found) if isinstance(self.found, SiteError) else walls.visible_text(self.text)
+
+    @property
+    def is_page(self) -> bool:
+        return "<html" in self.text[:2000].lower()
+
+    @property
+    def is_of_another_shape(self) -> bool:
+        """Whether it is a whole answer, though of a shape that is not known: other JSON, or pieces of HTML."""
+        text = self.text.strip()
+        if self.status != 200 or self.found is not None or self.is_page or not text:
+            return False
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return text[0] not in "{[)"  # half an answer is none
+        return True
 
 
 class PageData:
@@ -105,6 +132,8 @@ class PageData:
         self._base_url = base_url
         self._courtesy = courtesy
         self._door: Door | None = None
+        #: Whether the site has ever answered such a query.
+        self.has_answered = False
 
     @property
     def is_open(self) -> bool:
@@ -116,121 +145,141 @@ class PageData:
 
     def seen(self) -> Door | None:
         """The door that the page itself shows by now: a query that it has sent, or one that the server has put into it."""
-        door = self._sent_by_page() or self._put_into_page()
+        door = doors.sent_by_page(self._network, self._origin) or doors.put_into_page(self._browser, self._origin)
         if door is not None:
             self._door = door
         return door
 
     def find(self) -> None:
-        """Open the door: what the page shows, else the site's crumb address. Raises NotServed."""
+        """Open the door: what the page shows, else the site's crumb address. Raises NotServed, RateLimited."""
         if self.seen() is None:
             origin = self._base_url or query.LIVE_DATA_HOST
-            self._door = Door(origin, self._fresh_crumb(origin, ""))
+            self._door = Door(origin, self._first_crumb(origin))
 
     def ask(self, region: str, band: tuple[int, int], offset: int) -> Answer:
         """One answer. Raises RateLimited, TransientError, Stale (load the page anew), NotServed (there is no such query)."""
-        renewed = False
-        for _ in range(5):
+        is_renewed = False
+        for _ in range(MOST_WAYS):
             door = self._door
             if door is None:
                 raise Stale("nothing is known of the page")
-            url = query.query_url(door.origin, door.crumb, door.seen_url)
-            body = query.body(door.template, region, band, offset, plain=door.plain)
-            reply = self._fetch(url, body)
-            found = parse_text(reply.text)
-            if isinstance(found, Answer) and reply.status == 200 and (found.total is not None or found.rows):
-                return found
-            if reply.status == 401 or (isinstance(found, SiteError) and any(word in str(found).lower() for word in _CRUMB_WORDS)):
-                if renewed:
-                    raise Stale(f"{query.without_crumb(url)} answers {reply.status}: the crumb is refused, a new one too")
-                self._door = replace(door, crumb=self._fresh_crumb(door.origin, door.crumb, stale=True))
-                renewed = True
-            elif reply.status in (400, 404, 405, 410) or (not reply.status and not door.seen_url):
-                self._try_another_way(door, reply, query.without_crumb(url))
+            place = query.without_crumb(door.url)
+            reply = self._fetch(door.url, door.body(region, band, offset), door.headers)
+            if isinstance(reply.found, Answer) and reply.status == 200 and reply.found.says_something(offset):
+                self.has_answered = True
+                return reply.found
+            if reply.led_to and reply.status not in walls.REFUSALS:
+                raise Stale(f"{place} leads to {query.without_crumb(reply.led_to)}")
+            if _refuses_crumb(reply):
+                if is_renewed:
+                    raise self._no_crumb(f"{place} answers {reply.status}: the crumb is refused, a new one too")
+                self._door = door.with_crumb(self._new_crumb(door.origin, door.crumb))
+                is_renewed = True
+            elif _refuses_query(reply):
+                self._door = self._other_way(door, reply, place)
             else:
-                raise self._trouble(reply, found, query.without_crumb(url))
-        raise TransientError(f"{query.without_crumb(url)} answers {reply.status} again and again")
+                raise self._trouble(reply, place)
+        raise TransientError(f"{place} answers {reply.status} again and again")
 
-    def _try_another_way(self, door: Door, reply: Reply, url: str) -> None:
-        """Another form of the query, or another place for it that the page was seen to use. Raises NotServed if there is none."""
+    def _other_way(self, door: Door, reply: Reply, place: str) -> Door:
+        """Another form of the query, or another place for it. Raises NotServed if there is none."""
         seen = urlsplit(door.seen_url)
-        if reply.status == 400 and not door.plain:
-            self._door = replace(door, plain=True)
-        elif reply.status != 400 and seen.hostname in ("127.0.0.1", "localhost", "::1") and f"{seen.scheme}://{seen.netloc}" != door.origin:
-            self._door = replace(door, origin=f"{seen.scheme}://{seen.netloc}")
-        else:
-            raise NotServed(f"{url} answers {reply.status or reply.error}")
+        if reply.status not in _OTHER_PLACE:
+            if not door.plain and not reply.is_of_another_shape:
+                return replace(door, plain=True)
+        elif seen.hostname in ("127.0.0.1", "localhost", "::1") and f"{seen.scheme}://{seen.netloc}" != door.origin:
+            # Nowhere else than to this machine: a stand-in may have its data at another port.
+            return replace(door, origin=f"{seen.scheme}://{seen.netloc}")
+        if door.seen_url and not query.is_query_url(door.seen_url):
+            return Door(door.origin, door.crumb or self._first_crumb(door.origin))
+        said = " with an answer of an unknown shape" if reply.is_of_another_shape else ""
+        raise NotServed(f"{place} answers {reply.status}{said}")
 
-    def _trouble(self, reply: Reply, found: Answer | SiteError | None, url: str) -> Exception:
+    def _trouble(self, reply: Reply, place: str) -> Exception:
         if not reply.status:
-            return Stale(f"{url} gives no answer ({reply.error})")
-        retry_after = retry_after_seconds(reply.retry_after)
-        said = str(found) if isinstance(found, SiteError) else walls.visible_text(reply.text)
-        error = walls.of_status(reply.status, url, retry_after) or walls.of_words(said, url, reply.status)
+            return Stale(f"{place} gives no answer ({reply.error})")
+        error = walls.of_status(reply.status, place, reply.retry_after_seconds) or walls.of_words(reply.said, place, reply.status)
         if error is not None:
             return error
-        if found is None and "<html" in reply.text[:2000].lower():
-            return Stale(f"{url} answers {reply.status} with another page")
-        return TransientError(
-            f"{url} answers {reply.status} with something else: {found if isinstance(found, SiteError) else 'no rows and no total'}"
-        )
+        if reply.found is None and reply.is_page:
+            return Stale(f"{place} answers {reply.status} with another page")
+        said = reply.found if isinstance(reply.found, SiteError) else "no rows and no total"
+        return TransientError(f"{place} answers {reply.status} with something else: {said}")
 
-    def _fresh_crumb(self, origin: str, old: str, stale: bool = False) -> str:
-        """The site's crumb for the page's cookies. Raises NotServed, or Stale for a page that had one before."""
+    # Crumbs
+
+    def _first_crumb(self, origin: str) -> str:
+        """The site's crumb for the page's cookies; none if the site has no address for them. Raises NotServed, RateLimited."""
         url = origin + query.CRUMB_PATH
-        reply = self._fetch(url, None)
-        crumb = reply.text.strip()
-        if reply.status == 200 and 0 < len(crumb) <= LONGEST_CRUMB and crumb != old and not any(mark in crumb for mark in "<{ \n"):
-            return crumb
-        if stale and (reply.status in walls.REFUSALS or reply.status >= 500):
-            raise self._trouble(reply, None, url)
-        problem = f"{url} answers {reply.status or reply.error}: no new crumb"
-        raise Stale(problem) if stale else NotServed(problem)
+        reply = self._fetch(url, None, {})
+        if reply.status in _OTHER_PLACE:
+            return ""
+        if reply.status in walls.REFUSALS - {403}:
+            raise self._trouble(reply, url)
+        if reply.status != 200 or not query.is_crumb(reply.text.strip()):
+            raise NotServed(f"{url} answers {reply.status or reply.error}: no crumb", reply.status not in (200, 401))
+        return reply.text.strip()
 
-    def _fetch(self, url: str, body: dict[str, Any] | None) -> Reply:
+    def _new_crumb(self, origin: str, old: str) -> str:
+        """A crumb in the place of one that is refused. Raises RateLimited or TransientError, and as `_no_crumb` says."""
+        url = origin + query.CRUMB_PATH
+        reply = self._fetch(url, None, {})
+        crumb = reply.text.strip()
+        if reply.status == 200 and query.is_crumb(crumb) and crumb != old:
+            return crumb
+        if reply.status in walls.REFUSALS or reply.status >= 500:
+            raise self._trouble(reply, url)
+        raise self._no_crumb(f"{url} answers {reply.status or reply.error}: no new crumb")
+
+    def _no_crumb(self, problem: str) -> Exception:
+        """A page whose crumbs are refused has to be loaded anew; one that was never seen to use any has no such query."""
+        is_page_s = self._door is not None and self._door.is_page_s
+        return Stale(problem) if is_page_s or self.has_answered else NotServed(problem, passes=True)
+
+    # Requests
+
+    def _fetch(self, url: str, body: dict[str, Any] | None, headers: Mapping[str, str]) -> Reply:
         self._courtesy.acquire()
-        self._network.own_urls.add(url)
         sent = None if body is None else json.dumps(body)
         try:
-            found = self._send(url, sent)
+            found = self._send(url + OWN_FRAGMENT, sent, {"content-type": "application/json", **headers})
         except BaseException:
             self._courtesy.unanswered()
             raise
-        reply = Reply(int(found.get("status") or 0), str(found.get("text") or ""), found.get("retry_after"), str(found.get("error") or ""))
+        text = str(found.get("text") or "")
+        reply = Reply(
+            int(found.get("status") or 0),
+            text,
+            retry_after_seconds(found.get("retry_after")),
+            str(found.get("error") or ""),
+            str(found.get("led_to") or ""),
+            None if sent is None else parse_text(text),
+        )
+        if reply.status in walls.REFUSALS and reply.retry_after_seconds is None:
+            # Another host's headers are not shown to scripts of the page.
+            self._network.read()
+            own = self._network.last_own()
+            reply = replace(reply, retry_after_seconds=own.retry_after_seconds if own is not None else None)
+        self._count(reply)
         if reply.status:
-            recording.note("GET" if sent is None else "POST", url, sent, reply.status, "application/json", reply.text)
-            self._courtesy.answered(reply.status, retry_after_seconds(reply.retry_after))
-        else:
-            self._courtesy.unanswered()
+            recording.note("GET" if sent is None else "POST", url, sent, reply.status, "application/json", text)
         return reply
 
-    def _send(self, url: str, sent: str | None) -> dict[str, Any]:
+    def _count(self, reply: Reply) -> None:
+        if not reply.status:
+            self._courtesy.unanswered()
+            return
+        refusal = None if isinstance(reply.found, Answer) else walls.of_words(reply.said, "", reply.status)
+        status = 429 if reply.status == 200 and isinstance(refusal, RateLimited) else reply.status
+        self._courtesy.answered(status, reply.retry_after_seconds)
+
+    def _send(self, url: str, sent: str | None, headers: dict[str, str]) -> dict[str, Any]:
         for _ in range(2):
-            found = self._browser.execute_async(_ASK, url, sent, int(ANSWER_TIMEOUT_SECONDS * 1000))
+            found = self._browser.execute_async(_ASK, url, sent, headers, int(ANSWER_TIMEOUT_SECONDS * 1000))
             if isinstance(found, dict):
                 return found
         # A dialog of the page's own ends a script without its result.
         return {"error": "the page interrupts it"}
-
-    def _sent_by_page(self) -> Door | None:
-        crumb = ""
-        for exchange in reversed(self._network.by_scripts()):
-            if (
-                query.is_query_url(exchange.url)
-                and exchange.method == "POST"
-                and (template := query.template_of(exchange.sent)) is not None
-            ):
-                return Door(self._origin(exchange.url), query.crumb_of(exchange.url) or crumb, exchange.url, template)
-            crumb = crumb or query.crumb_of(exchange.url)
-        return Door(self._origin(""), crumb) if crumb else None
-
-    def _put_into_page(self) -> Door | None:
-        texts: list[str] = self._browser.execute(_EMBEDDED)
-        urls = [url for text in texts for url in query.query_urls(text)]
-        if not urls:
-            return None
-        url = next((url for url in urls if query.crumb_of(url)), urls[0])
-        return Door(self._origin(url), query.crumb_of(url), url)
 
     def _origin(self, url: str) -> str:
         """Where queries go: where the page sends its own, but never out of a stand-in, and never to another site than Yahoo's."""
@@ -240,14 +289,15 @@ class PageData:
         return f"https://{host}" if host == "yahoo.com" or host.endswith(".yahoo.com") else query.LIVE_DATA_HOST
 
 
-#: Texts of the page that name a query's address: attributes of scripts, and scripts that hold data.
-_EMBEDDED = """
-return [...document.scripts].filter((script) => !script.src).flatMap((script) => {
-  const texts = [...script.attributes].map((attribute) => attribute.value);
-  if (/json/i.test(script.type) || script.textContent.length < 2000000) texts.push(script.textContent);
-  return texts.filter((text) => text.includes("/finance/screener")).map((text) => {
-    const at = text.indexOf("/finance/screener");
-    return text.slice(Math.max(0, at - 300), at + 1000);
-  });
-});
-"""
+def _refuses_crumb(reply: Reply) -> bool:
+    if reply.status == 401:
+        return True
+    words = str(reply.found) if isinstance(reply.found, SiteError) else reply.text[:300] if reply.status in (400, 403) else ""
+    return _CRUMB_REFUSED.search(words) is not None
+
+
+def _refuses_query(reply: Reply) -> bool:
+    """Whether another form or place may be taken: by its status, by the site's words, or an answer of another shape."""
+    if reply.status in _OTHER_FORM | _OTHER_PLACE or (reply.is_of_another_shape and walls.of_words(reply.said, "", 200) is None):
+        return True
+    return reply.status == 200 and isinstance(reply.found, SiteError) and _FORM_REFUSED.search(str(reply.found)) is not None

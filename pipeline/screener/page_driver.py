@@ -25,8 +25,8 @@ from pipeline.screener import walls
 from pipeline.screener.answers import Answer, SiteError, parse_text
 from pipeline.screener.browser import Browser
 from pipeline.screener.network import Exchange, NetworkLog
-from pipeline.screener.page_state import LOADING, State, state_of
-from pipeline.screener.query import asked, without_crumb
+from pipeline.screener.page_state import LOADING, State, Wanted, state_of
+from pipeline.screener.query import asked, may_ask_for_rows, without_crumb
 from pipeline.screener.selectors import SELECTORS
 
 #: Seconds between two looks at the page.
@@ -60,8 +60,13 @@ class PageDriver:
         self.url = url
         self.settle_timeout_seconds = settle_timeout_seconds
         self._grace_seconds = grace_seconds
-        #: What is being listed, for messages.
-        self.name = ""
+        #: What is being listed.
+        self.wanted: Wanted | None = None
+
+    @property
+    def name(self) -> str:
+        """What is being listed, for messages."""
+        return str(self.wanted or "")
 
     def page(self, command: str, argument: Any = None) -> Any:
         return self.browser.execute(_SCRIPT, command, SELECTORS, argument)
@@ -95,8 +100,11 @@ class PageDriver:
     # What the site's answers say
 
     def rows_requests(self) -> list[Exchange]:
-        """The page's own requests for rows, as far as their address says so."""
-        return [one for one in self.network.by_scripts() if "screener" in one.url and one.method in ("GET", "POST")]
+        """The page's own requests for rows, as far as their address says so, or the region or band that they carry."""
+        return [one for one in self.network.by_scripts() if one.method in ("GET", "POST") and self._may_ask_for_rows(one)]
+
+    def _may_ask_for_rows(self, one: Exchange) -> bool:
+        return may_ask_for_rows(one.url) or (self.wanted is not None and self.wanted.is_named_in(f"{one.url} {one.sent or ''}"))
 
     def _with_answers(self, state: State) -> State:
         requests = self.rows_requests()
@@ -127,7 +135,8 @@ class PageDriver:
     def raise_page_refusal(self, state: State) -> None:
         if state.kind == "unreachable":
             raise self._unreachable("the browser shows its own error page")
-        if (error := walls.of_status(state.status, state.url)) is not None:
+        page = self.network.page()
+        if (error := walls.of_status(state.status, state.url, page.retry_after_seconds if page is not None else None)) is not None:
             raise error
         if state.kind == "unknown" and state.ready == "complete" and (error := walls.of_words(state.words, state.url, state.status)):
             raise error
@@ -135,7 +144,8 @@ class PageDriver:
     def raise_rows_refusal(self) -> None:
         """Raise what the answer to the page's last request for rows means."""
         for last in self.rows_requests()[-1:]:
-            if (error := walls.of_status(last.status, f"the rows' request {without_crumb(last.url)}")) is not None:
+            what = f"the rows' request {without_crumb(last.url)}"
+            if (error := walls.of_status(last.status, what, last.retry_after_seconds)) is not None:
                 raise error
 
     def _unreachable(self, reason: str) -> TransientError:
@@ -164,6 +174,10 @@ class PageDriver:
         seconds = f"within {self.settle_timeout_seconds:g} s"
         if state.kind == "consent":
             return TransientError(f"{state.url} keeps asking for consent")
+        if state.is_other_words:
+            return TransientError(
+                f"{state.url} answers {state.status} and shows other words in place of the page: {walls.quoted(state.words)}"
+            )
         if state.ready == "complete" and not state.busy and not state.waits and state.status in (0, 200) and state.missing:
             return LayoutChanged(missing(f"{' and '.join(state.missing)} on {state.url} {seconds}", *state.missing))
         if state.kind == "empty":
@@ -196,10 +210,10 @@ class PageDriver:
         self.until(lambda: self.click_found("find", name), name, name)
 
     def click_found(self, command: str, argument: Any = None) -> bool:
-        """Find and click; False if it isn't there, or was rendered anew in between."""
+        """Find and click, if the script has not done so; False if it isn't there, or was rendered anew in between."""
         element = self.page(command, argument)
         if not isinstance(element, WebElement):
-            return False
+            return element is True
         try:
             with self.browser.guard():
                 element.click()

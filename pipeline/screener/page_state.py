@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote_plus, urlsplit
 
 from pipeline.screener import answers
 from pipeline.screener.answers import NO_SYMBOL, Answer, Listing
@@ -20,6 +21,8 @@ from pipeline.wire.regions import REGIONS, screener_label
 PAGE_PATH = "/research-hub/screener/equity/"
 #: Prices move while the page is open, so a row's market cap may lie this fraction outside the band.
 MARKET_CAP_TOLERANCE = 0.05
+#: A page without a table and without controls whose text is shorter than this is none, in characters.
+FEW_WORDS = 500
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class State:
     url: str
     #: The page's text, if it has no table.
     words: str
+    #: Whether there is anything to press, to fill in, or a stock's link.
+    has_controls: bool
     #: Numbers of the first and last row shown, and the total; None if the page does not say.
     first: int
     last: int
@@ -97,6 +102,11 @@ class State:
         return self.answer is not None and len(self.rows) == self.answer.rows
 
     @property
+    def is_other_words(self) -> bool:
+        """A few words stand in the place of the page, as a wall that is not known says them."""
+        return self.kind == "unknown" and not self.has_controls and len(self.words) < FEW_WORDS
+
+    @property
     def content(self) -> tuple[object, ...]:
         return (self.kind, self.first, self.last, self.total, self.symbols)
 
@@ -132,6 +142,22 @@ class Wanted:
         """What a row's cell may call the region, in small letters."""
         return {self.region, REGIONS[self.region].lower(), screener_label(self.region).lower()}
 
+    def is_band_in(self, request: str) -> bool:
+        """Whether a request carries both bounds, as plain numbers or as people write them."""
+        text = unquote_plus(request)
+        return {str(self.low), str(self.high)} <= set(re.findall(r"\d+", text)) or all(
+            re.search(rf"(?<![\d.]){re.escape(format_market_cap(bound))}\b", text, re.IGNORECASE) for bound in self.band
+        )
+
+    def is_region_in(self, request: str) -> bool:
+        """Whether a request carries the region, by its code or by its label."""
+        words = "|".join(map(re.escape, sorted(self.names)))
+        return re.search(rf"(?<![a-z])(?:{words})(?![a-z])", unquote_plus(request), re.IGNORECASE) is not None
+
+    def is_named_in(self, request: str) -> bool:
+        """Whether a request carries the region's label, or both bounds: a code alone may mean anything."""
+        return screener_label(self.region).lower() in unquote_plus(request).lower() or self.is_band_in(request)
+
     def named_region(self, state: State) -> bool | None:
         """Whether the page names this region and no other; None if it names none. The request that was answered comes first."""
         if state.asked is not None:
@@ -149,8 +175,7 @@ class Wanted:
 
     def shows_region(self, state: State) -> bool:
         named = self.named_region(state)
-        # Nothing is listed without a filter only if the filter left nothing: the unfiltered page has thousands of rows.
-        return named is True or (named is None and state.is_empty)
+        return named is True or (named is None and state.is_empty and self.is_region_in(state.request))
 
     def named_band(self, state: State) -> bool | None:
         """Whether the page names this band; None if it names none. The request that was answered comes first."""
@@ -161,17 +186,17 @@ class Wanted:
         ]
         if len(numbers) < 2:
             # A request that carries both bounds has asked for them, in whatever form.
-            return True if {str(self.low), str(self.high)} <= set(re.findall(r"\d+", state.request)) else None
+            return True if self.is_band_in(state.request) else None
         return all(number is not None and _close(number, bound) for number, bound in zip(numbers[:2], self.band, strict=True))
 
     def shows_band(self, state: State, caps_are_in_band: bool = True) -> bool:
         named = self.named_band(state)
-        if named is not None and (named is False or state.asked is not None or str(self.low) in state.request):
+        if named is not None and (named is False or state.asked is not None or self.is_band_in(state.request)):
             return named
         caps = [row.market_cap for row in state.rows if row.market_cap is not None]
         if caps_are_in_band and any(not self.in_band(cap) for cap in caps):
             return False
-        return named is True or bool(caps) or state.is_empty
+        return named is True or bool(caps)
 
     def in_band(self, cap: float) -> bool:
         return self.low * (1 - MARKET_CAP_TOLERANCE) <= cap <= self.high * (1 + MARKET_CAP_TOLERANCE)
@@ -197,6 +222,7 @@ def state_of(found: Mapping[str, Any]) -> State:
         ready=found["ready"],
         url=found["url"],
         words=found["words"],
+        has_controls=found["has_controls"],
         first=numbers["first"],
         last=numbers["last"],
         total=numbers["total"],
@@ -218,11 +244,15 @@ def _row(found: Mapping[str, Any]) -> Row:
     return Row(symbol, answers.name_of(found["names"], symbol), read_market_cap(found["market_cap"]), found["region"])
 
 
-LOADING = State("loading", 0, "loading", "", "", 0, 0, None, (), False, False, 0, "", "", None, (), True)
+LOADING = State("loading", 0, "loading", "", "", False, 0, 0, None, (), False, False, 0, "", "", None, (), True)
 
 
 def is_elsewhere(state: State) -> bool:
-    return state.kind == "unknown" and state.ready == "complete" and PAGE_PATH.rstrip("/") not in state.url
+    return state.kind == "unknown" and state.ready == "complete" and not is_screener(state.url)
+
+
+def is_screener(url: str) -> bool:
+    return urlsplit(url).path.startswith(PAGE_PATH.rstrip("/"))
 
 
 def is_sorted(state: State) -> bool:

@@ -16,9 +16,12 @@ LARGEST_OFFSET = 10_000
 QUERY_PATH = "/v1/finance/screener"
 CRUMB_PATH = "/v1/test/getcrumb"
 LIVE_DATA_HOST = "https://query1.finance.yahoo.com"
+#: A crumb is a few letters: what is longer is another text in its place.
+LONGEST_CRUMB = 64
 _CAP = "intradaymarketcap"
 #: What an address gets where the page itself has shown none.
-_USUAL_PARAMETERS = {"formatted": "false", "lang": "en-US", "region": "US", "corsDomain": "finance.yahoo.com"}
+USUAL_PARAMETERS = {"formatted": "false", "lang": "en-US", "region": "US", "corsDomain": "finance.yahoo.com"}
+_OWN_HEADERS = ("accept", "authorization", "content-type")
 _QUERY_URL = re.compile(r"(?:https?://[\w.:-]+)?/v\d+/finance/screener(?:\?[^\s\"'<>\\]*)?")
 
 
@@ -34,6 +37,12 @@ def is_query_url(url: str) -> bool:
     return re.fullmatch(r"/v\d+/finance/screener/?", urlsplit(url).path) is not None
 
 
+def may_ask_for_rows(url: str) -> bool:
+    """Whether an address may be that of the table's rows: not those of ready-made lists, of the menus' fields, or of a page's parts."""
+    path = urlsplit(url).path.lower()
+    return "screener" in path and not re.search(r"/(?:predefined|instrument|fields|saved)(?:/|$)|\.(?!json$)\w{2,5}$", path)
+
+
 def query_urls(text: str) -> list[str]:
     """Addresses of screener queries in a text of the page, such as an attribute or a script with JSON."""
     plain = re.sub(r"\\+u0026|&amp;", "&", re.sub(r"\\+u002[fF]|\\+/", "/", text))
@@ -44,6 +53,28 @@ def crumb_of(url: str) -> str:
     return dict(parse_qsl(urlsplit(url).query)).get("crumb", "")
 
 
+def plain_crumb(text: str) -> str:
+    """A crumb as it stands in a script (`a\\u002Fb`), or nothing."""
+    crumb = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).replace("\\", "")
+    return crumb if is_crumb(crumb) else ""
+
+
+def is_crumb(text: str) -> bool:
+    """Whether a text can be a crumb: a few letters, and no page or sentence in its place."""
+    return 0 < len(text) <= LONGEST_CRUMB and not any(mark in text for mark in "<{ \n")
+
+
+def crumb_in_headers(headers: Mapping[str, str]) -> str:
+    """The crumb that a request carries in a header of its own, such as X-Crumb."""
+    return next((value for name, value in headers.items() if "crumb" in name), "")
+
+
+def own_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those headers of the page's request that its script has set, in small letters: ours has to look the same to the site."""
+    kept = {name: value for name, value in headers.items() if name in _OWN_HEADERS or re.match(r"x-|.*(?:crumb|csrf|token)", name)}
+    return {"content-type": "application/json", **kept}
+
+
 def without_crumb(url: str) -> str:
     """The address as it may be logged and recorded."""
     return re.sub(r"(?i)([?&](?:crumb|[a-z_]*token|[a-z_]*session(?:id)?)=)[^&#]*", r"\1-", url)
@@ -52,7 +83,7 @@ def without_crumb(url: str) -> str:
 def query_url(origin: str, crumb: str, seen: str = "") -> str:
     """The address of our own queries: path and parameters as the page's (`seen`), plain numbers, quotes in place of records."""
     parts = urlsplit(seen or QUERY_PATH)
-    parameters = dict(parse_qsl(parts.query)) or dict(_USUAL_PARAMETERS)
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True)) or dict(USUAL_PARAMETERS)
     parameters.pop("useRecordsResponse", None)
     parameters.pop("crumb", None)
     if "formatted" in parameters:
@@ -70,21 +101,22 @@ _PROFILE = ("sector", "industry")
 def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int], offset: int, *, plain: bool = False) -> dict[str, Any]:
     """The body that asks for a region's stocks of a band, 250 from `offset` on, by ticker. Both bounds are included.
 
-    It is the page's own body (`template`) with other operands, in the form in which the page writes its region; `plain` is
-    the form that yfinance uses.
+    It is the page's own body (`template`) with other operands, in the form in which the page writes its region; without lists and
+    objects of unknown meaning, which may be filters. `plain` is the form that yfinance uses, without anything of the page's.
     """
-    known = dict(template or {"quoteType": "EQUITY", "topOperator": "AND"})
+    if plain:
+        known: dict[str, Any] = {"userId": "", "userIdType": "guid"}
+    elif template:
+        known = {name: value for name, value in template.items() if name == "includeFields" or not isinstance(value, list | dict)}
+    else:
+        known = {"topOperator": "AND"}
     for name in ("useRecordsResponse", "count"):
         known.pop(name, None)
     if isinstance(known.get("includeFields"), list):
         # The page names the columns that it shows; a stock's profile is not among them, and spares a request for each.
         known["includeFields"] = [*known["includeFields"], *(name for name in _PROFILE if name not in known["includeFields"])]
-    asked = {"operator": "EQ", "operands": ["region", region]}
-    own = None if plain else _region_operand((template or {}).get("query"), region)
-    operator = "AND"
-    if own is None and not plain:
-        own = {"operator": "or", "operands": [asked]}
-    query = {"operator": operator, "operands": [own or asked, {"operator": "BTWN", "operands": [_CAP, band[0], band[1]]}]}
+    leaf = {"operator": "EQ", "operands": ["region", region]}
+    region_operand = leaf if plain else _region_operand((template or {}).get("query"), region) or {"operator": "or", "operands": [leaf]}
     return {
         **known,
         "offset": offset,
@@ -92,7 +124,7 @@ def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int],
         "sortField": "ticker",
         "sortType": "ASC",
         "quoteType": "EQUITY",
-        "query": query,
+        "query": {"operator": "AND", "operands": [region_operand, {"operator": "BTWN", "operands": [_CAP, band[0], band[1]]}]},
     }
 
 

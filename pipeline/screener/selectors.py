@@ -11,7 +11,7 @@ ROWS_PER_PAGE = 100
 
 SELECTORS: dict[str, tuple[str, ...]] = {
     "consent_page": ("#consent-page", ".consent-form", ".consent-overlay"),
-    "consent_reject": ("button[name=reject]", ".reject-all"),
+    "consent_reject": ("button[name=reject]", ".reject-all", "input[name=reject][type=submit]"),
     "table": (
         '[data-testid="screener-table"]',
         "div.screener-table",
@@ -40,7 +40,12 @@ SELECTORS: dict[str, tuple[str, ...]] = {
     "market_cap_chip": ('[data-testid="active-filter-intradaymarketcap"]',),
     "custom_band": ("input#custom", 'label[title="Custom"] input', "label::text=Custom"),
     "between_button": ('button[data-ylk*="slk:Between"]', "button::text=Between"),
-    "band_input": ('input[placeholder*="e.g. 10M"]', 'input[placeholder*="10M"]', 'input[inputmode="decimal"]'),
+    "band_input": (
+        'input[placeholder*="e.g. 10M"]',
+        'input[placeholder*="10M"]',
+        'input[inputmode="decimal"], input[inputmode="numeric"], input[type="number"]',
+        'input[aria-label*="min" i], input[aria-label*="max" i], input[placeholder^="min" i], input[placeholder^="max" i]',
+    ),
     "add_filters_button": ('[data-testid="add-filters-button"]', "button::text=Add filter"),
     "market_data_category": ('[data-testid="filter-category-market_data"]',),
     "region_metric": ('[data-testid="filter-metric-region"]',),

@@ -48,7 +48,9 @@ class Table:
         state = self._filter_kept() if is_kept else None
         state = state or self._choose(self._load())
         self.is_free = True
-        return RegionList(str(wanted), "table", state.shown_total or 0, self._pass if not state.is_empty else lambda number: iter(()))
+        return RegionList(
+            str(wanted), "table", state.shown_total or 0, self._pass if not state.is_empty else lambda number: iter([Answer(0, ())])
+        )
 
     # From the page that is there to the filters that are on
 

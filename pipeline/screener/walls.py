@@ -11,18 +11,26 @@ from pipeline.errors import RateLimited, TransientError
 
 #: Statuses by which the site refuses this address, or asks for patience.
 REFUSALS = frozenset({403, 429, 999})
-_REFUSED = re.compile(
-    r"too many requests|rate.?limit|\baccess (?:is |was |has been )?(?:denied|blocked|restricted)|\bforbidden\b"
-    r"|unusual (?:traffic|activity)|automated (?:requests|queries|access)|captcha"
-    r"|(?:not|are you) a (?:ro)?bot\b|(?:are|you.re) (?:you )?(?:a )?human"
-    r"|(?:request|requests|address|ip|you)\W+(?:\w+\W+){0,3}(?:been |is |are |was |were )?(?:temporarily )?blocked"
-    r"|you have been blocked|slow(?:ing)? down|exceeded\W+(?:\w+\W+){0,3}(?:limit|quota)|(?:limit|quota)\W+(?:\w+\W+){0,3}exceeded"
-    r"|(?:http|error|status|code)\W*(?:error\W*)?(?:403|429|999)\b"
-    r"|zu viele anfragen|zugriff verweigert|trop de requ[eê]tes|acc[eè]s refus[eé]|demasiadas (?:solicitudes|peticiones)|acceso denegado"
-    r"|troppe richieste|accesso negato|muit(?:as|os) (?:solicita|pedidos)|acesso negado|te veel verzoeken|toegang geweigerd"
-    r"|zbyt wiele (?:żądań|zapytań)|för många förfrågningar|リクエストが多すぎ|アクセスが拒否|请求过多|請求過多|访问被拒绝|요청이 너무 많",
-    re.IGNORECASE,
+#: A site's words for "you, not now", by what they are about, then by language.
+_REFUSED_WORDS = (
+    r"too many requests|rate.?limit|slow(?:ing)? down",
+    r"exceeded\W+(?:\w+\W+){0,3}(?:limit|quota)|(?:limit|quota)\W+(?:\w+\W+){0,3}exceeded",
+    r"\baccess (?:is |was |has been )?(?:denied|blocked|restricted)|\bforbidden\b|you have been blocked",
+    r"(?:request|requests|address|ip|you)\W+(?:\w+\W+){0,3}(?:been |is |are |was |were )?(?:temporarily )?blocked",
+    r"unusual (?:traffic|activity)|automated (?:requests|queries|access)|captcha|checking your browser|security check",
+    r"\b(?:not|are you|be|you are|you.re) a (?:ro)?bot\b|(?:are|you.re) (?:you )?(?:a )?human",
+    r"(?:http|error|status|code)\W*(?:error\W*)?(?:403|429|999)\b",
+    r"zu viele anfragen|zugriff verweigert|trop de requ[eê]tes|acc[eè]s refus[eé]|te veel verzoeken|toegang geweigerd",
+    r"demasiadas (?:solicitudes|peticiones)|acceso denegado|troppe richieste|accesso negato",
+    r"muit(?:as|os) (?:solicita|pedidos)|acesso negado",
+    r"zbyt wiele (?:żądań|zapytań)|příliš mnoho požadavků|přístup (?:odepřen|zamítnut)|túl sok kérés|hozzáférés megtagadva",
+    r"för många förfrågningar|åtkomst nekad|for mange (?:forespørsler|anmodninger)|liian monta pyyntöä|prea multe (?:cereri|solicitări)",
+    r"πάρα πολλά αιτήματα|слишком много запросов|доступ (?:запрещ|ограничен)|забагато запитів",
+    r"çok fazla istek|erişim (?:engellendi|reddedildi)",
+    r"リクエストが多すぎ|アクセスが拒否|请求过多|請求過多|访问被拒绝|요청이 너무 많",
+    r"terlalu banyak permintaan|quá nhiều yêu cầu|طلبات كثيرة|בקשות רבות",
 )
+_REFUSED = re.compile("|".join(_REFUSED_WORDS), re.IGNORECASE)
 _DOWN = re.compile(
     r"will be right back|temporarily unavailable|service unavailable|under maintenance|scheduled maintenance|bad gateway|gateway time-?out"
     r"|internal server error|something went wrong|try again later|wartungsarbeiten|nicht erreichbar|temporairement indisponible",
@@ -43,9 +51,9 @@ def of_words(text: str, what: str, status: int) -> TransientError | None:
     """The error that a page or body of other words means; None if it says nothing of the kind."""
     said = text[:WALL_LIMIT]
     if found := _REFUSED.search(said):
-        return RateLimited(f"{what} answers {status} and says {_quoted(found[0])}: the site refuses for now")
+        return RateLimited(f"{what} answers {status} and says {quoted(found[0])}: the site refuses for now")
     if found := _DOWN.search(said):
-        return TransientError(f"{what} answers {status} and says {_quoted(found[0])}")
+        return TransientError(f"{what} answers {status} and says {quoted(found[0])}")
     return None
 
 
@@ -54,5 +62,5 @@ def visible_text(markup: str) -> str:
     return re.sub(r"(?s)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", markup[:200_000])
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return repr(" ".join(text.split())[:60])

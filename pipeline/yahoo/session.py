@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,6 +187,16 @@ def get_json(url: str, params: dict[str, Any] | None = None) -> Any:
     """The JSON of one URL of the site, through yfinance (cookie, crumb, impersonation). Raises a TaskError."""
     try:
         return YfData().get_raw_json(url, params=params, timeout=_timeout_seconds)
+    except Exception as error:
+        raise meaning(error) from error
+
+
+def post_json(url: str, body: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+    """The JSON that one URL of the site answers to a body of JSON, through yfinance as `get_json`. Raises a TaskError."""
+    try:
+        response = YfData().post(url, data=json.dumps(body), params=dict(params), timeout=_timeout_seconds)
+        response.raise_for_status()
+        return response.json()
     except Exception as error:
         raise meaning(error) from error
 

@@ -97,7 +97,7 @@ class Counted:
 
 @pytest.mark.parametrize("data", ["post", "html"])
 def test_every_request_to_the_site_is_counted(browser: Browser, market: LocalMarket, data: str) -> None:
-    kinds = ("page", "page_rows", "page_screener", "page_crumb", "consent", "collect_consent")
+    kinds = ("page", "page_rows", "page_screener", "page_crumb", "consent", "collect_consent", "icon")
     browser.load("about:blank")
     browser.devtools("Network.clearBrowserCookies")
     counted = Counted()

@@ -56,8 +56,8 @@ def test_what_the_site_answers_means_the_same_as_for_a_company(
 
 
 def test_an_answer_without_what_is_needed_is_a_changed_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screener_api.yfinance, "screen", lambda *_, **__: {"quotes": [{"symbol": "A"}]})
-    with pytest.raises(LayoutChanged, match="endpoint has changed: its answer has no total"):
+    monkeypatch.setattr(screener_api.session, "post_json", lambda *_: {"stocks": [{"symbol": "A"}]})
+    with pytest.raises(LayoutChanged, match="endpoint has changed: its answer has no total and no rows"):
         ApiScreener().open("fr", LOW, HIGH)
 
 

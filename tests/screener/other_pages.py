@@ -1,0 +1,223 @@
+"""A site as somebody else might have built it: what its page holds and how its data answers is each test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.screener import query
+
+CRUMB = "Ab/9c.x"
+LISTS = {"jp": [f"{1000 + number}.T" for number in range(106)], "us": [f"US{number:04}" for number in range(1000)], "is": []}
+QUERY_PATH = "/v1/finance/screener"
+PAGE_PATH = "/research-hub/screener/equity/"
+
+#: The page's own first query: the site's default list, of the United States.
+DEFAULT = {
+    "offset": 0,
+    "size": 25,
+    "sortField": "intradaymarketcap",
+    "sortType": "DESC",
+    "quoteType": "EQUITY",
+    "query": {"operator": "AND", "operands": [{"operator": "or", "operands": [{"operator": "EQ", "operands": ["region", "us"]}]}]},
+}
+ADDRESS = f"{QUERY_PATH}?crumb=Ab%2F9c.x&lang=en-US"
+FETCH = (
+    f"fetch('{ADDRESS}', {{method: 'POST', headers: {{'Content-Type': 'application/json'}}, body: JSON.stringify({json.dumps(DEFAULT)})}});"
+)
+
+
+MAIN = "<main>Screener <button>Filters</button></main>"
+
+
+def page(script: str = "", body: str = MAIN) -> str:
+    return (
+        f"<!doctype html><html><head><meta charset=utf-8><title>Screener</title></head><body>{body}<script>{script}</script></body></html>"
+    )
+
+
+def rows(body: dict[str, Any], most: int = 250) -> tuple[list[str], int]:
+    """The symbols that a query's body asks for, `most` at once, and how many there are."""
+    asked = query.asked(json.dumps(body))
+    assert asked is not None
+    found = [symbol for region in sorted(asked.regions) for symbol in LISTS.get(region, [])]
+    return found[body["offset"] : body["offset"] + min(most, body["size"])], len(found)
+
+
+def quotes(symbols: list[str], total: Any, name: str = "quotes") -> dict[str, Any]:
+    listed = [{"symbol": symbol, "longName": f"Company {symbol}", "quoteType": "EQUITY"} for symbol in symbols]
+    return {"finance": {"result": [{"total": total, name: listed}], "error": None}}
+
+
+def refused(code: str, description: str = "") -> dict[str, Any]:
+    return {"finance": {"result": None, "error": {"code": code, "description": description}}}
+
+
+#: An answer's JSON, or a whole response.
+Answering = Callable[[dict[str, Any], web.Request], Any]
+
+
+class Site:
+    """One server on loopback. `reset` makes it an ordinary site again."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.reset()
+
+    def reset(self) -> None:
+        self.page: str | Callable[[web.Request], Any] = page(FETCH)
+        self.answer: Answering = lambda body, request: quotes(*rows(body))
+        #: Where a query's crumb has to be; None is nowhere.
+        self.crumb_of: Callable[[dict[str, Any], web.Request], Any] | None = lambda body, request: request.query.get("crumb")
+        self.crumb: str | int = CRUMB
+        self.query_path = QUERY_PATH
+        self.other: dict[str, Callable[[web.Request], Any]] = {}
+        #: How often each path was asked for.
+        self.requests: Counter[str] = Counter()
+        #: The bodies of all queries.
+        self.asked: list[dict[str, Any]] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests[request.path] += 1
+        found = self._find(request, await request.text())
+        if asyncio.iscoroutine(found):
+            found = await found
+        if isinstance(found, web.StreamResponse):
+            return found
+        if isinstance(found, str):
+            return web.Response(text=found, content_type="text/html")
+        return web.json_response(found)
+
+    def _find(self, request: web.Request, text: str) -> Any:
+        if request.host == "fc.yahoo.com":
+            return self._cookie()
+        if request.path in self.other:
+            return self.other[request.path](request)
+        if request.path == PAGE_PATH:
+            return self.page(request) if callable(self.page) else self.page
+        if request.path == query.CRUMB_PATH:
+            return web.Response(text=self.crumb) if isinstance(self.crumb, str) else web.Response(status=self.crumb)
+        if request.path == self.query_path and request.method == "POST":
+            body = json.loads(text)
+            if self.crumb_of is not None and self.crumb_of(body, request) != self.crumb:
+                return web.json_response(refused("Unauthorized", "Invalid Crumb"), status=401)
+            self.asked.append(body)
+            return self.answer(body, request)
+        return web.Response(status=404, text="Not Found")
+
+    @staticmethod
+    def _cookie() -> web.Response:
+        """What yfinance fetches first: an error page with a cookie."""
+        response = web.Response(status=404)
+        response.set_cookie("A3", "d=1", domain=".yahoo.com", path="/", max_age=86_400)
+        return response
+
+
+@contextlib.contextmanager
+def serving(site: Site) -> Iterator[None]:
+    loop = asyncio.new_event_loop()
+    runner: list[web.AppRunner] = []
+    started = threading.Event()
+
+    async def start() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", site.handle)
+        runner.append(web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1))
+        await runner[0].setup()
+        await web.TCPSite(runner[0], "127.0.0.1", 0).start()
+        site.url = f"http://127.0.0.1:{runner[0].addresses[0][1]}"
+        started.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner[0].cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=run, name="other pages", daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+async def dropped(request: web.Request) -> web.StreamResponse:
+    """The connection is cut in mid-way."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def for_ever(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(600)
+    return web.Response()
+
+
+#: A page of pieces of HTML, in markup of its own: options by role, two inputs without a choice before them, no test ids.
+REGIONS = ("Austria", "Canada", "France", "Germany", "Iceland", "Italy", "Japan", "United States")
+MARKUP = """
+<style>[role=dialog] { position: fixed; top: 40px; left: 40px; background: white } [hidden] { display: none }</style>
+<header><h1>Equity screener</h1>
+<button aria-haspopup="dialog" id="b1">Country</button> <button aria-haspopup="dialog" id="b2">Market cap</button></header>
+<div role="dialog" id="d1" hidden><ul role="listbox"></ul><button class="done">Apply</button></div>
+<div role="dialog" id="d2" hidden>
+<input type="number" aria-label="Minimum"><input type="number" aria-label="Maximum"><button class="done">Apply</button></div>
+<main><table><thead><tr><th>Symbol</th><th>Company</th></tr></thead><tbody></tbody></table><footer class="pagination">
+<span></span> <button aria-label="Previous page">‹</button> <button aria-label="Next page">›</button></footer></main>"""
+BY_ROLES = """
+const chosen = new Set(["United States"]);
+let start = 0;
+const [b1, b2, d1, d2] = ["b1", "b2", "d1", "d2"].map((id) => document.getElementById(id));
+const [before, after] = document.querySelectorAll("footer button");
+const [low, high] = d2.querySelectorAll("input");
+for (const region of NAMES) {
+  const option = document.createElement("li");
+  option.setAttribute("role", "option");
+  option.setAttribute("aria-selected", chosen.has(region));
+  option.textContent = `${region} (${region.length})`;
+  option.onclick = () => {
+    chosen[chosen.has(region) ? "delete" : "add"](region);
+    option.setAttribute("aria-selected", chosen.has(region));
+  };
+  d1.querySelector("ul").append(option);
+}
+async function show() {
+  const query = new URLSearchParams({ c: [...chosen].join(), min: low.value, max: high.value, start });
+  const piece = document.createElement("template");
+  piece.innerHTML = await (await fetch("/pieces?" + query)).text();
+  const { total, rows } = piece.content.firstChild.dataset;
+  document.querySelector("tbody").replaceChildren(...piece.content.querySelectorAll("tr"));
+  document.querySelector("footer span").textContent = `${Number(rows) ? start + 1 : 0}–${start + Number(rows)} of ${total}`;
+  b1.textContent = `Country: ${[...chosen].join(", ")}`;
+  before.disabled = !start;
+  after.disabled = start + Number(rows) >= Number(total);
+}
+for (const [button, dialog] of [[b1, d1], [b2, d2]]) {
+  button.onclick = () => (dialog.hidden = !dialog.hidden);
+  dialog.querySelector(".done").onclick = () => { dialog.hidden = true; start = 0; show(); };
+}
+after.onclick = () => { start += 40; show(); };
+before.onclick = () => { start -= 40; show(); };
+show();
+"""
+
+
+def pieces(request: web.Request) -> str:
+    """Forty rows of the regions that are asked for, as HTML."""
+    codes = {"Japan": "jp", "United States": "us", "Iceland": "is"}
+    symbols = [symbol for name in request.query["c"].split(",") for symbol in LISTS.get(codes.get(name, ""), [])]
+    start = int(request.query["start"])
+    shown = symbols[start : start + 40]
+    listed = "".join(f'<tr><td><a href="/quote/{symbol}">{symbol}</a></td><td>Company {symbol}</td></tr>' for symbol in shown)
+    return f'<table data-total="{len(symbols)}" data-rows="{len(shown)}"><tbody>{listed}</tbody></table><i>{len(symbols)} results</i>'

@@ -1,0 +1,433 @@
+"""Pages, consents, crumbs and answers of other makers than the local market: all is listed, or the error says what it is."""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipeline.errors import LayoutChanged, RateLimited, TransientError
+from pipeline.screener.browser import Browser
+from pipeline.screener.endpoint import ApiScreener
+from pipeline.screener.page import PagedScreener
+from tests.screener.conftest import listed
+from tests.screener.other_pages import (
+    ADDRESS,
+    BY_ROLES,
+    DEFAULT,
+    FETCH,
+    LISTS,
+    MAIN,
+    MARKUP,
+    PAGE_PATH,
+    QUERY_PATH,
+    REGIONS,
+    Site,
+    dropped,
+    for_ever,
+    page,
+    pieces,
+    quotes,
+    refused,
+    rows,
+    serving,
+)
+
+BAND = (300_000_000, 2_000_000_000)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Site]:
+    found = Site()
+    with serving(found):
+        yield found
+
+
+@pytest.fixture
+def site(running: Site, browser: Browser) -> Iterator[Site]:
+    running.reset()
+    browser.load("about:blank")
+    browser.devtools("Network.clearBrowserCookies")
+    yield running
+    running.reset()
+
+
+def lists(browser: Browser, site: Site, region: str = "jp") -> tuple[list[str], str, int, dict[str, int]]:
+    """The symbols, what served, how many are missing, and what was skipped."""
+    found = PagedScreener(browser, site.url, settle_timeout_seconds=4.0).open(region, *BAND)
+    return listed(found), found.source, found.missing, dict(found.skipped)
+
+
+ALL = (LISTS["jp"], "page-data", 0, {})
+
+# What the page shows of its own query
+
+
+def embedded(attributes: str, text: str) -> str:
+    return page(body=f"{MAIN}<script type=application/json {attributes}>{text}</script>")
+
+
+def as_sveltekit_puts_it(body: str, attributes: str = "") -> str:
+    url = html.escape(f"https://query1.finance.yahoo.com{ADDRESS}")
+    return embedded(f'data-sveltekit-fetched data-url="{url}" {attributes}', json.dumps({"status": 200, "headers": {}, "body": body}))
+
+
+DEFAULT_ANSWER = json.dumps(quotes(LISTS["us"][:25], 900))
+WORKER = """
+self.addEventListener("fetch", (event) => {
+  if (event.request.method !== "POST") return;
+  const ask = (body) => fetch(event.request.url + "?crumb=Ab%2F9c.x", { method: "POST", body, credentials: "include" });
+  event.respondWith(event.request.text().then(ask));
+});
+self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+"""
+WITH_WORKER = """
+(async () => {
+  await navigator.serviceWorker.register("/worker.js", { scope: "/" });
+  while (!navigator.serviceWorker.controller) await new Promise((done) => setTimeout(done, 20));
+  %s
+})();
+"""
+WITHOUT_CRUMB = FETCH.replace("?crumb=Ab%2F9c.x&lang=en-US", "")
+BY_XHR = f"""
+const request = new XMLHttpRequest();
+request.open("POST", "{ADDRESS}");
+request.setRequestHeader("Content-Type", "text/plain");
+request.send(JSON.stringify({json.dumps(DEFAULT)}));
+"""
+FUNDS = f"fetch('{ADDRESS}&second=1', {{method: 'POST', body: JSON.stringify({{...{json.dumps(DEFAULT)}, quoteType: 'MUTUALFUND'}})}});"
+READY_MADE, FIELDS = "/v1/finance/screener/predefined/saved", "/v1/finance/screener/instrument/equity/fields"
+PENDING = f"{MAIN}<iframe src=/never></iframe>"
+PAGES: dict[str, dict[str, Any]] = {
+    "XHR in place of fetch, as plain text": {"page": page(BY_XHR)},
+    "the crumb is a header": {
+        "page": page(WITHOUT_CRUMB.replace("'Content-Type'", "'X-Crumb': 'Ab/9c.x', 'Content-Type'")),
+        "crumb_of": lambda body, request: request.headers.get("X-Crumb"),
+    },
+    "the crumb is in the body": {
+        "page": page(WITHOUT_CRUMB.replace('{"offset"', '{"crumb": "Ab/9c.x", "offset"')),
+        "crumb_of": lambda body, request: body.get("crumb"),
+    },
+    "the crumb stands in a script and has no address": {
+        "page": page('window.app = {"user":{"crumb":"Ab\\u002F9c.x"}};'),
+        "other": {"/v1/test/getcrumb": lambda _: web.Response(status=404)},
+    },
+    "there are no crumbs": {"page": page(), "crumb": 404, "crumb_of": None},
+    "the server's answer is base64": {"page": as_sveltekit_puts_it(base64.b64encode(DEFAULT_ANSWER.encode()).decode(), "data-b64")},
+    "the server's answer is a script's text within a text": {
+        "page": page("window.data = " + json.dumps(json.dumps({"u": f"https://query2.finance.yahoo.com{ADDRESS}", "d": DEFAULT_ANSWER})))
+    },
+    "a second screener, of funds, and a ready-made list that is refused": {
+        "page": page(f"{FETCH} {FUNDS} fetch('{READY_MADE}?count=5'); fetch('{FIELDS}');"),
+        "other": {READY_MADE: lambda _: web.Response(status=403), FIELDS: lambda _: web.Response(status=429)},
+    },
+    "a beacon that names the page is refused, another hangs": {
+        "page": page(
+            f"{FETCH} fetch('/beacon?page=/research-hub/screener/', {{method: 'POST'}}); fetch('/ping?screener', {{method: 'POST'}});"
+        ),
+        "other": {"/beacon": lambda _: web.Response(status=429), "/ping": for_ever},
+    },
+    "fetch is gone": {"page": page(f"{FETCH} window.fetch = undefined;")},
+    "a service worker adds the crumb": {
+        "page": page(WITH_WORKER % WITHOUT_CRUMB),
+        "other": {"/worker.js": lambda _: web.Response(text=WORKER, content_type="text/javascript")},
+    },
+    "a part of the page never comes": {"page": page(FETCH, PENDING), "other": {"/never": for_ever}},
+    "a part of the page never comes, and it asks nothing": {"page": page("", PENDING), "other": {"/never": for_ever}},
+    "its query has another address": {
+        "page": page(FETCH.replace("/v1/finance/screener", "/api/screener/equities")),
+        "query_path": "/api/screener/equities",
+    },
+    "a query of the same form at another address gives pieces of HTML": {
+        "page": page(FETCH.replace("/v1/finance/screener", "/screener/pieces")),
+        "other": {"/screener/pieces": lambda _: "<table><tr><td>1</td></tr></table>"},
+    },
+    "it asks whether to leave it, and says hello": {
+        "page": page(f"{FETCH} addEventListener('beforeunload', (event) => event.preventDefault()); alert('Hello');")
+    },
+}
+
+
+@pytest.mark.parametrize("situation", PAGES)
+def test_all_is_listed_by_the_page_s_data_where(situation: str, site: Site, browser: Browser) -> None:
+    vars(site).update(PAGES[situation])
+    assert lists(browser, site) == ALL
+    assert lists(browser, site, "is") == ([], "page-data", 0, {})
+
+
+# How the data answers
+
+
+def capped(most: int) -> Any:
+    return lambda body, request: quotes(*rows(body, most))
+
+
+def told_as(read: Callable[[Any], Any], name: str = "quotes") -> Any:
+    """Every value in another form."""
+
+    def answer(body: dict[str, Any], request: web.Request) -> Any:
+        found = quotes(*rows(body), name)
+        result = found["finance"]["result"][0]
+        result["total"] = read(result["total"])
+        key = "ticker" if name == "records" else "symbol"
+        result[name] = [{key: row.pop("symbol"), **row, "marketCap": read(5_000_000)} for row in result[name]]
+        return found
+
+    return answer
+
+
+def total_in_motion(body: dict[str, Any], request: web.Request) -> Any:
+    symbols, total = rows(body, 25)
+    return quotes(symbols, total + 2 if body["offset"] == 50 else 0 if body["offset"] == 75 else total)
+
+
+def one_comes_again(body: dict[str, Any], request: web.Request) -> Any:
+    """The first of each answer is the last of the one before, and the total counts both."""
+    every = [symbol for number, symbol in enumerate(LISTS["jp"]) for symbol in [symbol] * (1 + (number in (24, 48)))]
+    return quotes(every[body["offset"] :][:25], len(every))
+
+
+def on_call(number: int, answer: Any) -> Any:
+    """As usual, 50 rows at once, but for the query of this number."""
+    calls = itertools.count(1)
+    return lambda body, request: (answer(request) if callable(answer) else answer) if next(calls) == number else capped(50)(body, request)
+
+
+def without_total(body: dict[str, Any], request: web.Request) -> Any:
+    found = capped(25)(body, request)
+    del found["finance"]["result"][0]["total"]
+    return found
+
+
+def only_yfinance_s_form(body: dict[str, Any], request: web.Request) -> Any:
+    return capped(250)(body, request) if "userIdType" in body else refused("Bad Request", "Unsupported field topOperator")
+
+
+ANSWERS: dict[str, Any] = {
+    "25 rows at once at most": capped(25),
+    "7 rows at once at most": capped(7),
+    "records, raw and fmt": told_as(lambda value: {"raw": value, "fmt": f"{value:,}"}, "records"),
+    "numbers as texts": told_as(lambda value: f"{value:,}"),
+    "numbers as fmt alone": told_as(lambda value: {"fmt": f"{value:,}", "longFmt": f"{value:,}"}, "records"),
+    "a total that is another on each page": total_in_motion,
+    "no total": without_total,
+    "an answer that is cut off": on_call(2, dropped),
+    "the consent page in mid-way": on_call(2, lambda _: web.Response(status=302, headers={"Location": "/consent"})),
+    "another host in mid-way": on_call(2, lambda _: web.Response(status=302, headers={"Location": "http://localhost:9/"})),
+    "a crumb that is refused under 200": on_call(2, refused("Unauthorized", "Invalid Crumb")),
+    "its own form is refused under 200": only_yfinance_s_form,
+    "its own form is refused by 400": lambda body, request: (
+        capped(250)(body, request) if "userIdType" in body else web.json_response(refused("Bad Request"), status=400)
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", ANSWERS)
+def test_all_is_listed_whatever_the_answers_look_like(situation: str, site: Site, browser: Browser) -> None:
+    site.answer = ANSWERS[situation]
+    if "crumb" in situation:
+        renewed = itertools.count()
+        site.other["/v1/test/getcrumb"] = lambda _: web.Response(text=(next(renewed) and "late") or "Cd.1")
+        site.crumb_of = lambda body, request: site.crumb
+    site.other["/consent"] = lambda _: "<html><body><form><button>Accept all</button></form></body></html>"
+    symbols, source, missing, skipped = lists(browser, site)
+    assert (symbols, source, skipped) == (LISTS["jp"], "page-data", {})
+    assert missing == (2 if "another on each page" in situation else 0), "what the site has promised once"
+
+
+def test_stocks_that_an_answer_repeats_are_listed_once(site: Site, browser: Browser) -> None:
+    site.answer = one_comes_again
+    assert lists(browser, site) == (LISTS["jp"], "page-data", 0, {"doubled": 2})
+
+
+def test_a_crumb_that_expires_every_other_answer_costs_no_stock(site: Site, browser: Browser) -> None:
+    answered = itertools.count()
+
+    def answer(body: dict[str, Any], request: web.Request) -> Any:
+        if next(answered) % 2:
+            site.crumb = f"crumb{len(site.asked)}"
+        return quotes(*rows(body, 100))
+
+    site.answer = answer
+    assert lists(browser, site, "us") == (LISTS["us"], "page-data", 0, {})
+
+
+def test_a_region_of_a_thousand_stocks_needs_one_page_and_five_answers(site: Site, browser: Browser) -> None:
+    assert lists(browser, site, "us") == (LISTS["us"], "page-data", 0, {})
+    assert len(LISTS["us"]) == 1000
+    assert site.requests[PAGE_PATH] == 1
+    assert len(site.asked) <= 5, "the page's own included"
+    assert set(site.requests) <= {PAGE_PATH, QUERY_PATH, "/favicon.ico"}
+
+
+@pytest.mark.parametrize("situation", ANSWERS)
+def test_the_endpoint_lists_the_same_or_says_what_is_wrong(situation: str, running: Site, yfinance_on: Callable[[str], None]) -> None:
+    running.reset()
+    running.answer = ANSWERS[situation]
+    yfinance_on(running.url)
+    if situation == "a crumb that is refused under 200":
+        # yfinance renews one for a status only: an error, and another attempt.
+        with pytest.raises(TransientError, match="Invalid Crumb"):
+            listed(ApiScreener().open("jp", *BAND))
+    else:
+        assert listed(ApiScreener().open("jp", *BAND)) == LISTS["jp"]
+
+
+Failing = tuple[Any, type[Exception], str]
+FAILURES: dict[str, Failing] = {
+    "the same rows at every offset": (lambda body, request: quotes(LISTS["jp"][:50], 106), TransientError, "50 of 106"),
+    "a total and never a row": (lambda body, request: quotes([], 106), TransientError, "0 of 106"),
+    "a total of 4 and never a row": (lambda body, request: quotes([], 4), TransientError, "0 of 4"),
+    "an error beside a total of 0": (
+        lambda body, request: {"finance": {"result": [{"total": 0, "quotes": []}], "error": {"code": "Internal", "description": "Shards"}}},
+        TransientError,
+        "Internal: Shards",
+    ),
+    "half an answer": (
+        lambda body, request: web.Response(text='{"finance": {"result": [{"total": 0, "quo'),
+        TransientError,
+        "something else",
+    ),
+    "nothing": (lambda body, request: web.Response(text=""), TransientError, "something else"),
+    "a challenge": (lambda body, request: web.Response(status=202), TransientError, "answers 202"),
+    "no connection, again and again": (lambda body, request: dropped(request), TransientError, "gives no answer"),
+    "429 with its own word on when": (
+        lambda body, request: web.Response(status=429, headers={"Retry-After": "7"}),
+        RateLimited,
+        "answers 429",
+    ),
+    "words under 200": (lambda body, request: {"message": "You sent too many requests"}, RateLimited, "too many requests"),
+    "words as an error under 200": (lambda body, request: refused("Too Many Requests"), RateLimited, "Too Many Requests"),
+    "a wall under 200": (
+        lambda body, request: "<html><body><h1>Hold on</h1><p>We have had too many requests from you</p></body></html>",
+        RateLimited,
+        "too many requests",
+    ),
+    "crumbs that are never good": (
+        lambda body, request: web.json_response(refused("Unauthorized", "Invalid Crumb"), status=401),
+        TransientError,
+        "crumb",
+    ),
+    "an empty list of results": (lambda body, request: {"finance": {"result": [], "error": None}}, LayoutChanged, "missing table"),
+    "another shape": (lambda body, request: {"stocks": {"a": 1}}, LayoutChanged, "missing table"),
+    "rows without a symbol each": (
+        lambda body, request: {"finance": {"result": [{"total": 9, "quotes": [{"code": str(number)} for number in range(9)]}]}},
+        LayoutChanged,
+        "missing table",
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", FAILURES)
+def test_what_is_no_answer_is_an_error_that_says_so(situation: str, site: Site, browser: Browser) -> None:
+    site.answer, expected, text = FAILURES[situation]
+    with pytest.raises((TransientError, LayoutChanged), match=text) as error:
+        lists(browser, site)
+    assert type(error.value) is expected
+    if "when" in situation:
+        assert getattr(error.value, "retry_after_seconds", None) == 7
+
+
+@pytest.mark.parametrize("situation", FAILURES)
+def test_what_is_no_answer_is_an_error_for_the_endpoint_too(situation: str, running: Site, yfinance_on: Callable[[str], None]) -> None:
+    running.reset()
+    running.answer, expected, _ = FAILURES[situation]
+    yfinance_on(running.url)
+    with pytest.raises((TransientError, LayoutChanged)) as error:
+        listed(ApiScreener().open("jp", *BAND))
+    assert type(error.value) is expected
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_site_that_is_away_for_a_moment_is_no_changed_layout(attempts: int, site: Site, browser: Browser) -> None:
+    """On a page that asks nothing and has no table, the crumb's address is all there is."""
+    failures = itertools.count()
+    site.page = page()
+    site.other["/v1/test/getcrumb"] = lambda request: (
+        web.Response(status=503) if next(failures) < attempts else web.Response(text=site.crumb)
+    )
+    for _ in range(attempts):
+        with pytest.raises(TransientError, match="answers 503"):
+            lists(browser, site)
+    assert lists(browser, site) == ALL
+
+
+# What stands before the page
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Pardon our interruption. Something about your browser made us think you might be a bot", RateLimited),
+        ("Checking your browser before accessing the site", RateLimited),
+        ("Слишком много запросов", RateLimited),
+        ("Çok fazla istek gönderildi", RateLimited),
+        ("Příliš mnoho požadavků", RateLimited),
+        ("We will be back in a moment", TransientError),
+        ("Please hold the line", TransientError),
+    ],
+)
+def test_a_page_of_other_words_is_no_changed_layout(text: str, expected: type[Exception], site: Site, browser: Browser) -> None:
+    site.page = f"<html><body><h1>Hello</h1><p>{text}</p></body></html>"
+    site.crumb = 404
+    site.query_path = "/nowhere"
+    with pytest.raises((TransientError, LayoutChanged)) as error:
+        lists(browser, site)
+    assert type(error.value) is expected
+
+
+GIVES = "document.cookie = 'seen=1; path=/'; location.href = '/research-hub/screener/equity/?start=0&amp;count=100'"
+SETS = "parent.document.cookie = 'seen=1; path=/'; parent.location.reload()"
+
+
+def button(text: str, attributes: str = "") -> str:
+    return f'<button type=button onclick="{GIVES}" {attributes}>{text}</button> '
+
+
+def link(text: str) -> str:
+    return f'<a href="#" onclick="{GIVES}">{text}</a> '
+
+
+IN_SHADOW = f"""<div id=host></div><template id=inner><p>Cookies</p>{button("Přijmout vše")}{button("Odmítnout vše")}</template><script>
+document.getElementById("host").attachShadow({{ mode: "open" }}).append(document.getElementById("inner").content);
+</script>"""
+IN_FRAME = f"<button>Aceptar todo</button> <button onclick=&quot;{SETS}&quot;>Rechazar todo</button>"
+UNKNOWN = f'<form id="consent-page" onsubmit="{GIVES}; return false"><button type=button>Zzz</button><button>Xyz</button></form>'
+TICKED = '<label><input type=checkbox required onchange="go.disabled = !this.checked">I have read it</label>'
+TALL_BOX = '<div style="height: 200px; overflow: auto" onscroll="go.disabled = false"><p style="height: 3000px">…</p></div>'
+CONSENTS = {
+    "Czech, and no form": f"<p>Cookies</p>{button('Přijmout vše')}{button('Odmítnout vše')}",
+    "Hungarian, as links": f"<div id=consent-page>{link('Összes elutasítása')}{link('OK')}</div>",
+    "Russian": f"<form class=consent-form>{button('Отклонить все')}</form>",
+    "a language nobody knows": UNKNOWN,
+    "in a frame": f'<p>Cookies</p><iframe style="width: 90%; height: 300px" srcdoc="{IN_FRAME}"></iframe>',
+    "in a shadow tree": IN_SHADOW,
+    "a box to tick, then the button": f"<form class=consent-form>{TICKED}{button('I agree', 'id=go disabled')}</form>",
+    "buttons that wait for the end of a box": f"<form class=consent-form>{TALL_BOX}{button('Tout accepter', 'id=go disabled')}</form>",
+}
+
+
+@pytest.mark.parametrize("consent", CONSENTS)
+def test_consent_is_gone_through(consent: str, site: Site, browser: Browser) -> None:
+    site.page = lambda request: page(FETCH) if "seen" in request.cookies else f"<html><body>{CONSENTS[consent]}</body></html>"
+    started = time.monotonic()
+    assert lists(browser, site) == ALL
+    assert time.monotonic() - started < 30, "without waiting for a deadline"
+
+
+# What is left if there is no data to ask for
+
+
+@pytest.mark.parametrize("region", ["jp", "is"])
+def test_menus_and_table_of_other_markup_have_to_do(region: str, site: Site, browser: Browser) -> None:
+    site.page = page(f"const NAMES = {json.dumps(REGIONS)}; {BY_ROLES}", MARKUP)
+    site.crumb, site.query_path = 401, "/nowhere"
+    site.other["/pieces"] = pieces
+    assert lists(browser, site, region) == (LISTS[region], "table", 0, {})

@@ -20,7 +20,7 @@ from local.apache_kafka import version as apache_kafka_version
 from local.postgres import Postgres
 from local.postgres_place import remove_data
 from local.tansu import Broker
-from pipeline.broker import clients, positions
+from pipeline.broker import clients, positions, topic_setup
 from pipeline.process.ports import free_port
 from pipeline.storage import database, schema
 
@@ -127,6 +127,19 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kafka
     running = Broker.start(tmp_path / "broker.log", quiet_port())
     yield Kafka(bootstrap_servers=running.bootstrap_servers, source="embedded")
     running.stop()
+
+
+def make_topics(settings: Kafka) -> None:
+    admin = clients.admin(settings)
+    topic_setup.ensure(admin, settings)
+    admin.close()
+
+
+@pytest.fixture
+def kafka(own_broker: Kafka) -> Kafka:
+    """Settings of a broker of this test alone, with all topics."""
+    make_topics(own_broker)
+    return own_broker
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,8 @@ from pipeline.storage.writer import Writer
 from pipeline.wire import messages, topics
 from pipeline.wire.results import Computed
 from pipeline.worker.delivery import Outcome
-from tests.conftest import quiet_port, until
+from tests.conftest import make_topics, quiet_port, until
 from tests.storage.test_writer import task
-from tests.worker.test_outage import make_topics
 from tests.worker.test_worker import Running, follow, send_tasks
 
 STOCKS = 1_500

@@ -18,9 +18,9 @@ from local.tansu import Broker
 from pipeline.process.script import PARENT_PIPE
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages
-from tests.conftest import PROJECT, quiet_port, until
+from tests.conftest import PROJECT, make_topics, quiet_port, until
 from tests.runs.conftest import environment, plain
-from tests.ui.conftest import Producer, make_topics
+from tests.ui.conftest import Producer
 
 #: Runs `kafka_monitor.py` in a Python that has no `rich`.
 WITHOUT_RICH = [
@@ -30,12 +30,6 @@ WITHOUT_RICH = [
     "runpy.run_path('kafka_monitor.py', run_name='__main__')",
 ]
 OLD, NEW = "20261124T080000Z-0001", "20261124T090000Z-0002"
-
-
-@pytest.fixture
-def kafka(own_broker):
-    make_topics(own_broker)
-    return own_broker
 
 
 def begin(producer, symbols=("AAA.PA", "BBB.PA", "CCC.PA", "DDD.PA")):

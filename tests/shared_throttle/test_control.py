@@ -9,7 +9,7 @@ import time
 import pytest
 
 from config import PROJECT
-from pipeline.broker import clients, topic_setup
+from pipeline.broker import clients
 from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
 from pipeline.yahoo.throttle import Throttle
@@ -34,14 +34,6 @@ for line in sys.stdin:
     throttle.noted(int(line))
 follower.stop()
 """
-
-
-@pytest.fixture
-def kafka(own_broker):
-    admin = clients.admin(own_broker)
-    topic_setup.ensure(admin, own_broker)
-    admin.close()
-    return own_broker
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from selenium.webdriver.common.by import By
 
 from config import Database, Kafka
 from local.tansu import Broker
-from pipeline.broker import clients, topic_setup
+from pipeline.broker import clients
 from pipeline.broker.sender import Message, Sender
 from pipeline.ratios.formulas import RATIOS
 from pipeline.ratios.rows import RatioRow
@@ -36,7 +36,7 @@ from pipeline.storage.rows import Profile, Write, write
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask, ScrapingTask
 from pipeline.wire.results import Computed, Listed, completion
-from tests.conftest import PROJECT, quiet_port, until
+from tests.conftest import PROJECT, make_topics, quiet_port, until
 
 RUN = "20261101T000000Z-0001"
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"> & <b>Söhne</b>"
@@ -205,12 +205,6 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     make_topics(settings)
     yield settings
     running.stop()
-
-
-def make_topics(settings: Kafka) -> None:
-    admin = clients.admin(settings)
-    topic_setup.ensure(admin, settings)
-    admin.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from local.tansu import Broker
 from pipeline.broker import clients
 from pipeline.process.ports import free_port
 from pipeline.wire import messages
-from tests.conftest import until
-from tests.ui.conftest import Producer, environment, fill, make_topics, page_process
+from tests.conftest import make_topics, until
+from tests.ui.conftest import Producer, environment, fill, page_process
 
 
 class Away:

@@ -21,14 +21,6 @@ WIDE = {stage.group: 2 * 24 for stage in topics.STAGES}
 
 
 @pytest.fixture
-def kafka(own_broker):
-    admin = clients.admin(own_broker)
-    topic_setup.ensure(admin, own_broker)
-    admin.close()
-    return own_broker
-
-
-@pytest.fixture
 def reader(kafka):
     reader = consumer_groups.GroupReader(kafka)
     yield reader

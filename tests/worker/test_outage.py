@@ -13,7 +13,7 @@ from config import Kafka
 from local.apache_kafka import ApacheKafka
 from local.tansu import Broker
 from pipeline.broker import clients, topic_setup
-from tests.conftest import ON_APACHE_KAFKA, quiet_port, until
+from tests.conftest import ON_APACHE_KAFKA, make_topics, quiet_port, until
 from tests.worker.test_worker import Running
 
 PASSWORD = "at-first"
@@ -30,12 +30,6 @@ def _collect_what_the_client_leaves():
     """The sockets of refused connections, in this test and not in one where a warning is an error."""
     yield
     gc.collect()
-
-
-def make_topics(settings):
-    admin = clients.admin(settings)
-    topic_setup.ensure(admin, settings)
-    admin.close()
 
 
 class Restarted:

@@ -20,9 +20,9 @@ from pipeline.worker import dead_letters
 from pipeline.worker.replies import VALUE_BYTES
 from tests.broker.batches import GZIP, batch, put, with_header_name
 from tests.conftest import until
-from tests.worker.test_worker import Running, committed, follow, kafka, run_id, send_tasks, short_sessions
+from tests.worker.test_worker import Running, committed, follow, run_id, send_tasks, short_sessions
 
-__all__ = ["kafka", "run_id", "short_sessions"]
+__all__ = ["run_id", "short_sessions"]
 
 MANY = 40
 SYMBOLS = [f"S{number}" for number in range(MANY)]

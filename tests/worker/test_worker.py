@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from kafka import TopicPartition
 
-from pipeline.broker import clients, dialect, positions, topic_setup
+from pipeline.broker import clients, dialect, positions
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
@@ -28,14 +28,6 @@ from tests.conftest import reset_group, until
 def short_sessions(monkeypatch):
     """Joins on the embedded broker take half a session: these tests join often, and nothing of them hangs on its length."""
     monkeypatch.setattr(dialect, "EMBEDDED", replace(dialect.EMBEDDED, session_ms=2_000))
-
-
-@pytest.fixture
-def kafka(own_broker):
-    admin = clients.admin(own_broker)
-    topic_setup.ensure(admin, own_broker)
-    admin.close()
-    return own_broker
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stand import SEED
+from benchmarks.stand import SEED, Listed
 from pipeline.errors import NoData
 from pipeline.ratios.rows import ratio_rows
-from pipeline.yahoo import fetch, session
+from pipeline.refresh import due
+from pipeline.refresh.processor import SAMPLE
+from pipeline.yahoo import partly, session
 
 #: Stocks that each process fetches first, so that cookie, connections and exchange rates are there: two for each thread.
 WARM_UP = 64
@@ -28,13 +30,13 @@ class Bare:
     cpu_seconds_per_stock: float
 
 
-def run(base_url: str, symbols: list[str], processes: int, threads: int) -> Bare:
-    """Fetch and compute all `symbols`, spread over so many processes and threads."""
+def run(base_url: str, companies: list[Listed], processes: int, threads: int) -> Bare:
+    """Fetch and compute all `companies`, spread over so many processes and threads, by the requests of a first run."""
     # Never forked: children would share sockets.
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(processes)
     results = context.SimpleQueue()
-    shares = [symbols[number::processes] for number in range(processes)]
+    shares = [companies[number::processes] for number in range(processes)]
     children = [context.Process(target=_work, args=(base_url, share, threads, start, results)) for share in shares]
     for child in children:
         child.start()
@@ -42,25 +44,26 @@ def run(base_url: str, symbols: list[str], processes: int, threads: int) -> Bare
     for child in children:
         child.join()
     seconds = max(end for _, end, _ in found) - min(began for began, _, _ in found)
-    return Bare(len(symbols) / seconds, sum(cpu for _, _, cpu in found) / len(symbols))
+    return Bare(len(companies) / seconds, sum(cpu for _, _, cpu in found) / len(companies))
 
 
-def _work(base_url: str, symbols: list[str], threads: int, start: Any, results: Any) -> None:
+def _work(base_url: str, companies: list[Listed], threads: int, start: Any, results: Any) -> None:
     with tempfile.TemporaryDirectory(prefix=f"stocks-bare-{SEED}-") as cache, ThreadPoolExecutor(threads) as pool:
         session.setup(base_url, Path(cache))
-        list(pool.map(_one, symbols[:WARM_UP]))
+        list(pool.map(_one, companies[:WARM_UP]))
         # As the processing consumer does.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         start.wait()
         began, cpu = time.time(), time.process_time()
-        list(pool.map(_one, symbols))
+        list(pool.map(_one, companies))
         results.put((began, time.time(), time.process_time() - cpu))
 
 
-def _one(symbol: str) -> int:
+def _one(company: Listed) -> int:
+    known = None if due.share(company["symbol"], "sample") < SAMPLE else company["quote"]
     try:
-        return len(ratio_rows(fetch.fetch(symbol)))
+        return len(ratio_rows(partly.fetch_needed(company["symbol"], known, None)))
     except NoData:
         return 0

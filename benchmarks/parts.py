@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import config
-from benchmarks import allowance, bare, carriers, sequential
-from benchmarks.stand import PART_SECONDS, Stand, Timed, Watch, cpu_seconds, home, say, wait_until
+from benchmarks import allowance, bare, carriers, nights, sequential
+from benchmarks.stand import PART_SECONDS, Stand, Timed, Watch, home, say, wait_until
 from pipeline.wire import topics
 
 #: Of the site, in ms: each request, and each page of the screener.
@@ -28,6 +28,9 @@ SLOW_THREADS = 4
 SLOW_STOCKS = 100
 CONSUMERS = (1, 2, 4, 8)
 BROWSERS = (1, 2, 4)
+
+#: The same stocks are fetched again and again if the fetch is what is measured.
+ALL = ("--refresh", "all")
 
 Found = dict[str, Any]
 
@@ -91,26 +94,24 @@ def _read_back(environ: dict[str, str]) -> Timed:
 
 
 def processing_stage(options: argparse.Namespace) -> Found:
-    """Two consumers over tasks that are all there, and before it a bare loop of as many processes and threads."""
+    """Two consumers over the tasks of a first run, all there; and before it a bare loop of as many processes and threads."""
     with home() as folder, Stand(folder, ["--latency-ms", str(LATENCY_MS), "--stocks", str(options.stocks)], THREADS) as stand:
         companies = stand.companies()
-        symbols = [company["symbol"] for company in companies]
-        assert stand.services.market is not None
-        market = stand.services.market._process.pid
         # The market makes each answer at its first request, so the first measurement would pay for it.
-        bare.run(stand.settings.yahoo_base_url, symbols, PROCESSORS, THREADS)
+        bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS)
         bares, timed = [], []
         # Before the consumers: they fetch and beat even without a task.
         for _ in range(options.repeat):
-            bares.append(bare.run(stand.settings.yahoo_base_url, symbols, PROCESSORS, THREADS))
+            bares.append(bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS))
             say(f"bare loop: {bares[-1].per_second:.1f} stocks/s, {1000 * bares[-1].cpu_seconds_per_stock:.1f} ms of CPU a stock")
         stand.start("processing", PROCESSORS)
         stand.process(companies[: 4 * THREADS])  # cookies, connections, exchange rates
-        before = cpu_seconds(market)
+        before = stand.market_cpu_seconds()
         for _ in range(options.repeat):
+            stand.forget()
             timed.append(stand.process(companies))
             say(f"processing: {timed[-1].per_second:.1f} stocks/s, {1000 * timed[-1].cpu_seconds / timed[-1].tasks:.1f} ms of CPU a stock")
-        market_cpu = cpu_seconds(market) - before
+        market_cpu = stand.market_cpu_seconds() - before
     best, best_bare = max(timed, key=lambda one: one.per_second), max(bares, key=lambda one: one.per_second)
     total = sum(one.tasks for one in timed)
     return {
@@ -128,7 +129,7 @@ def scaling(options: argparse.Namespace) -> Found:
     """1, 2, 4 and 8 processing consumers if the site is the limit."""
     rates = {}
     stocks = SLOW_STOCKS * max(CONSUMERS)
-    with home() as folder, Stand(folder, ["--latency-ms", str(SLOW_LATENCY_MS), "--stocks", str(stocks)], SLOW_THREADS) as stand:
+    with home() as folder, Stand(folder, ["--latency-ms", str(SLOW_LATENCY_MS), "--stocks", str(stocks)], SLOW_THREADS, ALL) as stand:
         companies = stand.companies()
         for count in CONSUMERS:
             stand.start("processing", count)
@@ -150,15 +151,12 @@ def one_region(options: argparse.Namespace) -> Found:
             stand.start("scraping", count)
             seconds[count] = stand.scrape("us").seconds
             say(f"{count} browsers: {seconds[count]:.1f} s for a region of {options.region_stocks} stocks")
-    return {
-        "one_region_scaling": {str(count): seconds[1] / one for count, one in seconds.items()},
-        "one_region_seconds": {str(count): one for count, one in seconds.items()},
-    }
+    return {"one_region_seconds": {str(count): one for count, one in seconds.items()}}
 
 
 def memory(options: argparse.Namespace) -> Found:
     """Peak memory of one processing consumer after a tenth of the tasks, and after all."""
-    with home() as folder, Stand(folder, ["--stocks", "250"], THREADS) as stand:
+    with home() as folder, Stand(folder, ["--stocks", "250"], THREADS, ALL) as stand:
         stand.start("processing", 1)
         companies = stand.companies()[:200]
         runs = max(options.memory_tasks // len(companies) // 10, 1)
@@ -190,10 +188,17 @@ def site_allowance(options: argparse.Namespace) -> Found:
     return allowance.run()
 
 
+def ordinary_nights(options: argparse.Namespace) -> Found:
+    """Nights on which nothing was published: without a request."""
+    with home() as folder, Stand(folder, ["--stocks", str(options.stocks)], THREADS) as stand:
+        return nights.run(stand, PROCESSORS)
+
+
 PARTS = {
     "sequential": sequential_program,
     "whole": whole_pipeline,
     "processing": processing_stage,
+    "nights": ordinary_nights,
     "scaling": scaling,
     "one-region": one_region,
     "memory": memory,

@@ -14,12 +14,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import config
 from config import Settings
 from kafka_scraper_producer import ScraperProducer
 from launch.services import Services
+from local.market import screening
+from local.market.companies import REGION_SHARES, build_market
 from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.broker import clients
@@ -28,7 +30,8 @@ from pipeline.broker.sender import Message, Sender
 from pipeline.process import child as children
 from pipeline.process import discovery
 from pipeline.process.child import Child
-from pipeline.wire import messages, topics
+from pipeline.storage import database
+from pipeline.wire import messages, quotes, topics
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
@@ -102,6 +105,15 @@ class Timed:
         return (last - first) / (ordered[last] - ordered[first])
 
 
+class Listed(TypedDict):
+    """A company as a listing brings it."""
+
+    symbol: str
+    name: str
+    region: str
+    quote: dict[str, Any]
+
+
 class Stand:
     """Embedded services, and consumers that have joined their group. A context manager."""
 
@@ -109,6 +121,7 @@ class Stand:
         """processing_options: command line options of the processing consumers, beside `--demo`."""
         self.folder = folder
         self._options = {"processing": list(processing_options), "scraping": []}
+        self._stocks = int(market_options[market_options.index("--stocks") + 1])
         self.environ = {"PIPELINE_HOME": str(folder), "PROCESSOR_THREADS": str(threads), "REQUESTS_PER_SECOND": "0"}
         self.settings: Settings = config.load(True, {**os.environ, **self.environ})
         self.services = Services.start(self.settings, folder / "logs", ["--seed", str(SEED), *market_options], lambda text: None)
@@ -158,12 +171,23 @@ class Stand:
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
-    def companies(self) -> list[dict[str, Any]]:
-        """The market's companies within the default band and regions."""
-        low, high = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
-        with urllib.request.urlopen(f"{self.settings.yahoo_base_url}/market/companies") as answer:  # noqa: S310 (loopback)
-            found = json.load(answer)
-        return [one for one in found if low <= one["market_cap_usd"] <= high and one["region"] in ("us", "fr", "gb", "de", "jp")]
+    def companies(self) -> list[Listed]:
+        """The market's companies within the default band and regions, each with the quote that a listing brings of it."""
+        market = build_market(self._stocks, SEED)
+        band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
+        seen_at = quotes.seen_at(self.settings.today())
+        found = (company for region in REGION_SHARES for company in market.in_dollars(region, *band))
+        return [
+            {"symbol": one.symbol, "name": one.name, "region": one.region, "quote": quotes.cleaned(screening.listed(one), seen_at)}
+            for one in found
+        ]
+
+    def forget(self) -> None:
+        """Make the next run a first one: no statements are stored."""
+        connection = database.connect(self.settings.database)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("TRUNCATE company_statements")
+        connection.close()
 
     def requests(self) -> int:
         """Requests of the processing consumers that the market has answered so far."""
@@ -171,12 +195,17 @@ class Stand:
             counts = json.load(answer)["requests"]
         return sum(counts.get(name, 0) for name in ("quoteSummary", "quote", "timeseries", "chart", "crumb", "cookie"))
 
-    def process(self, companies: list[dict[str, Any]], runs: int = 1) -> Timed:
+    def market_cpu_seconds(self) -> float:
+        """CPU time of the market so far."""
+        assert self.services.market is not None
+        return cpu_seconds(self.services.market.pid)
+
+    def process(self, companies: list[Listed], runs: int = 1) -> Timed:
         """Send one task for each company in each of `runs` runs, all at once, and wait until all are done."""
         # Numbered, not random: several begin in one second.
         run_ids = [f"{messages.new_run_id()[:-4]}{self._runs + number:04x}" for number in range(runs)]
         self._runs += runs
-        tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"]) for run_id in run_ids for one in companies]
+        tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"], one["quote"]) for run_id in run_ids for one in companies]
         wanted = {task.task_id for task in tasks}
         watch = Watch(self.settings, topics.PROCESSING)
         cpu, requests = self._cpu_seconds(), self.requests()

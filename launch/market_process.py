@@ -52,6 +52,10 @@ class MarketProcess:
             raise config.SettingsError(tail or "the local market does not accept its options")
         raise ServiceError(f"the local market did not start; {log_file} ends with:\n{tail}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def is_alive(self) -> bool:
         return self._process.poll() is None
 

@@ -104,6 +104,11 @@ def screen(
     return {"finance": {"result": [result], "error": None}}
 
 
+def listed(company: Company) -> dict[str, Any]:
+    """All that a listing can say of a company: its quote, sector and industry."""
+    return {**quote(company), **_profile(company)}
+
+
 def _profile(company: Company) -> dict[str, str]:
     """Sector and industry as the screener writes them: with a dash where a company's own page has a hyphen."""
     return {"sector": company.sector, "industry": company.industry.replace(" - ", "—")}

@@ -65,11 +65,16 @@ def _key(key: Any) -> str:
 
 def _encoded_points(points: Points) -> dict[str, Any]:
     """key → [[day, value, currency], …], sorted: a company has hundreds of points."""
-    return {key: [[day.isoformat(), *by_day[day]] for day in sorted(by_day)] for key, by_day in sorted(points.items())}
+    return {key: [[_text(day), *by_day[day]] for day in sorted(by_day)] for key, by_day in sorted(points.items())}
 
 
 def _decoded_points(points: Mapping[str, Any]) -> dict[str, dict[date, Point]]:
     return {key: {_day(day): Point(float(value), currency) for day, value, currency in series} for key, series in points.items()}
+
+
+@lru_cache(maxsize=8192)
+def _text(day: date) -> str:
+    return day.isoformat()
 
 
 @lru_cache(maxsize=8192)

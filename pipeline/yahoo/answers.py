@@ -75,7 +75,7 @@ class Info:
 
 def same_symbol(named: Any, symbol: str) -> bool:
     """Whether an answer about `named` is one about `symbol`. One that names none is."""
-    if not isinstance(named, str) or not named:
+    if named == symbol or not isinstance(named, str) or not named:
         return True
     if symbol.endswith("=X"):
         # The site calls USDEUR=X EUR=X.

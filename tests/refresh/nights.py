@@ -16,7 +16,7 @@ from kafka import TopicPartition
 
 import config
 from config import Database
-from local.market import payloads
+from local.market import screening
 from local.market.companies import BAND_HIGH, BAND_LOW, REGION_SHARES, Market, build_market
 from pipeline.errors import NoData
 from pipeline.refresh.processor import Processor
@@ -65,7 +65,7 @@ def night(base: Database, folder: Path, stocks: int, day: int, refresh_all: bool
         run_id = f"20260630T{day // 60 % 24:02}{day % 60:02}00Z-{uuid.uuid4().hex[:4]}"
         seen_at = quotes.seen_at(market.today)
         tasks = [
-            ProcessingTask(run_id, one.symbol, one.name, one.region, quotes.cleaned(_with_profile(one), seen_at) if with_quotes else {})
+            ProcessingTask(run_id, one.symbol, one.name, one.region, quotes.cleaned(screening.listed(one), seen_at) if with_quotes else {})
             for one in listed(market)
         ]
         # As the listing does.
@@ -76,10 +76,6 @@ def night(base: Database, folder: Path, stocks: int, day: int, refresh_all: bool
         fetch.exchange_rates.ask(fetch.fetch_rates)
         fetch.exchange_rates.clear()
         return Night({task.symbol: result for task, result in zip(tasks, found, strict=True)}, _requests(served))
-
-
-def _with_profile(company: Any) -> dict[str, Any]:
-    return {**payloads.quote(company), "sector": company.sector, "industry": company.industry.replace(" - ", "—")}
 
 
 def _done(handler: Processor, writer: Writer, task: ProcessingTask) -> Any:

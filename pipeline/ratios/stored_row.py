@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS
 from pipeline.ratios.market_value import QUOTE_DAYS
+from pipeline.ratios.periods import SAME_PERIOD_DAYS
 from pipeline.ratios.rows import RatioRow
 
 #: Reasons that say the answer had no price, or no rate; not those that say that what it had can't be believed.
@@ -28,18 +29,13 @@ class StoredRow:
 
 def lacking(row: RatioRow) -> dict[str, str]:
     """ratio → reason, of those for which the answer had nothing: no price, no rate, a whole statement missing."""
-    end = row.period_end.isoformat()
-    there = {key for key, by_day in row.inputs.get("lines", {}).items() if any(_near(day, end) for day in by_day)}
-    found = {}
-    for name, reason in row.null_reasons.items():
-        kind, _, key = reason.partition(":")
-        if reason in _NO_ANSWER or (kind == "missing" and not (_STATEMENT_OF.get(key, there) & there)):
-            found[name] = reason
+    found = {name: reason for name, reason in row.null_reasons.items() if reason in _NO_ANSWER}
+    missing = [(name, reason) for name, reason in row.null_reasons.items() if reason.startswith("missing:")]
+    if missing:
+        near = {(row.period_end + timedelta(days=days)).isoformat() for days in range(-SAME_PERIOD_DAYS, SAME_PERIOD_DAYS + 1)}
+        there = {key for key, by_day in row.inputs.get("lines", {}).items() if not near.isdisjoint(by_day)}
+        found |= {name: reason for name, reason in missing if not (_STATEMENT_OF.get(reason.partition(":")[2], there) & there)}
     return found
-
-
-def _near(day: str, end: str) -> bool:
-    return abs((date.fromisoformat(day) - date.fromisoformat(end)).days) <= 7
 
 
 def keep(row: RatioRow, stored: StoredRow) -> RatioRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,10 +54,18 @@ def listed(market: Market) -> list[Any]:
     return [company for region in REGION_SHARES for company in market.in_dollars(region, BAND_LOW, BAND_HIGH)]
 
 
-def night(base: Database, folder: Path, stocks: int, day: int, refresh_all: bool = False, with_quotes: bool = True, **asked: Any) -> Night:
-    """Process all stocks of a market's day into `base`."""
+def night(
+    base: Database,
+    folder: Path,
+    stocks: int,
+    day: int,
+    refresh_all: bool = False,
+    with_quotes: bool = True,
+    only: Collection[str] | None = None,
+) -> Night:
+    """Process the stocks of a market's day into `base`: all, or those named."""
     market = build_market(stocks, 1, day)
-    settings = replace(config.load(demo=False, environ={}), database=base, fixed_day=market.today, **asked)
+    settings = replace(config.load(demo=False, environ={}), database=base, fixed_day=market.today)
     with running("--stocks", str(stocks), "--day", str(day)) as served:
         fetch.exchange_rates.clear()
         session.setup(served.base, folder / uuid.uuid4().hex, today=settings.today)
@@ -67,6 +75,7 @@ def night(base: Database, folder: Path, stocks: int, day: int, refresh_all: bool
         tasks = [
             ProcessingTask(run_id, one.symbol, one.name, one.region, quotes.cleaned(screening.listed(one), seen_at) if with_quotes else {})
             for one in listed(market)
+            if only is None or one.symbol in only
         ]
         # As the listing does.
         writer.write(Write(quotes={task.symbol: task.quote for task in tasks if task.quote}))

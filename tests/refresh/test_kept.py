@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from pipeline.ratios import kept
 from pipeline.ratios.fundamentals import Fundamentals
@@ -19,6 +19,7 @@ def there_and_back(found: Fundamentals) -> Fundamentals:
     return kept.from_payload(payload, **{name: getattr(found, name) for name in kept.OF_THE_DAY})
 
 
+@settings(max_examples=40)
 @given(companies())
 def test_any_company_comes_back_as_it_was_and_gives_the_same_rows(company: Fundamentals) -> None:
     again = there_and_back(company)

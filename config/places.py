@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from config import dotenv_file, values
+from config.values import SettingsError
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -32,16 +34,26 @@ def lock_holder(folder: Path) -> int | None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = lock.read().strip()
-                return int(text) if text.isdigit() else 0
+                text = lock.read(20).strip()
+                return int(text) if text.isdecimal() and text.isascii() else 0
     except FileNotFoundError:
         pass
     return None
 
 
 def embedded_services(folder: Path) -> dict[str, str]:
-    """Settings of the embedded services that are running under `folder`; empty if there are none."""
+    """Settings of the embedded services that are running under `folder`; empty if there are none. Raises SettingsError."""
     path = folder / "services.env"
-    if not path.exists() or lock_holder(folder) is None:
+    try:
+        if not path.exists() or lock_holder(folder) is None:
+            return {}
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:  # its owner has just removed it
         return {}
-    return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not in UTF-8"
+        raise SettingsError(
+            f"{folder}, the state of running services, can't be read ({reason}): stop run_pipeline.py, remove services.env, and start it "
+            "again, or set PIPELINE_HOME to a folder of your own"
+        ) from None
+    return {key: value for key, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items() if value}

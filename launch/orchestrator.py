@@ -19,6 +19,8 @@ from pipeline.broker import positions
 from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
+from pipeline.process.folders import make_folder
+from pipeline.process.script import print_result
 from pipeline.runs import summary
 from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
@@ -54,6 +56,7 @@ class Orchestrator:
 
     def main(self) -> int:
         """Do the run and return its exit code. Raises SettingsError or ServiceError if it can't be finished."""
+        make_folder(self._say.log_dir, "logs")
         find_browser(self._settings.scraper_browser, self._settings.scraper_driver)
         site_needed = not self._arguments.services
         services = Services.start(self._settings, self._say.log_dir, self._arguments.market, self._say, site_needed)
@@ -187,5 +190,5 @@ class Orchestrator:
         self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), page_address))
         self._say(f"\n{site.text()}")
         if self._arguments.json:
-            print(json.dumps(result), flush=True)
+            print_result(json.dumps(result))
         return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE

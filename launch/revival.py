@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.apache_kafka import ApacheKafka
 from pipeline.errors import ServiceError
-from pipeline.process.child import FAILED_STARTS, RESTART_SECONDS, SHORT_LIFE_SECONDS
+from pipeline.process.failed_starts import FAILED_STARTS, FailedStarts
 
 
 class Revival:
@@ -20,7 +20,7 @@ class Revival:
         self._up_since = time.monotonic()
         self._died = 0.0  # when its death was seen; 0 while it is up
         self._next_start = 0.0
-        self._failed_starts = 0
+        self._failed = FailedStarts()
 
     def attend(self, say: Callable[[str], None], stopping: Callable[[], bool]) -> None:
         """Restart the broker if it has died. Returns at once if it is alive or its next start is not due.
@@ -35,28 +35,23 @@ class Revival:
             self._died = now
             say(f"Apache Kafka died; starting it again (see {self._log_file})")
             # A broker that dies right after its start (on a full disk, say) would otherwise be restarted for ever.
-            if now - self._up_since < SHORT_LIFE_SECONDS:
-                self._note_failed_start("died right after its start", self._broker.last_words())
-            else:
-                self._failed_starts = 0
+            self._note_death(now - self._up_since, "died right after its start", self._broker.last_words)
         if now < self._next_start:
             return
         try:
             self._broker.start_again(stopping)
         except ServiceError as error:
-            wait = self._note_failed_start("did not start", str(error))
-            say(f"Apache Kafka did not start; trying again in {wait:.1f} s")
+            self._note_death(0.0, "did not start", error.__str__)
+            say(f"Apache Kafka did not start; trying again in {self._failed.wait_seconds:.1f} s")
             return
         if not stopping():
             self._up_since = time.monotonic()
             say(f"Apache Kafka is up again after {self._up_since - self._died:.1f} s")
             self._died = 0.0
 
-    def _note_failed_start(self, what: str, last_words: str) -> float:
-        """Seconds until the next start."""
-        self._failed_starts += 1
-        if self._failed_starts >= FAILED_STARTS:
-            raise ServiceError(f"Apache Kafka {what}, {FAILED_STARTS} failed starts in a row: {last_words}")
-        wait = RESTART_SECONDS * 2.0 ** (self._failed_starts - 1)
-        self._next_start = time.monotonic() + wait
-        return wait
+    def _note_death(self, after_seconds: float, what: str, last_words: Callable[[], str]) -> None:
+        """Set the time of the next start. Raises ServiceError after too many failed starts."""
+        self._failed.note(after_seconds)
+        if self._failed.too_many:
+            raise ServiceError(f"Apache Kafka {what}, {FAILED_STARTS} failed starts in a row: {last_words()}")
+        self._next_start = time.monotonic() + (self._failed.wait_seconds if self._failed.any else 0.0)

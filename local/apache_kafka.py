@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from config import Kafka
+from local.starting import LogSince, answers_before
 from pipeline.broker import clients as kafka_clients
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
+from pipeline.process.log_end import last_lines
 from pipeline.process.ports import answers, free_port
 
 #: Seconds until the broker must answer; 4 as a rule, on two busy cores and over a large log many more.
@@ -118,7 +120,7 @@ class ApacheKafka:
         deadline = time.monotonic() + START_SECONDS
         retry_until = time.monotonic() + RETRY_SECONDS
         while True:
-            offset = self._place.log_file.stat().st_size if self._place.log_file.exists() else 0
+            log = LogSince(self._place.log_file)
             try:
                 self._launch()
                 if self._wait_until_it_answers(deadline, stopping):
@@ -127,7 +129,7 @@ class ApacheKafka:
                 self.stop()
                 raise
             self.stop()
-            said = _read_from(self._place.log_file, offset)
+            said = log.text()
             if port_may_change and _PORT_TAKEN in said:
                 self._port = free_port(self._port)
             elif not any(text in said for text in (_DATA_HELD, _PORT_TAKEN)) or time.monotonic() > retry_until:
@@ -146,19 +148,19 @@ class ApacheKafka:
     def _wait_until_it_answers(self, deadline: float, stopping: Callable[[], bool]) -> bool:
         """True if it answers, False if the process ended. Raises ServiceError if neither happens in time."""
         cluster_id = _cluster_id(self._place.data_dir / "log")
-        while time.monotonic() < deadline:
-            if not self.is_alive():
-                return False
+
+        def answered() -> bool:
             # Another broker may have the port. Then the cluster id differs, and our broker ends by itself.
-            if stopping() or (answers(self._port) and _answering_cluster(self.bootstrap_servers) == cluster_id):
-                return True
-            time.sleep(0.05)
-        raise ServiceError(f"Apache Kafka {self.version} does not answer within {START_SECONDS:g} s; {self.last_words()}")
+            return stopping() or (answers(self._port) and _answering_cluster(self.bootstrap_servers) == cluster_id)
+
+        try:
+            return answers_before(deadline, self.is_alive, answered)
+        except TimeoutError:
+            raise ServiceError(f"Apache Kafka {self.version} does not answer within {START_SECONDS:g} s; {self.last_words()}") from None
 
     def last_words(self) -> str:
         """The end of the log without the frames of Java's stack traces, which say nothing to a reader."""
-        lines = [line for line in _read_from(self._place.log_file, 0).splitlines() if line and not line[0].isspace()]
-        return f"{self._place.log_file} ends with:\n" + ("\n".join(lines[-5:]) or "(empty log)")
+        return f"{self._place.log_file} ends with:\n{last_lines(self._place.log_file, wanted=lambda line: not line[0].isspace())}"
 
     def stop(self) -> None:
         """Stop the broker cleanly, or by SIGKILL if that takes too long. May be called again."""
@@ -310,9 +312,3 @@ def _answering_cluster(servers: str) -> str | None:
         finally:
             admin.close()
     return None
-
-
-def _read_from(path: Path, offset: int) -> str:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read().decode("utf-8", "replace")

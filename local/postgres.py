@@ -23,6 +23,7 @@ import psycopg2
 
 from local.postgres_place import Place, opened_folder, place_of, version_of
 from local.server_process import ServerProcess
+from local.starting import LogSince, answers_before
 from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
 from pipeline.process.log_end import last_lines
@@ -89,7 +90,7 @@ class Postgres:
         began = time.monotonic()
         while True:
             port = free_port(preferred_port)
-            offset = log_file.stat().st_size if log_file.exists() else 0
+            log = LogSince(log_file)
             process = ServerProcess(guardian, _server_command(place, port), log_file, STOP_SECONDS, **place.child_options())
             settings = {"DB_DEV_NAME": DATABASE, "DB_USER": USER, "DB_PASSWORD": _read_private(place.password_file)}
             settings |= {"DB_HOST": "127.0.0.1", "DB_PORT": str(port)}
@@ -101,7 +102,7 @@ class Postgres:
                 process.end()
                 raise
             process.end()
-            said = _read_from(log_file, offset)
+            said = log.text()
             if any(text in said for text in _PORT_TAKEN):
                 preferred_port = port + 1
             elif any(text in said for text in _STILL_HELD) and time.monotonic() - began < RETRY_SECONDS:
@@ -112,21 +113,23 @@ class Postgres:
 
     def _wait_until_it_answers(self) -> bool:
         """True if it answers, False if the process ended. Raises ServiceError if neither happens within START_SECONDS."""
-        deadline = time.monotonic() + START_SECONDS
-        error: Exception | None = None
-        while time.monotonic() < deadline:
-            if not self.is_alive():
-                return False
+        last: psycopg2.OperationalError | None = None
+
+        def answers() -> bool:
+            nonlocal last
             try:
                 with _connection(self.settings, "postgres") as connection, connection.cursor() as cursor:
                     # Another server may have the port, even one with this password: that of another checkout's copy.
                     cursor.execute("SHOW data_directory")
-                    if self.is_alive() and Path(cursor.fetchone()[0]).resolve() == self.data_dir:
-                        return True
-            except psycopg2.OperationalError as reason:
-                error = reason
-            time.sleep(0.02)
-        raise ServiceError(f"the embedded PostgreSQL does not answer within {START_SECONDS:g} s: {error}")
+                    return self.is_alive() and Path(cursor.fetchone()[0]).resolve() == self.data_dir
+            except psycopg2.OperationalError as error:
+                last = error
+                return False
+
+        try:
+            return answers_before(time.monotonic() + START_SECONDS, self.is_alive, answers)
+        except TimeoutError:
+            raise ServiceError(f"the embedded PostgreSQL does not answer within {START_SECONDS:g} s: {last}") from None
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
@@ -325,9 +328,3 @@ def _ensure_database(settings: dict[str, str]) -> None:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
         if cursor.fetchone() is None:
             cursor.execute(f"CREATE DATABASE {DATABASE}")
-
-
-def _read_from(path: Path, offset: int) -> str:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read().decode(errors="replace")

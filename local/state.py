@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 
 import config
 from pipeline.errors import ServiceError
+from pipeline.process.folders import needing_folder
 
 #: Seconds to ask for the lock: whoever looks up its holder has it too for a moment (config.lock_holder).
 LOCK_SECONDS = 1.0
@@ -35,26 +36,22 @@ class State:
     @classmethod
     def acquire(cls, folder: Path) -> State:
         """Take the folder for this process. Raises ServiceError, with the owner's process id, if it is taken."""
-        try:
+        with needing_folder(folder, "state"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _keep_to_its_owner(folder)
             # Python opens files so that programs it starts do not inherit them: a surviving child would go on holding the lock.
             lock = open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")  # noqa: SIM115
-        except OSError as error:
-            raise ServiceError(
-                f"state can't be kept in {folder} ({error.strerror}: {error.filename}): set PIPELINE_HOME to a folder that you can write"
-            ) from None
-        try:
-            _lock_exclusively(lock, folder)
-            lock.truncate()
-            lock.write(f"{os.getpid()}\n")
-            lock.flush()
-            state = cls(folder, lock)
-            state.withdraw()
-            return state
-        except BaseException:
-            lock.close()
-            raise
+            try:
+                _lock_exclusively(lock, folder)
+                lock.truncate()
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
+                state = cls(folder, lock)
+                state.withdraw()
+                return state
+            except BaseException:
+                lock.close()
+                raise
 
     @property
     def data_dir(self) -> Path:

@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from local.server_process import ServerProcess
+from local.starting import answers_before
 from pipeline.errors import ServiceError
 from pipeline.process.discovery import EMBEDDED_CLUSTER
 from pipeline.process.guardian import Guardian
@@ -74,16 +75,19 @@ class Broker:
         command += ["--storage-engine", "memory://tansu/", "--silent"]
         process = ServerProcess(guardian, command, log_file, STOP_SECONDS, cwd="/")
         broker = cls(process, port, guardian)
+        other_answers = False
+
+        def answered() -> bool:
+            nonlocal other_answers
+            # The client leaks a socket for each refused attempt, so it connects only if something listens.
+            answer = _cluster_id(broker.bootstrap_servers) if answers(port) else None
+            other_answers = answer not in (None, cluster_id)
+            return answer is not None
+
         try:
-            with _quiet_client():
-                while time.monotonic() < deadline and broker.is_alive():
-                    # The client leaks a socket for each refused attempt, so it connects only if something listens.
-                    answer = _cluster_id(broker.bootstrap_servers) if answers(port) else None
-                    if answer == cluster_id and broker.is_alive():
-                        return broker
-                    if answer is not None:
-                        break
-                    time.sleep(0.02)
+            with _quiet_client(), contextlib.suppress(TimeoutError):
+                if answers_before(deadline, broker.is_alive, answered) and not other_answers and broker.is_alive():
+                    return broker
         except BaseException:
             process.end()
             raise

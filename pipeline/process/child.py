@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,16 +15,11 @@ from typing import IO, Any
 
 import config
 from pipeline.errors import ServiceError
+from pipeline.process.failed_starts import FAILED_STARTS, FailedStarts
 from pipeline.process.guardian import kill_group
 from pipeline.process.log_end import last_lines
 from pipeline.process.script import PARENT_PIPE
 
-#: A child that dies within this many seconds counts as a failed start, unless a task was finished in that time.
-SHORT_LIFE_SECONDS = 10.0
-#: Number of failed starts in a row that stops the run.
-FAILED_STARTS = 5
-#: Seconds before a restart. Doubles with each failed start.
-RESTART_SECONDS = 0.5
 #: Seconds that workers have to drain before SIGKILL.
 DRAIN_SECONDS = 20.0
 
@@ -41,9 +37,9 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     finished_at_start: int = 0
-    failed_starts: int = 0
     restarts: int = 0
     restart_at: float | None = None
+    failed: FailedStarts = field(default_factory=FailedStarts)
 
     def start(self, finished_tasks: int = 0) -> None:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,13 +70,13 @@ class Child:
         if code is None:
             return
         if self.restart_at is None:
-            short = now - self.started < SHORT_LIFE_SECONDS and finished_tasks <= self.finished_at_start
-            self.failed_starts = self.failed_starts + 1 if short else 0
-            if self.failed_starts >= FAILED_STARTS:
+            # A start after which a task was finished somewhere in the run has not failed.
+            self.failed.note(died_after_seconds=now - self.started if finished_tasks <= self.finished_at_start else math.inf)
+            if self.failed.too_many:
                 raise ServiceError(
                     f"{self.name} died {FAILED_STARTS} times right after its start; {self.log_file} ends with:\n{self.tail()}"
                 )
-            wait = RESTART_SECONDS * 2.0**self.failed_starts
+            wait = self.failed.wait_seconds
             say(f"{self.name} died ({_ending(code)}); starting it again in {wait:.1f} s; its unfinished tasks are delivered again")
             self._close_pipe()
             self.restart_at = now + wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.wire.text import one_line
@@ -12,15 +13,15 @@ MOST_BYTES = 64_000
 LONGEST_LINE = 500
 
 
-def last_lines(log_file: Path, count: int = 5) -> str:
-    """The last lines of the log. If it is empty, the likely reason."""
+def last_lines(log_file: Path, count: int = 5, wanted: Callable[[str], bool] = lambda line: True) -> str:
+    """The last lines of the log, of those that are wanted. If it is empty, the likely reason."""
     try:
         with open(log_file, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MOST_BYTES))
             text = file.read(MOST_BYTES).decode(errors="replace")
     except OSError as error:
         return f"(no log: {error.strerror})"
-    lines = [one_line(line, LONGEST_LINE) for line in text.split("\n") if line.strip()]
+    lines = [one_line(line, LONGEST_LINE) for line in text.split("\n") if line.strip() and wanted(line)]
     return "\n".join(lines[-count:]) or ("(empty log: no space is left on its disk)" if _disk_is_full(log_file) else "(empty log)")
 
 

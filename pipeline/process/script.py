@@ -142,6 +142,16 @@ def tell(text: str, stream: TextIO) -> None:
         pass
 
 
+def print_result(text: str) -> None:
+    """Print what the user has asked for. Raises ServiceError if standard output can't be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # its reader does not want more
+    except OSError as error:
+        raise ServiceError(f"standard output can't be written: {error.strerror}") from None
+
+
 def reason(error: OSError) -> str:
     """One line, never empty: what the system refused, and where in this program."""
     told = error.strerror or str(error) or type(error).__name__

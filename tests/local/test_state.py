@@ -137,5 +137,24 @@ def test_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Not a directory: .*\): set PIPELINE_HOME to a folder [^\n]*$"):
+    with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Not a directory\): set PIPELINE_HOME to a folder [^\n]*$"):
         State.acquire(tmp_path / "file" / "live")
+    (tmp_path / "live" / "services.env").mkdir(parents=True)
+    with pytest.raises(
+        ServiceError, match=r"^state can't be kept in \S+ \(Is a directory: \S+\): set PIPELINE_HOME to [^\n]*$"
+    ):
+        State.acquire(tmp_path / "live")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", None])
+def test_services_whose_settings_cannot_be_read_are_one_line(tmp_path: Path, content: bytes | None) -> None:
+    state = State.acquire(tmp_path)
+    if content is None:
+        state.services_file.mkdir()
+    else:
+        state.services_file.write_bytes(content)
+    with pytest.raises(config.SettingsError, match=r"^\S+, the state of running services, can't be read \([^\n]*\): stop run_pipeline"):
+        config.embedded_services(tmp_path)
+    if content is None:
+        state.services_file.rmdir()
+    state.release()

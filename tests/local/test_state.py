@@ -140,9 +140,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_with_what_to_do(tmp_path: Path
     with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Not a directory\): set PIPELINE_HOME to a folder [^\n]*$"):
         State.acquire(tmp_path / "file" / "live")
     (tmp_path / "live" / "services.env").mkdir(parents=True)
-    with pytest.raises(
-        ServiceError, match=r"^state can't be kept in \S+ \(Is a directory: \S+\): set PIPELINE_HOME to [^\n]*$"
-    ):
+    with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Is a directory: \S+\): set PIPELINE_HOME to [^\n]*$"):
         State.acquire(tmp_path / "live")
 
 

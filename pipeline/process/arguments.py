@@ -14,14 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from config import Settings, SettingsError, values
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
 
+#: Most bytes of a regions file.
+LARGEST_FILE = 1_000_000
 _AGE = re.compile(r"(\d{1,9})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -82,14 +83,10 @@ def chosen_bands(arguments: argparse.Namespace, settings: Settings, usual: Seque
     low, high, currency = arguments.market_cap_min, arguments.market_cap_max, arguments.market_cap_currency
     if arguments.regions_file is None:
         return [asked_band(settings, region["code"], low, high, currency) for region in chosen_regions(arguments.regions, usual)]
-    lines = read_regions(Path(arguments.regions_file))
+    lines = read_regions(Path(arguments.regions_file), settings, low, high, currency)
     # If both flags are given, only the lines of these regions count.
     wanted = {region["code"] for region in chosen_regions(arguments.regions, usual)} if arguments.regions is not None else set(REGIONS)
-    bands = [
-        asked_band(settings, line.code, line.market_cap_min or low, line.market_cap_max or high, line.currency or currency)
-        for line in lines
-        if line.code in wanted
-    ]
+    bands = [line for line in lines if line.code in wanted]
     if not bands:
         raise SettingsError(f"--regions {arguments.regions}: {arguments.regions_file} has no line for these regions")
     return bands
@@ -101,16 +98,6 @@ def region_names(codes: Iterable[str], usual: Sequence[dict[str, str]]) -> dict[
     return {code: named.get(code, REGIONS[code]) for code in codes}
 
 
-@dataclass(frozen=True)
-class RegionLine:
-    """One line of a regions file. Fields that the line does not give are None."""
-
-    code: str
-    market_cap_min: str | None = None
-    market_cap_max: str | None = None
-    currency: str | None = None
-
-
 def write_bands(path: Path, bands: Iterable[RegionBand]) -> None:
     """Write bands for `read_bands`. The file is JSON, because a band has an exchange rate and a regions file has no place for it."""
     path.write_text(json.dumps([band.as_json() for band in bands]), encoding="utf-8")
@@ -120,42 +107,49 @@ def read_bands(path: Path) -> list[RegionBand]:
     return [RegionBand.read(band) for band in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def read_regions(path: Path) -> list[RegionLine]:
-    """The lines of a file, in order. Raises SettingsError with file and line."""
+def read_regions(path: Path, settings: Settings, low: str | None, high: str | None, currency: str | None) -> list[AskedBand]:
+    """The bands of a file, in order. Raises SettingsError with file and line.
+
+    low, high, currency: for lines that do not give them. Settings replace what is None.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--regions-file {path} can't be read: {error}") from error
-    return parse_regions(text, str(path))
+        with open(path, "rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"--regions-file {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}:{raw[: error.start].count(10) + 1}: not in UTF-8: save the file as UTF-8") from None
+    if len(raw) > LARGEST_FILE:
+        raise SettingsError(f"--regions-file {path} is larger than {LARGEST_FILE:,} bytes: expected lines such as fr 300M 2B")
+    return parse_regions(text, str(path), lambda words: _parse_line(words, settings, low, high, currency))
 
 
-def parse_regions(text: str, name: str) -> list[RegionLine]:
-    """The lines of `text`, the content of the file `name`. Raises SettingsError with file and line."""
-    found: dict[RegionLine, int] = {}
+def parse_regions(text: str, name: str, parse: Callable[[list[str]], AskedBand]) -> list[AskedBand]:
+    """The bands in `text`, the content of the file `name`. Raises SettingsError with file and line.
+
+    parse: the words of a line → its band.
+    """
+    found: dict[AskedBand, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         try:
-            entry = _parse_line(words)
+            band = parse(words)
         except SettingsError as error:
             raise SettingsError(f"{name}:{number}: {error}") from None
-        if entry in found:
-            raise SettingsError(f"{name}:{number}: {' '.join(words)} is in line {found[entry]} already: remove one of them")
-        found[entry] = number
+        if band in found:
+            raise SettingsError(f"{name}:{number}: {' '.join(words)} is in line {found[band]} already: remove one of them")
+        found[band] = number
     if not found:
         raise SettingsError(f"{name}: no region: expected lines such as fr, fr 300M 2B, or jp 50B 300B JPY")
     return list(found)
 
 
-def _parse_line(words: list[str]) -> RegionLine:
+def _parse_line(words: list[str], settings: Settings, low: str | None, high: str | None, currency: str | None) -> AskedBand:
     if len(words) not in (1, 3, 4):
         raise SettingsError(f"{' '.join(words)!r}: expected a region, or a region and two bounds, such as fr 300M 2B or jp 50B 300B JPY")
-    code = words[0].lower()
-    if code not in REGIONS:
-        raise SettingsError(f"region {words[0]!r} is unknown: expected one of {', '.join(REGIONS)}")
-    if len(words) == 1:
-        return RegionLine(code)
-    # Plain numbers, so that 2B and 2000M are the same band.
-    low, high = parse_band(words[1], words[2])
-    return RegionLine(code, str(low), str(high), values.currency(words[3], "currency") if len(words) > 3 else None)
+    if len(words) > 1:
+        low, high = words[1:3]
+    return asked_band(settings, words[0].lower(), low, high, words[3] if len(words) > 3 else currency)

@@ -8,7 +8,7 @@ import pytest
 import config
 import kafka_scraper_producer
 from config import SettingsError
-from pipeline.process.arguments import RegionLine, asked_band, chosen_bands, chosen_regions, parse_regions, read_bands, write_bands
+from pipeline.process.arguments import asked_band, chosen_bands, chosen_regions, read_bands, write_bands
 from pipeline.wire.bands import Wanted
 from pipeline.wire.regions import REGIONS, RegionBand
 
@@ -29,16 +29,6 @@ def chosen(**given):
     return chosen_bands(argparse.Namespace(**arguments), config.load(environ={}), kafka_scraper_producer.regions)
 
 
-def test_a_line_is_a_region_with_its_band_or_the_usual_one():
-    assert parse_regions(TEXT, "daily.txt") == [
-        RegionLine("us", "300000000", "2000000000"),
-        RegionLine("us", "2000000000", "10000000000"),
-        RegionLine("jp", "50000000000", "300000000000", "JPY"),
-        RegionLine("gb", "1000000", "2000000", "local"),
-        RegionLine("fr"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -48,14 +38,18 @@ def test_a_line_is_a_region_with_its_band_or_the_usual_one():
         ("fr 300M lots\n", r"^daily\.txt:1: market-cap-max: 'lots' is not a market capitalization"),
         ("fr 300M 2B\nfr 300M 2000M\n", r"^daily\.txt:2: fr 300M 2000M is in line 1 already"),
         ("jp 50B 300B YEN JPY\n", r"^daily\.txt:1: 'jp 50B 300B YEN JPY': expected a region"),
-        ("gb 1M 2M GBp\n", r"^daily\.txt:1: currency is 'GBp': expected a currency's ISO code such as USD, or local"),
+        ("gb 1M 2M GBp\n", r"^daily\.txt:1: market-cap-currency is 'GBp': expected a currency's ISO code such as USD, or local"),
         ("fr JPY\n", r"^daily\.txt:1: 'fr JPY': expected a region"),
+        (b"us\nfr # sant\xe9\n", r"^daily\.txt:2: not in UTF-8: save the file as UTF-8$"),
+        ("fr\n" * 400_000, r"^--regions-file daily\.txt is larger than 1,000,000 bytes"),
         ("# nothing\n", r"^daily\.txt: no region: expected lines such as"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_line(text, expected):
+def test_what_is_wrong_is_told_with_file_and_line(text, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daily.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsError, match=expected):
-        parse_regions(text, "daily.txt")
+        chosen(regions_file="daily.txt")
 
 
 def test_all_means_every_region_there_is():
@@ -67,7 +61,7 @@ def test_all_means_every_region_there_is():
 
 def test_the_file_s_lines_are_the_tasks(tmp_path):
     path = tmp_path / "daily.txt"
-    path.write_text(TEXT)
+    path.write_text(TEXT, encoding="utf-8-sig")
     assert chosen(regions_file=path, market_cap_min="50M", market_cap_max="1T", market_cap_currency="eur") == [
         ("us", 300_000_000, 2_000_000_000, "EUR"),
         ("us", 2_000_000_000, 10_000_000_000, "EUR"),

@@ -149,13 +149,14 @@ class Orchestrator:
                 return account
 
     def _is_stalled(self, tally: Tally) -> bool:
-        """Whether nothing was finished for too long, though the site's allowance is not used up."""
+        """Whether nothing was finished for too long, without the site being what is waited for."""
         now, timeout = time.monotonic(), float(self._arguments.stall_timeout)
         if now - max(tally.last_progress, self._started, self._waited_at) <= timeout:
             return False
-        if not shared_throttle.waits_for_a_limit(self._settings.kafka):
+        waits = shared_throttle.waits_for_the_site(self._settings.kafka)
+        if not waits:
             return True
-        self._say("waiting until the site's allowance has room again; the monitor says how long")
+        self._say(f"no task was finished for {timeout:g} s, but that is no stall: {waits}")
         self._waited_at = now - timeout + min(timeout, SITE_WAIT_SECONDS)
         return False
 

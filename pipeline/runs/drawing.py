@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from pipeline.runs.account import Account, Stage
-from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
+from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, WAITING, GroupLag
 from pipeline.runs.text import percent, safe
 from pipeline.runs.view import MonitorView
 from pipeline.wire.states import NAMES, RARE, STATES
@@ -22,7 +22,7 @@ ERRORS_FIRST = 3
 _COLUMNS = ("sent", *(state for state in NAMES if state != "pending"), "retrying", "pending")
 #: Columns that are left out of a narrow window if they have no counts, in this order.
 _LEFT_OUT = (*(state.name for state in STATES if len(state.stages) == 1), "retrying", "completed")
-_VERDICTS = {FINE: "green", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold red", REWOUND: "yellow", None: "dim"}
+_VERDICTS = {FINE: "green", WAITING: "yellow", SLOW: "yellow", STALLED: "bold red", STOPPED: "bold red", REWOUND: "yellow", None: "dim"}
 _STATES = {"failed": "bold red", "retrying": "yellow", "completed": "green"}
 
 

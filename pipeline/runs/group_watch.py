@@ -18,7 +18,7 @@ from pipeline.broker.consumer_groups import GroupReader, GroupState
 from pipeline.errors import ServiceError
 from pipeline.runs.lag import GroupLag, LagWindow, Sample
 from pipeline.wire import topics
-from pipeline.yahoo import shared_throttle
+from pipeline.yahoo import shared_throttle, throttle_text
 from pipeline.yahoo.throttle_text import Site
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ class GroupWatch:
                 raise
             groups, problem = (), str(error)
         site = None if reports is None else reports.site()
+        if site is not None and throttle_text.waiting(site):
+            groups = tuple(group.while_waiting() for group in groups)
         self.seen = Seen(time.monotonic(), settings, cluster, groups, site, problem=problem)
 
     def _view(self, state: GroupState) -> GroupLag:

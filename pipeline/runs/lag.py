@@ -25,21 +25,24 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.broker.consumer_groups import PartitionLag
 
 FINE = "fine"
+#: Judged by what the consumers themselves say, not by offsets: they wait until they may ask the site again.
+WAITING = "waiting"
 SLOW = "slow"
 STALLED = "stalled"
 STOPPED = "stopped"
 REWOUND = "rewound"
 #: From harmless to worst.
-VERDICTS = (FINE, SLOW, STALLED, STOPPED, REWOUND)
+VERDICTS = (FINE, WAITING, SLOW, STALLED, STOPPED, REWOUND)
 #: Explanations for users, shown after the verdict.
 _MEANINGS = {
+    WAITING: "the site allows no more for now",
     SLOW: "it works, but falls behind",
     STALLED: "members, but no commits",
     STOPPED: "no consumer takes the records",
@@ -66,6 +69,10 @@ class GroupLag:
     lag: int
     members: int | None = None
     verdict: str | None = None
+
+    def while_waiting(self) -> GroupLag:
+        """The same group if its consumers wait for the site, so that nothing is committed for a while."""
+        return replace(self, verdict=WAITING) if self.verdict == STALLED else self
 
     @property
     def judgement(self) -> str:

@@ -32,6 +32,8 @@ STEP_HORIZONS = 5.0
 DONE = 0.6
 #: A limit that only short refusals speak for stands if it was confirmed so often.
 FIRM_CONFIRMATIONS = 2
+#: Refusals before the first few answers, as of an address that is blocked, say nothing of a limit.
+FEWEST_ANSWERS = 5
 #: Seconds over which the rate of late is measured.
 MEASURED_SECONDS = 10.0
 #: How often the fullest windows so far are noted, in seconds.
@@ -97,7 +99,7 @@ class Governor:
             return
         episode, self.episode, self._ended_at = self.episode, None, at
         episode.ended_at = at
-        if learn:
+        if learn and self._noise.answers >= FEWEST_ANSWERS:
             self._learn(episode, at)
 
     def probe_heard(self, outcome: str, at: float, learn: bool) -> None:
@@ -133,11 +135,12 @@ class Governor:
         return max([0.0, *(model.free_at(limit, self.history, limit.cap) - now for limit in self.limits)])
 
     def site(self, now: float) -> dict[str, Any]:
-        """What others should know of the site: the limits and what is left of each, how long to wait, the rate of late, the ceiling."""
+        """What others should know of the site: limits and what is left of each, how long to wait, for how long it has refused, the rate."""
         left = [max(0.0, limit.cap - self.history.count(now - limit.seconds)) for limit in self.limits]
         return {
             "limits": [{**limit.fields(), "left": int(rest)} for limit, rest in zip(self.limits, left, strict=True)],
             "waits_seconds": round(self.waits(now), 1),
+            "refused_seconds": round(self.episode.lasted(now), 1) if self.episode is not None else 0.0,
             "per_second": round(self.history.count(now - MEASURED_SECONDS) / MEASURED_SECONDS, 2),
             "ceiling": self.ceiling if math.isfinite(self.ceiling) else 0.0,
         }

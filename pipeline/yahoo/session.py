@@ -7,7 +7,6 @@ Written against yfinance 1.7.0, whose session factory is replaced: `_http._backe
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -25,21 +24,13 @@ from yfinance.data import YfData
 import config
 from pipeline.errors import NoData, PermanentError, RateLimited, TaskError, TransientError, Unexpected
 from pipeline.yahoo import recording
+from pipeline.yahoo.refusals import PATIENCE, Wall, asks_for_patience
 from pipeline.yahoo.retry_after import retry_after_seconds
 
 #: Statuses that may be gone at the next attempt; all from 500 on too.
 _TRANSIENT_STATUSES = frozenset({401, 403, 408, 425})
 #: Hosts whose answers are data. Another (fc.yahoo.com gives its cookie with a 404) may answer what it likes.
 _DATA_HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com")
-#: Statuses by which the site asks for patience; 999 is its own.
-_PATIENCE = frozenset({429, 999})
-#: A page for people in place of data, with any status, that means the same.
-_PATIENCE_IN_WORDS = re.compile(r"too many requests|rate.?limit|unusual traffic|automated (queries|requests)|captcha|are you a robot", re.I)
-#: Characters of such a page that are looked at.
-_PAGE_CHARACTERS = 20_000
-#: A refusal in JSON is no longer than this.
-_LONGEST_REFUSAL_BYTES = 2_000
-
 BeforeRequest = Callable[[], None]
 AfterResponse = Callable[[int, float | None], None]
 
@@ -65,9 +56,9 @@ class Session(requests.Session):
     - Each request waits for `before_request` and tells `after_response` its status (and Retry-After, in seconds), or `no_answer`.
     - The time-out never exceeds the one that was set up: yfinance's own are fixed.
     - With a base URL each request goes to that server as to a plain HTTP proxy, whatever host and scheme it names.
-    - A data host's 429 (or a page that says the same in words) and its errors from 500 on are raised here, a 404 after a second one
-      in a row. yfinance would
-      answer each with a new cookie, a new crumb and a repetition, for all threads, and keep the answer in its caches.
+    - A data host's refusal (pipeline/yahoo/refusals.py) and its errors from 500 on are raised here, a 404 after a second one in a
+      row. yfinance would answer each with a new cookie, a new crumb and a repetition, for all threads, and keep the answer in
+      its caches.
     """
 
     #: Not `base_url`: curl_cffi has one of its own.
@@ -76,6 +67,7 @@ class Session(requests.Session):
     before_request: BeforeRequest | None = None
     after_response: AfterResponse | None = None
     no_answer: BeforeRequest | None = None
+    wall = Wall()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -91,19 +83,20 @@ class Session(requests.Session):
             url = "http" + url[len("https") :]
         wanted = options.get("timeout")
         options["timeout"] = min(wanted, self.timeout_seconds) if isinstance(wanted, int | float) else self.timeout_seconds
-        response = self._send(method, url, args, options)
+        response, refused = self._send(method, url, args, options)
         if parts.hostname in _DATA_HOSTS:
-            if response.status_code == 404:
-                response = self._send(method, url, args, options)
+            if response.status_code == 404 and not refused:
+                response, refused = self._send(method, url, args, options)
             status = response.status_code
-            if asks_for_patience(response):
+            if refused:
                 raise TooManyRequests(retry_after_seconds(response.headers.get("Retry-After")))
             # The text of a refused crumb request would be taken for the crumb.
             if status >= 500 or status == 404 or (status >= 400 and parts.path == "/v1/test/getcrumb"):
                 response.raise_for_status()
         return response
 
-    def _send(self, method: Any, url: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _send(self, method: Any, url: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, bool]:
+        """The answer, and whether a data host refuses for now by it."""
         if self.before_request:
             self.before_request()
         try:
@@ -115,11 +108,12 @@ class Session(requests.Session):
         if recording.is_on():
             sent, kind = _sent(options), response.headers.get("Content-Type") or ""
             recording.note(str(method), _whole_url(url, options.get("params")), sent, response.status_code, kind, response.text)
+        parts = urlsplit(url)
+        refused = parts.hostname in _DATA_HOSTS and (self.wall.stands(response.status_code, parts.path) or asks_for_patience(response))
         if self.after_response:
-            patience = urlsplit(url).hostname in _DATA_HOSTS and asks_for_patience(response)
-            status = 429 if patience else response.status_code
+            status = 429 if refused else response.status_code
             self.after_response(status, retry_after_seconds(response.headers.get("Retry-After")))
-        return response
+        return response, refused
 
 
 def _whole_url(url: str, parameters: Any) -> str:
@@ -132,17 +126,6 @@ def _sent(options: dict[str, Any]) -> str | None:
     if isinstance(found, bytes):
         return found.decode("utf-8", "replace")
     return found if found is None or isinstance(found, str) else json.dumps(found)
-
-
-def asks_for_patience(response: Any) -> bool:
-    """Whether an answer of a data host is a refusal for now: by its status, or a page in words where data belongs."""
-    if response.status_code in _PATIENCE:
-        return True
-    if response.status_code not in (200, 403, 404):
-        return False
-    # Data of a company is long, and JSON.
-    data = "json" in (response.headers.get("Content-Type") or "") and len(response.content) > _LONGEST_REFUSAL_BYTES
-    return not data and _PATIENCE_IN_WORDS.search(response.text[:_PAGE_CHARACTERS]) is not None
 
 
 def setup(
@@ -165,7 +148,7 @@ def setup(
     _timeout_seconds = timeout_seconds
     _today = today
     hooks = {"before_request": before_request, "after_response": after_response, "no_answer": no_answer}
-    attributes: dict[str, Any] = {"stand_in": base_url.rstrip("/"), "timeout_seconds": float(timeout_seconds)}
+    attributes: dict[str, Any] = {"stand_in": base_url.rstrip("/"), "timeout_seconds": float(timeout_seconds), "wall": Wall()}
     # A plain function as a class attribute would be bound to the session.
     attributes |= {name: staticmethod(hook) if hook else None for name, hook in hooks.items()}
     session_class = type("Session", (Session,), attributes)
@@ -252,7 +235,7 @@ def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
         return NoData("gone", text) if error.get("code") == "Not Found" else TransientError(text)
     if status == 400 and str(error.get("description")).startswith("Data doesn't exist"):
         return NoPrices("no_statements", text)
-    if status in _PATIENCE:
+    if status in PATIENCE:
         response = getattr(exception, "response", None)
         return RateLimited(text, retry_after_seconds(response.headers.get("Retry-After")) if response is not None else None)
     return TransientError(text) if status in _TRANSIENT_STATUSES or status >= 500 else PermanentError(text)

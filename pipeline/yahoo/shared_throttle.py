@@ -28,7 +28,7 @@ from pipeline.errors import ServiceError
 from pipeline.wire import messages, topics
 from pipeline.yahoo.learned import Learned
 from pipeline.yahoo.throttle import Throttle
-from pipeline.yahoo.throttle_text import Site, site_of
+from pipeline.yahoo.throttle_text import Site, site_of, waiting
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ READ_BACK = 200
 #: Seconds before the follower connects again to a broker that was away, and between two savings of what was learned.
 AGAIN_SECONDS = 2.0
 SAVE_SECONDS = 5.0
+#: A run waits for the end of refusals for so many seconds: two hours, since the first encounter with an hour's window takes one.
+LONGEST_REFUSAL_SECONDS = 7_200.0
 #: More answers than this in one report are no report of ours.
 _MOST_ANSWERS = 1_000
 
@@ -64,7 +66,7 @@ def decode(raw: bytes | None, now: float) -> dict[str, Any] | None:
         numbers += [number for ago, count in answers for number in (ago, count)]
         limits = fields["limits"] if fields["leads"] else []
         numbers += [limit[name] for limit in limits for name in ("requests", "seconds", "confirmed", "cap", "left")]
-        numbers += [fields[name] for name in ("waits_seconds", "per_second", "ceiling", "rate") if fields["leads"]]
+        numbers += [fields[name] for name in ("waits_seconds", "refused_seconds", "per_second", "ceiling", "rate") if fields["leads"]]
         good = good and texts and len(answers) <= _MOST_ANSWERS and all(map(_is_number, numbers))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
@@ -185,9 +187,9 @@ class Reports:
         self._totals: dict[str, tuple[int, int]] = {}
         self._leader: dict[str, Any] | None = None
 
-    def site(self) -> Site:
+    def site(self, timeout_ms: int = 200) -> Site:
         """What the processes say of the site, with the counts of all that were heard of so far."""
-        return site_of(self.latest(), self._totals.values(), self._leader)
+        return site_of(self.latest(timeout_ms), self._totals.values(), self._leader)
 
     def latest(self, timeout_ms: int = 200) -> list[dict[str, Any]]:
         """One report for each process that has asked the site lately."""
@@ -212,13 +214,21 @@ def latest(settings: Kafka) -> list[dict[str, Any]]:
         reports.close()
 
 
-def waits_for_a_limit(settings: Kafka) -> bool:
-    """Whether the consumers wait until a known limit of the site has room again, which is no stall. Refusals without end are one."""
+def waits_for_the_site(settings: Kafka) -> str:
+    """What the consumers wait for if it is the site, which is no stall: room in its allowance, or the end of refusals. "" if not.
+
+    Refusals that last longer than an hour's window can are not waited for.
+    """
     try:
-        return any(report["leads"] and not report["holding"] and report["waits_seconds"] > 0 for report in latest(settings))
+        reports = Reports(settings)
+        try:
+            site = reports.site(1_000)
+        finally:
+            reports.close()
     except (kafka.errors.KafkaError, ServiceError) as error:
-        log.warning("whether the consumers wait for the site is not known: %s", error)
-        return False
+        log.warning("it is not known whether the consumers wait for the site: %s", error)
+        return ""
+    return waiting(site) if site.refused_seconds <= LONGEST_REFUSAL_SECONDS else ""
 
 
 def _reader(settings: Kafka) -> KafkaConsumer:

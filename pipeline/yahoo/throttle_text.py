@@ -28,7 +28,11 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Site:
-    """What is known of the site now. `ceiling` is REQUESTS_PER_SECOND, 0 for none; `waits_seconds` until it may be asked again."""
+    """What is known of the site now.
+
+    ceiling: REQUESTS_PER_SECOND, 0 for none. waits_seconds: until it may be asked again. refused_seconds: for how long it has
+    refused everything, 0 if it does not.
+    """
 
     answered: int = 0
     refused: int = 0
@@ -37,6 +41,7 @@ class Site:
     limits: tuple[Allowed, ...] = ()
     waits_seconds: float = 0.0
     reason: str = ""
+    refused_seconds: float = 0.0
 
     @property
     def per_hour(self) -> float | None:
@@ -62,8 +67,9 @@ def site_of(reports: Sequence[Mapping[str, Any]], totals: Iterable[tuple[int, in
         return Site(answered, refused, reason=reasons[-1] if reasons else "")
     limits = tuple(Allowed(limit["requests"], limit["seconds"], limit["left"]) for limit in leader["limits"])
     # Once nobody asks any more, its word is old: the limits are still the same.
-    now = leader if reports else {"per_second": 0.0, "waits_seconds": 0.0}
-    return Site(answered, refused, now["per_second"], leader["ceiling"], limits, now["waits_seconds"], reasons[-1] if reasons else "")
+    now = leader if reports else {"per_second": 0.0, "waits_seconds": 0.0, "refused_seconds": 0.0}
+    waits = {name: now[name] for name in ("per_second", "waits_seconds", "refused_seconds")}
+    return Site(answered, refused, ceiling=leader["ceiling"], limits=limits, reason=reasons[-1] if reasons else "", **waits)
 
 
 def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUESTS_PER_STOCK) -> str:
@@ -73,13 +79,19 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
     if not (site.answered or site.refused or site.limits):
         return "the site was not asked for anything yet"
     parts = [f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"]
-    if site.waits_seconds >= 1:
-        parts.append(f"waiting for {duration(site.waits_seconds)}" + (f" ({site.reason})" if site.reason else ""))
-    parts.append(allowed(site))
+    parts += filter(None, [waiting(site), allowed(site)])
     rest = site.seconds_for(pending * requests_per_stock) if pending else None
     if rest is not None:
         parts.append(f"the rest takes {duration(rest)}")
     return "; ".join(parts)
+
+
+def waiting(site: Site) -> str:
+    """What the consumers wait for, and for how long; "" if they don't."""
+    if site.refused_seconds >= 1:
+        again = f"is asked again in {duration(site.waits_seconds)}" if site.waits_seconds >= 1 else "is being asked again"
+        return f"the site has refused everything for {duration(site.refused_seconds)} and {again}"
+    return f"waiting {duration(site.waits_seconds)} until the site's allowance has room" if site.waits_seconds >= 1 else ""
 
 
 def allowed(site: Site) -> str:

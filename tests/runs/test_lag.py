@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.broker.consumer_groups import PartitionLag
-from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, VERDICTS, LagWindow, Sample
+from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, VERDICTS, WAITING, GroupLag, LagWindow, Sample
 
 
 def position(committed, end, begin=0):
@@ -42,6 +42,15 @@ def test_a_lag_that_falls_once_is_fine_at_once_however_large():
 def test_a_window_that_is_not_full_yet_tells_nothing_of_a_standstill():
     assert judged(*[(time, 3, 10) for time in every(10, 12)]) is None  # 0 … 110 s
     assert judged(*[(time, 3, 10) for time in every(10, 13)]) == STALLED  # 0 … 120 s
+
+
+def test_a_group_that_waits_for_the_site_is_not_stalled():
+    assert [GroupLag("a", 5, 2, verdict).while_waiting().verdict for verdict in (STALLED, STOPPED, FINE, None)] == [
+        WAITING,
+        STOPPED,
+        FINE,
+        None,
+    ]
 
 
 def test_an_offset_that_stands_still_with_members_there_is_stalled_and_without_anybody_known_stopped():
@@ -193,6 +202,6 @@ def test_a_group_that_only_goes_forward_is_never_rewound_and_any_history_has_a_v
         committed = min(committed + done, watermark)
         samples.append((time, committed, watermark))
     verdict = judged(*samples, members=members)
-    assert verdict in {None, *VERDICTS} - {REWOUND}
+    assert verdict in {None, *VERDICTS} - {REWOUND, WAITING}
     if committed == watermark:
         assert verdict == FINE

@@ -78,6 +78,7 @@ def test_what_is_learned_of_the_site_and_what_was_asked_of_it_is_known_to_all(fo
     first, second = Throttle(0.0, "processing", sender="here:1"), Throttle(0.0, "processing", sender="here:2")
     follow(first)
     follow(second)
+    first.remember({"limits": [{"requests": 300, "seconds": 30, "confirmed": 1}], "history": []})
     for _ in range(20):
         first.noted(200)
     first.noted(429)
@@ -85,7 +86,7 @@ def test_what_is_learned_of_the_site_and_what_was_asked_of_it_is_known_to_all(fo
     first.acquire()  # the older one asks first
     first.answered(200)
     until(lambda: second.governor.limits and second.governor.episode is None, 10, "the limits")
-    assert [(one.seconds, one.requests) for one in second.governor.limits] == [(one.seconds, one.requests) for one in first.governor.limits]
+    assert [(one.seconds, one.requests) for one in second.governor.limits] == [(30, 300)]
     assert second.governor.history.count(-1e9) == 21
     assert second.report()["answered_total"] == 0
 
@@ -110,12 +111,19 @@ def test_the_site_is_there_for_all_to_see(kafka, follow):
     reports.close()
 
 
-def test_a_wait_for_a_known_limit_is_told_from_refusals(kafka):
+def test_a_wait_for_the_site_is_told_from_a_stall(kafka):
     producer = clients.producer(kafka)
-    for fields, waits in (({}, True), ({"holding": True}, False), ({"waits_seconds": 0.0}, False)):
+    full = "waiting 12 min until the site's allowance has room"
+    refused = "the site has refused everything for 60 min and is asked again in 5 min"
+    for fields, waits in (
+        ({"waits_seconds": 720.0}, full),
+        ({"waits_seconds": 300.0, "refused_seconds": 3600.0}, refused),
+        ({"waits_seconds": 300.0, "refused_seconds": 7300.0}, ""),
+        ({"waits_seconds": 0.0}, ""),
+    ):
         producer.send(topics.CONTROL, value=shared_throttle.encode({**REPORT, **fields}, time.time()))
         producer.flush()
-        assert shared_throttle.waits_for_a_limit(kafka) is waits
+        assert shared_throttle.waits_for_the_site(kafka) == waits
     producer.close()
 
 

@@ -17,6 +17,7 @@ REPORT = {
     "reason": "the site answered 429",
     "limits": [],
     "waits_seconds": 4.0,
+    "refused_seconds": 0.0,
     "per_second": 9.5,
     "ceiling": 0.0,
     "rate": 9.5,

@@ -193,6 +193,31 @@ def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(
     assert told[-1] == 429, "the throttle hears of it"
 
 
+def test_a_site_that_forbids_everything_is_waited_for_and_one_forbidden_stock_is_not(
+    fresh_yfinance: None, tmp_path: Path, site: Site
+) -> None:
+    told: list[int] = []
+    yahoo.setup(site.url, tmp_path / "c", after_response=lambda status, _: told.append(status))
+    site.answers["chart"] = (403, b"<html>Forbidden</html>", {"Content-Type": "text/html"})
+    for _ in range(5):
+        with pytest.raises(TransientError) as forbidden:
+            yahoo.get_json(URL)
+        assert not isinstance(forbidden.value, RateLimited), "it may be about this stock"
+    assert 429 not in told
+    for symbol in ("B", "C"):
+        with pytest.raises(TransientError):
+            yahoo.get_json(URL + symbol)
+    for symbol in ("C", "D"):
+        with pytest.raises(RateLimited):
+            yahoo.get_json(URL + symbol)
+    site.answers["chart"] = {"chart": {}}
+    assert yahoo.get_json(URL) == {"chart": {}}
+    site.answers["chart"] = (403, b"")
+    with pytest.raises(TransientError) as forbidden:
+        yahoo.get_json(URL)
+    assert not isinstance(forbidden.value, RateLimited), "the wall is gone"
+
+
 class Response:
     def __init__(self, status: int, content: bytes = b"", **headers: str) -> None:
         self.status_code = status

@@ -19,6 +19,7 @@ from pipeline.ratios.fundamentals import Fundamentals, Rates
 from pipeline.ratios.rows import RatioRow, ratio_rows, rows_of
 from pipeline.refresh import due
 from pipeline.refresh.due import Evidence
+from pipeline.refresh.identity import is_another_company
 from pipeline.storage.rows import Profile, Write
 from pipeline.storage.run_table import Run
 from pipeline.storage.statements_store import Fetched, Stored
@@ -86,7 +87,7 @@ class Processor:
             return _from_store(task, stored, last, quote, verdict.why, write)
         unknown_before = delivery.headers.get("error-type") == GONE
         try:
-            found, profiled = self._fetch(task.symbol, {} if unknown_before else quote, stored, last, now)
+            found, profiled, another = self._fetch(task.symbol, {} if unknown_before else quote, stored, last, now)
         except NoData as error:
             # One answer never marks a symbol dead: it can be a hidden rate limit. So it is asked for once more.
             if error.reason == "gone" and not unknown_before:
@@ -94,6 +95,9 @@ class Processor:
             reason: Literal["gone", "no_statements"] = "gone" if error.reason == "gone" else "no_statements"
             write.statements = [_nothing(task.symbol, reason, stored, quote, last, verdict.why, now)]
             return Outcome(Nothing(reason, "fetched", verdict.why), write)
+        if another:
+            log.warning("%s: its statements are another company's now, so the stored rows are replaced", task.symbol)
+            last, write.replaced = None, (task.symbol,)
         rows = ratio_rows(found)
         write.profiles = [_profile(task, found)]
         write.ratios = [(task.run_id, row) for row in rows]
@@ -119,14 +123,24 @@ class Processor:
 
     def _fetch(
         self, symbol: str, quote: Mapping[str, Any], stored: Stored | None, last: Evidence | None, now: datetime
-    ) -> tuple[Fundamentals, bool]:
-        """What the site has, with no more requests than are needed, and whether the stock's page was among them."""
+    ) -> tuple[Fundamentals, bool, bool]:
+        """What the site has, by no more requests than are needed; whether its page was among them; whether it is another company."""
         payload = json.loads(stored.payload) if stored else {}
         before = (
             kept.from_payload(payload, symbol=symbol, as_of=stored.fetched_at.date())
             if stored and payload and _NOTHING not in payload
             else None
         )
+        found, profiled = self._asked(symbol, quote, before, last, now)
+        another = before is not None and is_another_company(before.statements, found.statements)
+        if another and not self._refresh.all:
+            # Sector, industry and closes are the old one's.
+            found, profiled = fetch(symbol, self._refresh.source), True
+        return found, profiled, another
+
+    def _asked(
+        self, symbol: str, quote: Mapping[str, Any], before: Fundamentals | None, last: Evidence | None, now: datetime
+    ) -> tuple[Fundamentals, bool]:
         if self._refresh.all or self._refresh.source != "timeseries":
             return fetch(symbol, self._refresh.source), True
         known = {**_known_profile(before), **quote}

@@ -26,6 +26,7 @@ _UPSERT_LISTING = """
 INSERT INTO stock (symbol, name, country_code) VALUES %s
 ON CONFLICT (symbol) DO UPDATE SET name = EXCLUDED.name, country_code = EXCLUDED.country_code, last_seen = now()
 """
+_DELETE_RATIOS = "DELETE FROM financial_ratios WHERE symbol = ANY(%s)"
 _PROFILE_COLUMNS = ("exchange", "sector", "industry", "currency", "financial_currency")
 # An answer without a profile keeps what is stored.
 _UPSERT_PROFILE = f"""
@@ -73,6 +74,8 @@ class Write:
     #: Rows of `ratios` that are written only if they differ from the stored ones: those of a stock that nothing was fetched for.
     only_changes: bool = False
     statements: Sequence[statements_store.Fetched] = ()
+    #: Symbols whose stored rows are of a company that had the symbol before: they go, before `ratios` are written.
+    replaced: Sequence[str] = ()
 
 
 def write(connection: Any, batch: Iterable[Write]) -> None:
@@ -89,9 +92,11 @@ def execute(cursor: Any, batch: Iterable[Write]) -> None:
     ratios: dict[bool, dict[tuple[str, str, Any], tuple[str, RatioRow]]] = {False: {}, True: {}}
     statements: dict[str, statements_store.Fetched] = {}
     runs: dict[str, Run] = {}
+    replaced: set[str] = set()
     quotes: dict[str, Mapping[str, Any]] = {}
     for one in batch:
         quotes |= one.quotes
+        replaced.update(one.replaced)
         statements |= {row.symbol: row for row in one.statements}
         countries |= one.countries
         listings |= {row.symbol: row for row in one.listings}
@@ -105,6 +110,8 @@ def execute(cursor: Any, batch: Iterable[Write]) -> None:
     _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
     _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
     _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
+    if replaced:
+        cursor.execute(_DELETE_RATIOS, (sorted(replaced),))
     for only_changes, found in ratios.items():
         write_ratios(cursor, found.values(), only_changes)
     statements_store.store(cursor, [row for _, row in sorted(statements.items())])

@@ -62,11 +62,14 @@ _NEWEST = """
 SELECT DISTINCT ON (symbol) symbol, last_seen, payload::text, evidence FROM company_statements
 WHERE symbol = ANY(%s) ORDER BY symbol, first_seen DESC
 """
-# Keys are hashed, so that several processes each take their own part.
+# Keys are hashed, so that several processes each take their own part. The symbols are chosen before any payload is read: by the index alone.
 _PART = """
+WITH part AS MATERIALIZED (
+    SELECT DISTINCT symbol FROM company_statements
+    WHERE symbol > %s AND (hashtext(symbol) & 1048575) %% %s = %s ORDER BY symbol LIMIT %s
+)
 SELECT DISTINCT ON (s.symbol) s.symbol, s.last_seen, s.payload::text, s.evidence, to_jsonb(q)
-FROM company_statements s LEFT JOIN quote q USING (symbol)
-WHERE s.symbol > %s AND (hashtext(s.symbol) & 1048575) %% %s = %s ORDER BY s.symbol, s.first_seen DESC LIMIT %s
+FROM part JOIN company_statements s USING (symbol) LEFT JOIN quote q USING (symbol) ORDER BY s.symbol, s.first_seen DESC
 """
 
 

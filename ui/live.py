@@ -138,7 +138,7 @@ class RunFollower(Following):
             errors=tuple(_error(error) for error in reversed(list(account.errors)[-ERRORS_SHOWN:])),
             ratio_rows=account.ratio_rows,
             unreadable=account.unreadable,
-            requests_per_stock=account.requests_per_stock,
+            requests_per_stock=account.requests_per_finished_stock,
             status=self._status[1] if self._status[0] == account.run_id else "",
             runs=self._known_runs(),
         )

@@ -22,8 +22,8 @@ ERRORS_KEPT = 50
 ERROR_FIELDS = frozenset(
     ("task_id", "run_id", "timestamp", "status", "error", "error_type", "attempt", "symbol", "country_code", "region_code", "region_name")
 )
-#: A result's time is ignored if it is further from the run's start than this.
-LONGEST_RUN = timedelta(days=366)
+#: A result's time is not believed if it is further from the run's start than this.
+RESULTS_WITHIN = timedelta(days=366)
 
 
 @dataclass
@@ -115,8 +115,8 @@ class Account:
     #: How the lists came about, and what is not in them.
     lists: ListingNotes = field(default_factory=ListingNotes)
 
-    def asked(self, fields: dict[str, Any]) -> None:
-        """Count the requests that a message reports. Every attempt at a task sends a message."""
+    def count_requests(self, fields: dict[str, Any]) -> None:
+        """Add the requests that a message reports. Every attempt at a task sends a message."""
         requests = fields.get("requests")
         if type(requests) is int and 0 < requests < 1_000_000:
             self.requests += requests
@@ -193,13 +193,9 @@ class Account:
             "why": self.processing.why(),
         }
 
-    def rest(self) -> tuple[int, float]:
-        """The number of stocks still to be done, and the requests that each takes."""
-        return self.processing["pending"], self.requests_per_stock
-
     @property
-    def requests_per_stock(self) -> float:
-        """Average requests per stock of this run so far, including its share of the listing."""
+    def requests_per_finished_stock(self) -> float:
+        """Requests so far, those of the listing included, for each stock that is done. Says how long the rest takes."""
         done = self.processing.finished
         return self.requests / done if done else throttle_text.REQUESTS_PER_STOCK
 
@@ -215,7 +211,7 @@ class Account:
         """A message's time in UTC; empty if it is invalid, has no time zone, or can't belong to this run."""
         try:
             found = datetime.fromisoformat(text).astimezone(timezone.utc) if datetime.fromisoformat(text).tzinfo else None
-            if found is None or not abs(found - run_started_at(self.run_id)) < LONGEST_RUN:
+            if found is None or not abs(found - run_started_at(self.run_id)) < RESULTS_WITHIN:
                 return ""
         except (TypeError, ValueError, OverflowError):
             return ""

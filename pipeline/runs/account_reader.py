@@ -155,7 +155,7 @@ class Tally:
         if account is None:
             account = self.accounts[run_id] = Account(run_id)
             account.unreadable = sum(_is_of(run_id, timestamp_ms) for timestamp_ms in self._unreadable)
-        account.asked(fields)
+        account.count_requests(fields)
         if kind == "task":
             account.task(stage, fields)
             if self.run_id is not None:

@@ -66,7 +66,7 @@ class RunFollower:
             lost_seconds=silent if silent >= (REFUSED_SECONDS if seen.lost else LOST_SECONDS) else None,
             problem=seen.problem,
             groups=seen.groups,
-            throttle=throttle_text.text(seen.site, *account.rest()) if account else throttle_text.text(seen.site),
+            throttle=_throttle(seen.site, account),
             scraping_rate=rates[0],
             processing_rate=rates[1],
         )
@@ -103,3 +103,9 @@ class RunFollower:
             self._tally = tally
             self._quiet_polls = 0
         self._cluster = seen.cluster
+
+
+def _throttle(site: throttle_text.Site | None, account: Account | None) -> str:
+    if account is None:
+        return throttle_text.text(site)
+    return throttle_text.text(site, account.processing["pending"], account.requests_per_finished_stock)

@@ -27,7 +27,7 @@ def finished_account():
     account.completion("processing", read(completion(STOCK, Computed(5))))
     # A refused attempt, and the one that went through.
     for message in (messages.error_message(STOCK, "429", "RateLimited", 1, False, 2), completion(STOCK, Computed(5), 3), b"{}"):
-        account.asked(read(message))
+        account.count_requests(read(message))
     return account
 
 

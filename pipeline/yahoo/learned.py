@@ -10,16 +10,25 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
 
 from config import Settings
+from pipeline.wire.text import one_line
+from pipeline.yahoo.limits import MOST_LIMITS, limit_from
 
 log = logging.getLogger(__name__)
 
 NAME = "throttle.json"
 _VERSION = 1
+#: A day's history is a thousand short lines.
+_LARGEST_BYTES = 1_000_000
+#: Epoch seconds; a date can still be made of them.
+_LATEST_MOMENT = 10_000_000_000.0
+#: Answers within one bin, at most.
+_MOST_ANSWERS = 1_000_000
 
 
 class Learned:
@@ -34,21 +43,36 @@ class Learned:
         self._refused = False
 
     def load(self, now: float | None = None) -> dict[str, Any] | None:
-        """As `Throttle.learned` gave it, the history moved by the time since, with `learned_at` (epoch seconds); None if there is none."""
+        """As `Throttle.learned` gave it, the history moved by the time since, with `learned_at` (epoch seconds); None if there is none.
+
+        Whatever is returned makes sense: a file in which anything does not is as none.
+        """
+        moment = time.time() if now is None else now
         try:
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
-            if kept["version"] != _VERSION or not (self._any_site or kept["site"] == self._site):
+            kept = self._read()
+            if kept is None or kept["version"] != _VERSION or not (self._any_site or kept["site"] == self._site):
                 return None
-            passed = (time.time() if now is None else now) - float(kept["saved_at"])
+            limits = [limit_from(limit).fields() for limit in list(kept["limits"])[:MOST_LIMITS]]
+            passed = moment - _moment(kept["saved_at"])
+            # A clock that was ahead when the file was written says nothing of how old the history is.
             same = kept["site"] == self._site and passed >= 0
-            bins = [[float(first) + passed, float(last) + passed, int(count)] for first, last, count in kept["history"] if same]
-            self._limits, self._learned_at = _shape(kept["limits"]), float(kept["learned_at"])
-            return {"limits": list(kept["limits"]), "history": bins, "learned_at": self._learned_at}
+            bins = [_bin(one, passed) for one in kept["history"]] if same else []
+            self._limits, self._learned_at = _shape(limits), min(_moment(kept["learned_at"]), moment)
+            return {"limits": limits, "history": bins, "learned_at": self._learned_at}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            what = one_line(f"{type(error).__name__}: {error}", 300)
+            log.warning("%s can't be used, so the site's limits are learned anew: %s", self.path, what)
+            return None
+
+    def _read(self) -> Any:
+        try:
+            status = self.path.stat()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            log.warning("%s can't be used, so the site's limits are learned anew: %s: %s", self.path, type(error).__name__, error)
-            return None
+        # Another kind of file might never end.
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
+            raise ValueError(f"no file of at most {_LARGEST_BYTES:,} bytes")
+        return json.loads(self.path.read_text(encoding="utf-8"))
 
     def save(self, learned: dict[str, Any], now: float | None = None) -> None:
         """Replace the file. A folder that can't be written is said, and does no harm to the run."""
@@ -73,6 +97,22 @@ class Learned:
 def forget(state_dir: Path) -> None:
     """Remove what was learned: for a demo whose market has no allowance."""
     (state_dir / NAME).unlink(missing_ok=True)
+
+
+def _moment(value: Any) -> float:
+    """An epoch time in seconds. Raises ValueError or TypeError if it is none."""
+    moment = float(value)
+    if not 0 <= moment < _LATEST_MOMENT:
+        raise ValueError(f"no time: {moment}")
+    return moment
+
+
+def _bin(one: Any, passed: float) -> list[float]:
+    """A bin of the history, as so many seconds before now. Raises ValueError or TypeError if it is none."""
+    first, last, count = float(one[0]), float(one[1]), int(one[2])
+    if not (0 <= last <= first < _LATEST_MOMENT and 0 < count < _MOST_ANSWERS):
+        raise ValueError(f"no count of answers: {first}, {last}, {count}")
+    return [first + passed, last + passed, count]
 
 
 def _shape(limits: Any) -> list[tuple[float, float]]:

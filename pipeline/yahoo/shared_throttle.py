@@ -45,6 +45,9 @@ SAVE_SECONDS = 5.0
 LONGEST_REFUSAL_SECONDS = 7_200.0
 #: More answers than this in one report are no report of ours.
 _MOST_ANSWERS = 1_000
+#: A name longer than this is no host and process of ours; and so many of them are remembered.
+_LONGEST_NAME = 300
+_MOST_SENDERS = 10_000
 
 _PARTITION = TopicPartition(topics.CONTROL, 0)
 
@@ -60,6 +63,7 @@ def decode(raw: bytes | None, now: float) -> dict[str, Any] | None:
     try:
         fields = json.loads(raw or b"")
         good = fields["status"] == "report" and fields["expires_at"] > now * 1000 and isinstance(fields["sender"], str)
+        good = good and len(fields["sender"]) <= _LONGEST_NAME
         texts = all(isinstance(fields[name], str) for name in ("stage", "probe", "reason"))
         numbers = [fields[name] for name in ("since", "in_flight", "courtesy", "refusals", "answered_total", "refused_total")]
         answers = fields["answers"]
@@ -183,7 +187,8 @@ class Reports:
         """Raises ServiceError where the broker or the topic isn't there."""
         with clients.reaching(settings):
             self._consumer = _reader(settings)
-        self._reports: dict[str, dict[str, Any]] = {}
+        #: By sender: the newest report, and when it came (time.monotonic): the clocks of hosts differ.
+        self._reports: dict[str, tuple[dict[str, Any], float]] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._leader: dict[str, Any] | None = None
 
@@ -194,12 +199,18 @@ class Reports:
     def latest(self, timeout_ms: int = 200) -> list[dict[str, Any]]:
         """One report for each process that has asked the site lately."""
         for fields in _poll(self._consumer, timeout_ms):
-            self._reports[fields["sender"]] = fields
+            sender = fields["sender"]
+            self._reports[sender] = (fields, time.monotonic())
             self._leader = fields if fields["leads"] else self._leader
-            self._totals[fields["sender"]] = (int(fields["answered_total"]), int(fields["refused_total"]))
-        now = time.time() * 1000
-        self._reports = {sender: fields for sender, fields in self._reports.items() if fields["expires_at"] > now}
-        return [fields for _, fields in sorted(self._reports.items())]
+            if sender in self._totals or len(self._totals) < _MOST_SENDERS:
+                self._totals[sender] = (int(fields["answered_total"]), int(fields["refused_total"]))
+        now, wall = time.monotonic(), time.time() * 1000
+        self._reports = {
+            sender: (fields, at)
+            for sender, (fields, at) in self._reports.items()
+            if now - at < EXPIRES_SECONDS and fields["expires_at"] > wall
+        }
+        return [fields for _, (fields, _) in sorted(self._reports.items())]
 
     def close(self) -> None:
         self._consumer.close()

@@ -1,6 +1,7 @@
 """What is said of the site, and what is kept of it."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,13 +75,15 @@ def settings(tmp_path: Path):
     )
 
 
+KEPT = {"version": 1, "site": "http://127.0.0.1:1", "saved_at": 1000.0, "learned_at": 1000.0, "limits": [LIMIT], "history": []}
 LEARNED = {"limits": [LIMIT], "history": [[20.0, 15.0, 7], [3.0, 2.9, 1]]}
 
 
 def test_what_was_learned_is_there_for_the_next_run_as_old_as_it_is(settings):
     Learned(settings).save(LEARNED, now=1000.0)
     kept = Learned(settings).load(now=1010.0)
-    assert kept == {"limits": [LIMIT], "history": [[30.0, 25.0, 7], [13.0, 12.9, 1]], "learned_at": 1000.0}
+    limit = {name: value for name, value in LIMIT.items() if name != "left"}
+    assert kept == {"limits": [limit], "history": [[30.0, 25.0, 7], [13.0, 12.9, 1]], "learned_at": 1000.0}
     again = Learned(settings)
     again.load(now=1010.0)
     again.save(LEARNED, now=2000.0)
@@ -110,7 +113,21 @@ def test_another_site_is_learned_anew_and_another_stand_in_of_a_demo_has_the_lim
         '{"version": 1}',
         '{"version": 2, "site": ""}',
         "[" * 99_999,
-        json.dumps({"version": 1, "site": "http://127.0.0.1:1", "saved_at": "x"}),
+        *(
+            json.dumps({**KEPT, **wrong})
+            for wrong in (
+                {"saved_at": "x"},
+                {"saved_at": float("nan")},
+                {"learned_at": 1e300},
+                {"limits": [{**LIMIT, "requests": -5}]},
+                {"limits": [{**LIMIT, "seconds": 1e9}]},
+                {"limits": {"a": 1}},
+                {"history": [[3.0, 2.0, 10**30]]},
+                {"history": [[-1e6, -1e6, 10]]},
+                {"history": "abc"},
+                {"padding": "x" * 1_000_000},
+            )
+        ),
     ],
 )
 def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
@@ -119,6 +136,27 @@ def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
     path.write_text(text, encoding="latin-1")
     assert Learned(settings).load() is None
     assert throttle_text.learned(None, 4.0) == "nothing was learned of the site yet; at most 4 requests a second"
+
+
+def test_what_is_no_file_is_not_waited_for_and_one_of_a_future_day_has_no_history(settings):
+    path = Learned(settings).path
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert Learned(settings).load() is None
+    path.unlink()
+    path.write_text(json.dumps({**KEPT, "history": [[3.0, 2.9, 1]]}))
+    kept = Learned(settings).load(now=500.0)
+    assert (kept["history"], kept["learned_at"]) == ([], 500.0)
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(settings, caplog):
+    settings.state_dir.mkdir(parents=True)
+    (settings.state_dir / "throttle.json").mkdir()
+    learned = Learned(settings)
+    for _ in range(2):
+        learned.save(LEARNED)
+    assert [record.message.count("can't be kept") for record in caplog.records] == [1]
+    assert [path.name for path in settings.state_dir.iterdir()] == ["throttle.json"]
 
 
 def test_limits_that_make_no_sense_leave_the_throttle_as_it_was():

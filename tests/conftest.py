@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
-import kafka.errors
 import pytest
+from kafka import errors
 
 from config import Database, Kafka
 from local.apache_kafka import ApacheKafka
@@ -87,14 +87,14 @@ def emptied(running: ApacheKafka) -> Kafka:
 
     def groups_are_gone() -> bool:
         names = [group["group_id"] for group in admin.list_groups()]
-        with contextlib.suppress(kafka.errors.NonEmptyGroupError):
+        with contextlib.suppress(errors.NonEmptyGroupError):
             admin.delete_groups(names)
         return not admin.list_groups()
 
     def topics_are_gone() -> bool:
         names = [name for name in admin.list_topics() if not name.startswith("__")]
         if names:
-            with contextlib.suppress(kafka.errors.UnknownTopicOrPartitionError):
+            with contextlib.suppress(errors.UnknownTopicOrPartitionError):
                 admin.delete_topics(names)
         return not names
 

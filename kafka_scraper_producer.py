@@ -1,11 +1,11 @@
-"""Sends one scraping task a region to `stock-scraping-tasks`, and waits until the broker has acknowledged each.
+"""Sends one scraping task per region to `stock-scraping-tasks`, and waits until the broker has acknowledged each.
 
-python kafka_scraper_producer.py                                  the regions below, band from the settings
+python kafka_scraper_producer.py                                  the regions below, the band from the settings
 python kafka_scraper_producer.py --regions us,fr --market-cap-min 300M --market-cap-max 2B
-python kafka_scraper_producer.py --regions all                    all 59 that Yahoo Finance knows
+python kafka_scraper_producer.py --regions all                    all 59 regions that Yahoo Finance knows
 python kafka_scraper_producer.py --regions jp --market-cap-min 50B --market-cap-max 300B --market-cap-currency JPY
-python kafka_scraper_producer.py --regions-file daily.txt         a line a task: fr, fr 300M 2B, or jp 50B 300B JPY
-python kafka_scraper_producer.py --demo                           to the demo that is up
+python kafka_scraper_producer.py --regions-file daily.txt         one task per line: fr, fr 300M 2B, or jp 50B 300B JPY
+python kafka_scraper_producer.py --demo                           to the running demo
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ from pipeline.errors import ServiceError, TaskError
 from pipeline.process import discovery
 from pipeline.process.arguments import add_region_flags, asked_band, chosen_bands, read_bands, region_names
 from pipeline.process.script import run_script
-from pipeline.wire import messages, topics
-from pipeline.wire.bands import rate_text
+from pipeline.wire import messages, request_count, topics
+from pipeline.wire.bands import band_text, rate_text
 from pipeline.wire.currencies import REGION_CURRENCIES
-from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.messages import ScrapingTask
 from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
 from pipeline.yahoo import recording
@@ -51,10 +50,10 @@ regions = [
 
 
 class ScraperProducer:
-    """Hands out the scraping tasks of one run. Raises ServiceError where the broker isn't there."""
+    """Sends the scraping tasks of one run. Raises ServiceError if the broker is not reachable."""
 
     def __init__(self, settings: Settings, run_id: str | None = None, task_count: int | None = None) -> None:
-        """`task_count` tasks are spread evenly over the partitions; more than these start again from the first one."""
+        """`task_count` tasks are spread evenly over the partitions; further ones start again at the first partition."""
         self.settings = settings
         self.task_count = task_count or len(regions)
         self._sent = 0
@@ -74,23 +73,25 @@ class ScraperProducer:
         """Send one region and band, and wait for the acknowledgement.
 
         The bounds are in `currency`: an ISO code, `local` for the region's own, or None for the setting MARKET_CAP_CURRENCY.
-        Raises SettingsError for an unknown region, an unreadable band or currency; ServiceError where no exchange rate is known, or
-        the broker does not answer.
+        Raises SettingsError for an unknown region or currency, or an invalid band; ServiceError if no exchange rate is known, or the
+        broker does not answer.
         """
         (band,) = self.converted([asked_band(self.settings, region["code"], market_cap_min, market_cap_max, currency)])
         return self.send(band, region.get("name"))
 
     def converted(self, bands: Sequence[AskedBand]) -> list[RegionBand]:
-        """The bands in the regions' own currencies. Raises ServiceError where no exchange rate is known."""
+        """The bands in the regions' own currencies. Raises ServiceError if no exchange rate is known."""
         return self._converter.bands(bands)
 
     def send(self, band: RegionBand, region_name: str | None = None) -> ScrapingTask:
-        """Send one band that is in the region's own currency. Raises ServiceError where the broker does not answer."""
+        """Send one band that is in the region's own currency. Raises ServiceError if the broker does not answer."""
         name = region_name or REGIONS[band.code]
         task = ScrapingTask(self.run_id, band.code, name, band.market_cap_min, band.market_cap_max, band.wanted)
         partition = topics.spread(self._sent % self.task_count, self.task_count, self._partitions)
+        # The requests for exchange rates belong to no task of a consumer: the first message of the run reports them.
+        value = messages.pending(task, request_count.unclaimed())
         try:
-            self._producer.send_all([Message(topics.SCRAPING_TASKS, task.key, messages.pending(task), partition=partition)])
+            self._producer.send_all([Message(topics.SCRAPING_TASKS, task.key, value, partition=partition)])
         except TaskError as error:
             raise ServiceError(f"{task} was not acknowledged by Kafka at {self.settings.kafka.bootstrap_servers}: {error}") from error
         self._sent += 1
@@ -103,7 +104,7 @@ class ScraperProducer:
 def sent_text(task: ScrapingTask) -> str:
     """What was sent, for people: `sent Japan: 300M to 2B USD = 44.7B to 299B JPY (149.2 of 27 Nov)`."""
     own = REGION_CURRENCIES[task.region_code]
-    bounds = f"{format_market_cap(task.market_cap_min)} to {format_market_cap(task.market_cap_max)} {own}"
+    bounds = f"{band_text(task.market_cap_min, task.market_cap_max)} {own}"
     wanted = task.wanted
     if wanted is None or wanted.currency == own:
         return f"sent {task.region_name}: {bounds}"
@@ -114,7 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_region_flags(parser)
     recording.add_flag(parser)
-    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     parser.add_argument("--run-id", help=argparse.SUPPRESS)
     # What run_pipeline.py has converted already.
     parser.add_argument("--bands-file", help=argparse.SUPPRESS)
@@ -127,7 +128,7 @@ def main() -> int:
     clients.quiet()
 
     producer = ScraperProducer(discovery.find_broker(settings), arguments.run_id, len(bands or asked))
-    # All of them before the first is sent: where a rate is missing, nothing is.
+    # All bands are converted before the first is sent: if a rate is missing, nothing is sent.
     bands = bands or producer.converted(asked)
     names = region_names((band.code for band in bands), regions)
     for band in bands:

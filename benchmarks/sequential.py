@@ -1,7 +1,7 @@
 """The plain program that the pipeline is compared with: one step after the other, as one writes it in an afternoon.
 
 Scrape a region, insert its stocks, read them back, and go through them one by one by yfinance's public calls. Nothing in
-it waits without need: one browser for all pages, one script call a page, one connection, one transaction a stock. Its
+it waits without need: one browser for all pages, one script call a page, one connection, one transaction per stock. Its
 browser and page code are the pipeline's own, so the difference is none of theirs.
 """
 
@@ -17,10 +17,11 @@ import yfinance
 from psycopg2.extras import execute_values
 
 from config import Settings
+from launch.bands import Converter
+from pipeline.process.arguments import asked_band
 from pipeline.screener.browser import Browser
 from pipeline.screener.page import PagedScreener
 from pipeline.storage import database
-from pipeline.wire.market_cap import parse_band
 from pipeline.yahoo import session
 
 _TABLES = """
@@ -33,7 +34,7 @@ CREATE TABLE plain_ratios (symbol text, period_end date, price_to_earnings doubl
 
 @dataclass
 class Sequential:
-    """Seconds a stock that the program needs for scraping (with insert and read-back) and for processing."""
+    """Seconds per stock that the program needs for scraping (with insert and read-back) and for processing."""
 
     scraping_seconds_per_stock: float
     processing_seconds_per_stock: float
@@ -78,14 +79,15 @@ def scrape(settings: Settings, region: str) -> list[tuple[str, str]]:
     browser.start()
     try:
         screener = PagedScreener(browser, settings.yahoo_base_url)
-        found = screener.open(region, *parse_band(settings.market_cap_min, settings.market_cap_max))
+        (band,) = Converter(settings).bands([asked_band(settings, region, None, None, None)])
+        found = screener.open(region, band.market_cap_min, band.market_cap_max)
         return [(row.symbol, row.name) for page in found.pages() for row in page]
     finally:
         browser.close()
 
 
 def process(connection: Any, symbol: str) -> None:
-    """Fetch one stock's info and three statements, compute a few ratios a year, insert them."""
+    """Fetch one stock's info and three statements, compute a few ratios per year, insert them."""
     ticker = yfinance.Ticker(symbol)
     try:
         info, income, balance, cash = ticker.info, ticker.income_stmt, ticker.balance_sheet, ticker.cashflow

@@ -13,6 +13,15 @@ from config import amounts
 
 #: In place of a currency: bounds are in each region's own.
 LOCAL = "local"
+#: ISO 4217, from own knowledge of 2026: currencies in use, those that ended since 2023 and may still be quoted, metals; and offshore yuan.
+_CODES = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP CNH CNY COP CRC
+CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD
+JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK
+NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT
+TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XAG XAU XCD XCG XDR XOF XPD XPF XPT YER ZAR ZMW ZWG ZWL
+"""
+CURRENCIES = frozenset(_CODES.split())
 
 
 class SettingsError(Exception):
@@ -111,12 +120,13 @@ def choice(values: Mapping[str, str], name: str, default: str, choices: tuple[st
 def currency(text: str, name: str = "MARKET_CAP_CURRENCY") -> str:
     """`"usd"` → `"USD"`, `"local"` in any case → `LOCAL`.
 
-    A trading unit as the site writes it (GBp, ZAc) is refused: in capitals it would be worth a hundred times as much.
+    Raises SettingsError for a code that ISO 4217 does not have. A trading unit as the site writes it (GBp, ZAc) is refused too: in
+    capitals it would be worth a hundred times as much.
     """
     code = text.strip()
     if code.lower() == LOCAL:
         return LOCAL
-    if re.fullmatch("[A-Z]{3}|[a-z]{3}", code) is None:
+    if re.fullmatch("[A-Z]{3}|[a-z]{3}", code) is None or code.upper() not in CURRENCIES:
         raise _bad(name, text, f"a currency's ISO code such as USD, or {LOCAL}")
     return code.upper()
 

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import config
 from config import Settings
+from launch.bands import Converter
 from launch.services import Services, Step
 from pipeline.errors import LayoutChanged, PipelineError, ServiceError
 from pipeline.process import discovery
+from pipeline.process.arguments import asked_band
 from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
 from pipeline.screener.page import PagedScreener
 from pipeline.screener.source import Source
 from pipeline.storage import database, schema
+from pipeline.wire.bands import band_text, rate_text
+from pipeline.wire.currencies import REGION_CURRENCIES
 from pipeline.wire.market_cap import parse_band
+from pipeline.wire.regions import RegionBand
 from pipeline.wire.text import one_line
 from pipeline.yahoo import fetch, session, throttle_text
 from pipeline.yahoo.learned import Learned
@@ -68,16 +73,18 @@ class Check:
         self.services = Services(settings, settings.log_dir / "check", self.said.append, market_options)
         self.browser: Browser | None = None
         self.symbol = ""
+        self._band: RegionBand | None = None
 
     def steps(self) -> list[Step]:
         site, kafka, postgres = self.services.steps()
         topics = Step("topics", self._topics, (kafka,))
         tables = Step("tables", self._tables, (postgres,))
+        first = [site, kafka, postgres, topics, tables, Step("rates", self._convert, (site,))]
         last = [Step("one symbol", self._one_symbol, (site,)), Step("allowance", self._allowance)]
         if self.settings.scraper_source == "api":
-            return [site, kafka, postgres, topics, tables, Step("one list", self._list, (site,)), *last]
+            return [*first, Step("one list", self._list, (site,)), *last]
         browser = Step("browser", self._start_browser)
-        return [site, kafka, postgres, topics, tables, browser, Step("one page", self._page, (site, browser)), *last]
+        return [*first, browser, Step("one page", self._page, (site, browser)), *last]
 
     def close(self) -> None:
         if self.browser is not None:
@@ -97,6 +104,14 @@ class Check:
         schema.create_tables(connection)
         connection.close()
         return "all there"
+
+    def _convert(self) -> str:
+        """The trial's band as a producer converts it, with the rates of all regions in the same request."""
+        asked = asked_band(self.settings, REGION, None, None, None)
+        (self._band,) = Converter(self.settings).bands([asked])
+        own = f"{band_text(*self._band[1:3])} {REGION_CURRENCIES[REGION]}"
+        wanted = self._band.wanted
+        return f"{wanted} = {own} at {rate_text(wanted.rate)} of {wanted.rate_day}" if wanted else f"none needed for {own}"
 
     def _start_browser(self) -> str:
         self.browser = Browser(
@@ -133,8 +148,9 @@ class Check:
             yield ApiScreener()
 
     def _listed(self, source: Source) -> str:
-        band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
-        listed = source.open(REGION, *band, self.services.log_dir)
+        # Without a rate, the bare bounds are good enough to try the list.
+        bounds = self._band[1:3] if self._band else parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
+        listed = source.open(REGION, *bounds, self.services.log_dir)
         for page in listed.pages():
             self.symbol = page[0].symbol
             break

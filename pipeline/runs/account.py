@@ -112,6 +112,8 @@ class Account:
     unreadable: int = 0
     #: Requests to the site as the messages report them, including retries, refusals and page loads.
     requests: int = 0
+    #: Tasks whose sender's requests are among them.
+    _reported: set[str] = field(default_factory=set)
     #: How the lists came about, and what is not in them.
     lists: ListingNotes = field(default_factory=ListingNotes)
 
@@ -122,7 +124,10 @@ class Account:
             self.requests += requests
 
     def task(self, stage: str, fields: dict[str, Any]) -> None:
-        """A message of a task topic, already checked."""
+        """A message of a task topic, already checked. One that is replayed reports its sender's requests again: they count once."""
+        if fields.get("requests") and fields["task_id"] not in self._reported:
+            self._reported.add(fields["task_id"])
+            self.count_requests(fields)
         self._stage(stage).sent(fields["task_id"], self._region(fields))
 
     def completion(self, stage: str, fields: dict[str, Any]) -> bool:

@@ -155,12 +155,13 @@ class Tally:
         if account is None:
             account = self.accounts[run_id] = Account(run_id)
             account.unreadable = sum(_is_of(run_id, timestamp_ms) for timestamp_ms in self._unreadable)
-        account.count_requests(fields)
         if kind == "task":
             account.task(stage, fields)
             if self.run_id is not None:
                 self._places[fields["task_id"]] = (partition, offset)
-        elif (account.completion if kind == "completion" else account.error)(stage, fields):
+            return
+        account.count_requests(fields)
+        if (account.completion if kind == "completion" else account.error)(stage, fields):
             self.last_progress = time.monotonic()
 
     def _fields(self, stage: str, kind: str, value: bytes | None) -> dict[str, Any]:

@@ -59,8 +59,7 @@ class Wanted:
 
     def __str__(self) -> str:
         """`300M to 2B USD`."""
-        low, high = ("any" if bound is None else format_market_cap(bound) for bound in (self.low, self.high))
-        return f"{low} to {high} {self.currency}"
+        return f"{band_text(self.low, self.high)} {self.currency}"
 
 
 def _bound(name: str, value: Any) -> int:
@@ -82,6 +81,11 @@ def _rounded(value: Fraction, to_whole: Any) -> int:
     digits = len(str(math.floor(value)))
     step = 10 ** max(digits - DIGITS, 0)
     return int(to_whole(value / step)) * step
+
+
+def band_text(low: int | None, high: int | None) -> str:
+    """`300M to 2B`."""
+    return " to ".join("any" if bound is None else format_market_cap(bound) for bound in (low, high))
 
 
 def rate_text(rate: float) -> str:

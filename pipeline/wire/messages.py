@@ -132,11 +132,12 @@ def encode(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
 
 
-def pending(task: Task) -> bytes:
-    """The message that assigns a task."""
+def pending(task: Task, requests: int = 0) -> bytes:
+    """The message that assigns a task. `requests`: how many its sender has made to the site since the last one that it sent."""
     # Only tasks have the quote. Completions and errors do not need it.
     quote = {"quote": dict(task.quote)} if isinstance(task, ProcessingTask) and task.quote else {}
-    return encode({**task.fields(), **quote, "timestamp": now_text(), "status": "pending"})
+    asked = {"requests": requests} if requests else {}
+    return encode({**task.fields(), **quote, **asked, "timestamp": now_text(), "status": "pending"})
 
 
 def error_message(task: Task, error: str, error_type: str, attempt: int, final: bool, requests: int = 0) -> bytes:

@@ -1,6 +1,7 @@
 """The main job, end to end: real browser, real broker, real PostgreSQL, the real yfinance code."""
 
 import json
+import re
 
 import config
 from kafka_scraper_producer import regions
@@ -116,7 +117,8 @@ def test_a_region_without_stocks_completes_with_zero(services):
 def test_check_goes_through_all_a_run_needs(terminal):
     works = terminal.run("run_pipeline.py", "--demo", "--check", "--stocks", "20")
     assert works.returncode == 0, works.stdout + works.stderr
-    assert works.stdout.count("  ok  ") == 9
+    assert works.stdout.count("  ok  ") == 10
+    assert re.search(r"ok +rates +300M to 2B USD = \d+M to 1\.\d+B EUR at 0\.\d+ of 2026-06-30\n", works.stdout), works.stdout
     broken = terminal.run("run_pipeline.py", "--check", YAHOO_BASE_URL="http://127.0.0.1:1", SCRAPER_BROWSER="/nowhere")
     assert broken.returncode == config.EXIT_SERVICE
     assert "FAIL  site" in broken.stdout

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,36 @@ def test_without_a_rate_the_pair_and_the_way_out_are_named(site: Site, settings:
     assert Converter(settings).bands([asked("jp"), asked("gb")])[1].market_cap_min == 228_000_000
 
 
-@pytest.mark.parametrize("odd", [0, -149.2, "149.2", None, 1 / 149.2, {"raw": "149.2"}, 1e300])
+@pytest.mark.parametrize("odd", [0, -149.2, "149.2", None, 1 / 149.2, {"raw": "149.2"}, 1e300, float("nan"), "NaN", float("inf"), True, []])
 def test_an_odd_rate_is_none(odd: Any, site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(JPY=odd)
     with pytest.raises(ServiceError, match="no exchange rate for USDJPY: for USDJPY the site"):
         Converter(settings).bands([asked("jp")])
+
+
+def test_a_stale_rate_of_the_site_is_none(site: Site, settings: Settings) -> None:
+    def answer(days_old: int) -> dict[str, Any]:
+        traded = datetime.combine(TODAY - timedelta(days=days_old), datetime.min.time(), timezone.utc).timestamp()
+        return {"quoteResponse": {"result": [{"symbol": "JPY=X", "regularMarketPrice": 149.2, "regularMarketTime": traded}]}}
+
+    site.answers["quote"] = answer(8)
+    with pytest.raises(ServiceError, match=r"for USDJPY the site's is of 2026-11-20"):
+        Converter(settings).bands([asked("jp")])
+    site.answers["quote"] = answer(7)
+    (band,) = Converter(settings).bands([asked("jp")])
+    assert band.wanted is not None
+    assert band.wanted.rate_day == TODAY - timedelta(days=7)
+
+
+def test_bands_of_large_numbers_keep_their_three_digits(site: Site, settings: Settings) -> None:
+    site.answers["quote"] = rates_of(VND=26_300.0)
+    found = Converter(settings).bands([asked("vn", high=5 * 10**12), asked("us", "VND"), asked("id", "VND"), asked("vn", "KWD")])
+    assert [band[:3] for band in found] == [
+        ("vn", 7_890_000_000_000, 132_000_000_000_000_000),  # 131.5 quadrillion
+        ("us", 11_400, 76_100),  # 11,406.8 and 76,045.6
+        ("id", 188_000_000, 1_260_000_000),  # 188.2 and 1254.7 million
+        ("vn", 25_600_000_000_000, 172_000_000_000_000),  # 25.69 and 171.3 trillion
+    ]
 
 
 def test_a_stored_rate_will_do_for_seven_days(site: Site, stored: Callable[..., Settings], caplog: pytest.LogCaptureFixture) -> None:

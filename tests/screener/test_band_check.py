@@ -114,6 +114,11 @@ def test_a_task_in_local_currency_is_taken_as_it_comes() -> None:
     assert check.outside == 0
 
 
+@pytest.mark.parametrize("code", ["JPY", "jpy", " jpy ", ""])
+def test_the_case_of_a_currency_does_not_matter(code: str) -> None:
+    assert kept(BandCheck(task(), no_rates), [listing("IN", 50_000_000_000, code), listing("OUT", 44_750_000_000, code)]) == ["IN"]
+
+
 @pytest.mark.parametrize("cap", [None, 0, -5])
 def test_a_stock_without_a_market_cap_is_kept_since_the_site_has_filtered_by_it(cap: float | None) -> None:
     check = BandCheck(task(), no_rates)
@@ -140,6 +145,11 @@ def test_a_market_cap_without_a_currency_is_in_the_region_s() -> None:
         ({"marketCap": 4e11, "currency": "KWF", "regularMarketPrice": 400, "sharesOutstanding": 1e9}, Size(4e8, "KWD")),
         ({"marketCap": 4e8, "currency": "KWF", "regularMarketPrice": 400, "sharesOutstanding": 1e9}, Size(4e8, "KWD")),
         ({"marketCap": 4e10, "currency": "GBP"}, Size(4e10, "GBP")),
+        ({"marketCap": 4e10, "currency": "gbp"}, Size(4e10, "GBP")),
+        ({"marketCap": 4e10, "currency": "ILA"}, Size(4e8, "ILS")),
+        ({"marketCap": 4e10, "currency": "ila"}, Size(4e8, "ILS")),
+        ({"marketCap": 4e10, "currency": "ZAc"}, Size(4e8, "ZAR")),
+        ({"marketCap": 4e10, "currency": "gbx"}, Size(4e8, "GBP")),
         ({"marketCap": "4e8", "currency": "GBP"}, None),
         ({"currency": "GBP"}, None),
         ({}, None),

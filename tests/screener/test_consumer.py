@@ -112,6 +112,29 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     assert consumer.wait(30) == 0
 
 
+def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_nothing_of_it_is_processed(terminal: Terminal) -> None:
+    consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
+    set_faults(terminal, dollar_filter=1.0)
+    assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
+
+    def mismatches() -> list[dict[str, Any]]:
+        return [error for error in of_region(terminal, topics.SCRAPING_ERRORS, "jp") if error["error_type"] == "BandCurrencyMismatch"]
+
+    (error,) = until(mismatches, 180, "the error")
+    assert (error["status"], error["attempt"]) == ("failed", 1)
+    assert re.search(
+        r"does not filter Japan by market caps in JPY: \d+ of \d+ stocks .*such as \S+ \(\S+ JPY\), \S+ \(\S+ JPY\), ", error["error"]
+    )
+    assert [task for task in found_in(terminal, topics.PROCESSING_TASKS) if task["run_id"] == error["run_id"]] == []
+    # The run's account has the producer's own requests: cookie, crumb, and the quotes of all pairs.
+    counts = json.loads(terminal.run("kafka_monitor.py", "--demo", "--once", "--json", "--run", error["run_id"]).stdout)
+    assert (counts["scraping"]["failed"], counts["stocks"]) == (1, 0)
+    assert counts["requests"] == error["requests"] + 3
+    set_faults(terminal, changed_layout=1.0)
+    consumer.terminate()
+    assert consumer.wait(30) == 0
+
+
 @pytest.mark.parametrize(
     ("source", "code", "expected"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from config.values import LOCAL, SettingsError, currency
+from config.values import CURRENCIES, LOCAL, SettingsError, currency
 from pipeline.errors import MessageError
 from pipeline.wire import messages
 from pipeline.wire.bands import Wanted, amount_text, converted, rate_text
@@ -108,6 +108,7 @@ def test_a_run_s_tasks_read_back_as_themselves_and_so_do_those_of_earlier_versio
 
 
 def test_every_region_has_a_currency():
+    assert set(REGION_CURRENCIES.values()) <= CURRENCIES
     assert REGION_CURRENCIES.keys() == REGIONS.keys()
     assert {code for code, money in REGION_CURRENCIES.items() if money == "EUR"} == {
         *("at", "be", "de", "ee", "es", "fi", "fr", "gr", "ie", "it", "lt", "lv", "nl", "pt")
@@ -148,7 +149,7 @@ def test_a_currency_is_an_iso_code_or_local(text, code):
     assert currency(text) == code
 
 
-@pytest.mark.parametrize("text", ["", "GBp", "ZAc", "dollars", "US$", "U D", "USDT", "ＵＳＤ"])
+@pytest.mark.parametrize("text", ["", "GBp", "ZAc", "ILA", "GBX", "dollars", "US$", "U D", "USDT", "ＵＳＤ", "ABC", "abc", "XXX"])
 def test_what_is_no_currency_is_refused_with_what_is_expected(text):
     with pytest.raises(SettingsError, match=r"^MARKET_CAP_CURRENCY is .*: expected a currency's ISO code such as USD, or local$"):
         currency(text)

@@ -7,11 +7,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
+
+import kafka.errors
+import psycopg2
 
 import config
 from config import Settings
 from launch.children import Children
-from launch.plan import Plan, close_run, open_run, resumed
+from launch.plan import Plan, close_finished_runs, close_run, open_run, resumed
 from launch.services import Services
 from launch.signals import Interrupted, Signals
 from launch.voice import Voice
@@ -76,12 +80,22 @@ class Orchestrator:
             return config.EXIT_DONE if self._finished or self._arguments.services else config.EXIT_INTERRUPTED
         finally:
             children.stop(at_once=services.has_lost_its_messages())
+            if (self._finished or self._arguments.services) and services.dead() is None:
+                self._close_runs_of_terminals()
             services.stop()
 
     def _set_up_tables(self) -> None:
         connection = database.connect(self._settings.database)
         schema.create_tables(connection)
         connection.close()
+
+    def _close_runs_of_terminals(self) -> None:
+        """Close the runs that scripts in other terminals have finished. An embedded broker's messages end with it, so this is the time."""
+        try:
+            with closing(database.connect(self._settings.database)) as connection:
+                close_finished_runs(connection, self._settings, self._say)
+        except (ServiceError, kafka.errors.KafkaError, psycopg2.Error) as error:
+            self._say(f"the runs of other terminals stay open: {' '.join(str(error).split())}")
 
     def _open_run(self) -> None:
         given = self._arguments
@@ -92,6 +106,7 @@ class Orchestrator:
             was_told = any((given.regions, given.regions_file, *bounds))
             old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
         self._plan = old or self._plan.converted(self._settings)
+        close_finished_runs(connection, self._settings, self._say)
         open_run(connection, self._plan, given.keep_others, self._say)
         connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -54,6 +55,33 @@ class Plan:
         return f"run {self.run_id}: {','.join(self.names)}, {band.replace(LOCAL, 'in local currency')}"
 
 
+def close_finished_runs(connection: Any, settings: Settings, say: Say) -> None:
+    """Close the runs of scripts in separate terminals of which nothing is pending. Nobody else does: no script sees such a run's end.
+
+    Raises ServiceError if the topics can't be read.
+    """
+    for run_id in run_table.runs_without_a_plan(connection):
+        account = _account(settings, run_id)
+        if account is None or account.pending or not account.scraping.tasks:
+            continue
+        summary = account.summary(account.elapsed_seconds(time.time()))
+        ended = datetime.fromisoformat(account.last_result_at) if account.last_result_at else datetime.now(timezone.utc)
+        run_table.finish_run(connection, run_id, "failed" if account.failed else "completed", summary, ended)
+        say(f"run {run_id} of other terminals is done: {account.finished} tasks, {account.failed} failed")
+
+
+def _account(settings: Settings, run_id: str) -> Account | None:
+    """What the topics say about a run now, None if nothing. Raises ServiceError."""
+    tally = Tally(settings.kafka, run_id)
+    try:
+        with clients.reaching(settings.kafka):
+            if not tally.read_to_now():
+                raise ServiceError(f"the topics could not be read to their end for run {run_id}: try again")
+        return tally.newest()
+    finally:
+        tally.close()
+
+
 def open_run(connection: Any, plan: Plan, keep_others: bool, say: Say) -> None:
     """Write the run into `pipeline_run`. Give up older unfinished runs, unless `keep_others`."""
     if not keep_others:
@@ -81,11 +109,7 @@ def resumed(connection: Any, plan: Plan, settings: Settings, usual: Sequence[dic
     asked = tuple(dict.fromkeys(task.asked for task in run.tasks))
     if was_told and set(plan.asked) != set(asked):
         say(f"run {run.run_id} continues with its own regions and bands, which differ from this command's")
-    tally = Tally(settings.kafka, run.run_id)
-    with clients.reaching(settings.kafka):
-        tally.read_to_now()
-    account = tally.newest() or Account(run.run_id)
-    tally.close()
+    account = _account(settings, run.run_id) or Account(run.run_id)
     say(f"resuming {run.run_id}: {account.finished} tasks are done, {account.pending} are pending")
     names = region_names([task.code for task in run.tasks] or run.regions, usual)
     return Plan(run.run_id, names, asked, run.tasks, _unsent(run, account))

@@ -1,4 +1,7 @@
-"""`pipeline_run`: a row per run, written by whichever process meets the run first, closed by `run_pipeline.py`."""
+"""`pipeline_run`: one row per run, written by whichever process meets the run first, closed by `run_pipeline.py`.
+
+A run of scripts in separate terminals is closed by the next `run_pipeline.py`, or by `run_pipeline.py --services` when it ends.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from pipeline.ratios.formulas import RATIOS
 from pipeline.wire.messages import run_started_at
 from pipeline.wire.regions import RegionBand
 
+#: How many runs of terminals are closed at once. Each is read from the topics.
+RUNS_CLOSED = 5
 UPSERT_RUN = """
 INSERT INTO pipeline_run (run_id, started_at, regions, market_cap_min, market_cap_max, tasks) VALUES %s
 ON CONFLICT (run_id) DO UPDATE SET
@@ -82,6 +87,15 @@ def abandon_unfinished_runs(connection: Any, but: str) -> list[str]:
             (but,),
         )
         return sorted(run_id for (run_id,) in cursor.fetchall())
+
+
+def runs_without_a_plan(connection: Any) -> list[str]:
+    """The newest run_ids that are not finished and were begun by scripts in terminals: no orchestrator waits for their end."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT run_id FROM pipeline_run WHERE status = 'running' AND tasks = '[]' ORDER BY run_id DESC LIMIT %s", (RUNS_CLOSED,)
+        )
+        return [run_id for (run_id,) in cursor.fetchall()]
 
 
 def newest_unfinished_run(connection: Any) -> Run | None:

@@ -47,7 +47,12 @@ class SiteCheck:
         return sum(self.reasons.values())
 
     def text(self) -> str:
-        """For people: the counts, and one example a reason."""
+        """For people: the counts, and one example per reason."""
+        if not self.compared:
+            return (
+                "held against the site's own ratios: nothing to compare, because none of this run's rows was fetched anew "
+                "(--refresh all fetches all)"
+            )
         lines = [f"held against the site's own ratios: {self.compared} compared, {self.differ} differ by more than {TOLERANCE:.0%}"]
         return "\n".join([*lines, *(f"  {count} {reason} ({self.example[reason]})" for reason, count in self.reasons.most_common())])
 

@@ -125,16 +125,18 @@ def _stage(stage: Stage, rate: float, grows: bool, width: int, ascii_only: bool)
 
 
 def _counts(stages: Sequence[Stage], width: int) -> list[Text]:
-    """A heading and one line per stage. A narrow window has no empty columns."""
+    """A heading and one line per stage; `-` for a state that the stage does not have. A narrow window has no empty columns."""
 
-    def value(stage: Stage, column: str) -> int:
-        return {"sent": len(stage.tasks), "retrying": stage.retrying}.get(column, stage[column])
+    def value(stage: Stage, column: str) -> int | None:
+        if column in ("sent", "retrying"):
+            return {"sent": len(stage.tasks), "retrying": stage.retrying}[column]
+        return stage[column] if column in stage.states() else None
 
     values = {column: [value(stage, column) for stage in stages] for column in _COLUMNS}
     columns = [column for column in _COLUMNS if column not in RARE or any(values[column])]
 
     def widths(gap: int) -> list[int]:
-        return [gap + max(len(column), *(len(f"{number}") for number in values[column])) for column in columns]
+        return [gap + max(len(column), *(len(_count(number)) for number in values[column])) for column in columns]
 
     for column in _LEFT_OUT:
         if 10 + sum(widths(1)) > width and column in columns and not any(values[column]):
@@ -148,9 +150,13 @@ def _counts(stages: Sequence[Stage], width: int) -> list[Text]:
         line = Text(f"{stage.name:<10}")
         for column, size in zip(columns, widths(gap), strict=True):
             count = values[column][number]
-            line.append(str(count).rjust(size), style=_STATES.get(column, "") if count else "dim")
+            line.append(_count(count).rjust(size), style=_STATES.get(column, "") if count else "dim")
         lines.append(line)
     return lines
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else str(number)
 
 
 def _regions(account: Account, most: int, width: int, ascii_only: bool) -> list[Text]:

@@ -77,6 +77,10 @@ class RunFollower:
         return self._quiet_polls < QUIET_POLLS
 
     def _poll(self, timeout_ms: int) -> None:
+        if self._watch.seen.lost:
+            # Another broker may take its port. Nothing is read from it before it is known to be the right one.
+            time.sleep(timeout_ms / 1000)
+            return
         try:
             count = self._tally.poll(timeout_ms)
         except kafka.errors.KafkaError as error:

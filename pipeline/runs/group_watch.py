@@ -86,9 +86,15 @@ class GroupWatch:
             reader = GroupReader(settings)
             clients.callback(_close, reader)
             reports = None
+            watched = ""
             while not self._stopped.is_set():
                 with kafka_clients.reaching(settings):
                     cluster = str(admin.describe_cluster()["cluster_id"])
+                if watched not in ("", cluster):
+                    # Whether this one is meant is not known: it may be a stranger's, on the port of one that has ended.
+                    raise ServiceError(f"another broker answers at {settings.bootstrap_servers}")
+                watched = cluster
+                with kafka_clients.reaching(settings):
                     # An earlier version did not create the control topic, and waiting for it would delay the groups.
                     tells_of_throttle = reports is not None or topics.CONTROL in admin.list_topics()
                 if reports is None and tells_of_throttle:

@@ -35,6 +35,9 @@ def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir:
         lines.append(f"page:   {page} (while the services are up)")
     demo = " --demo" if settings.demo else ""
     lines.append(f"export: {python_command()} export_ratios.py{demo} --where 'price_to_earnings < 15'")
+    if settings.database.source == "embedded":
+        again = f"{python_command()} run_pipeline.py{demo} --services"
+        lines += ["        while the services are up; to start them again:", f"        {again}"]
     return "\n".join(lines)
 
 

@@ -21,9 +21,9 @@ import pytest
 from config import Kafka
 from tests.conftest import PROJECT
 
-#: What a terminal does not show: control sequences, and window titles.
+#: What a terminal does not display: control sequences and window titles.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-#: With it each picture begins.
+#: The beginning of each picture.
 _HOME = "\x1b[H"
 
 
@@ -73,7 +73,7 @@ class Window:
 
     @property
     def said(self) -> str:
-        """All that came out, as it came."""
+        """All output."""
         return bytes(self._said).decode("utf-8", "replace")
 
     def pictures(self) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What is drawn, in windows of several sizes: nothing wider, nothing longer, and texts of others shown as nothing but text."""
+"""The drawing in windows of several sizes: it never exceeds them, and untrusted texts are shown as plain text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOSTILE = {
 
 
 def account_of(*, stocks=20, errors=(), regions=REGIONS):
-    """Each region's stocks: a half completed, two failed, one without data, one retrying, the rest pending."""
+    """An account. Of each region's stocks half are completed, two failed, one has no data, one is retrying, and the rest are pending."""
     account = Account(RUN)
     for code, name in regions.items():
         account.task("scraping", {"task_id": f"scrape:{RUN}:{code}:1-2", "region_code": code, "region_name": name})
@@ -65,7 +65,7 @@ def view_of(account, **more):
 
 
 def picture(view, width=80, height=24, **options):
-    """The lines as they come out, trailing blanks left away; all that a terminal is sent."""
+    """The drawn lines without trailing blanks."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, _environ={}, **options)
     drawing = draw(view, width, height)
     # Not through Screen, which would cut what is too much.
@@ -90,8 +90,8 @@ def test_five_regions_and_errors_fill_a_window_of_80_by_24():
     # 35 of 100 are pending: 12.5 a second, and more may come as long as Japan is being scraped.
     assert re.fullmatch(r"processing  65 % ━+─+ +65/100   12.5/s  left 0:03\+", lines[4])
     assert lines[5].split() == ["sent", "completed", "split", "no", "data", "failed", "retrying", "pending"]
-    assert lines[6].split() == ["scraping", "5", "4", "0", "0", "0", "0", "1"]
-    assert lines[7].split() == ["processing", "100", "50", "0", "5", "10", "5", "35"]
+    assert lines[6].split() == ["scraping", "5", "4", "0", "-", "0", "0", "1"]
+    assert lines[7].split() == ["processing", "100", "50", "-", "5", "10", "5", "35"]
     assert [line[:18].rstrip() for line in lines[9:14]] == [f"{code:<4}{name}" for code, name in REGIONS.items()]
     assert re.fullmatch(r"jp  Japan +65 % ━+─+ +13/20  scraping 1, 2 failed,…", lines[13])
     assert lines[15].split() == ["stock-scrapers", "lag", "0", "2", "members", "fine"]

@@ -1,4 +1,4 @@
-"""What the completions of a run say of its lists."""
+"""What the completions of a run say about its lists."""
 
 from __future__ import annotations
 

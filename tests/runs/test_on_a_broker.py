@@ -15,8 +15,10 @@ from rich.cells import cell_len
 
 from config import Kafka
 from local.tansu import Broker
+from pipeline.errors import ServiceError
 from pipeline.process.script import PARENT_PIPE
 from pipeline.runs.account_reader import Tally
+from pipeline.runs.follower import RunFollower
 from pipeline.wire import messages
 from tests.conftest import PROJECT, make_topics, quiet_port, until
 from tests.runs.conftest import environment, plain
@@ -132,6 +134,44 @@ def test_a_lost_broker_is_said_and_found_again(tmp_path, window):
         until(lambda: f"{NEW} " in piped.said and "processing 3/4" in piped.said, 60, "the new broker in lines")
     finally:
         again.stop()
+
+
+def test_a_strangers_broker_on_the_old_port_is_not_followed(tmp_path):
+    port = quiet_port()
+    broker = Broker.start(tmp_path / "broker.log", port)
+    kafka = Kafka(bootstrap_servers=broker.bootstrap_servers, source="embedded")
+    make_topics(kafka)
+    run_id = messages.new_run_id()
+    with Producer(kafka, run_id) as producer:
+        producer.processed(begin(producer)[:1])
+    looked = []
+
+    def find():
+        """As discovery does once the demo that had the broker has ended."""
+        looked.append(time.monotonic())
+        if len(looked) > 1:
+            raise ServiceError("no demo is running")
+        return kafka
+
+    follower = RunFollower(Tally(kafka), find)
+    follower.start()
+    try:
+        until(lambda: follower.read(20) or (follower.view().groups and follower.account), 30, "the run and the groups")
+        broker.stop()
+        again = Broker.start(tmp_path / "again.log", port)
+        try:
+            until(lambda: follower.read(20) or follower.view().problem == "no demo is running", 30, "the loss")
+            make_topics(kafka)
+            with Producer(kafka, NEW) as producer:
+                begin(producer)
+            seen = len(looked)
+            until(lambda: follower.read(20) or len(looked) > seen + 1, 30, "two more looks for the broker")
+            assert follower.account.run_id == run_id
+            assert follower.view().lost
+        finally:
+            again.stop()
+    finally:
+        follower.stop()
 
 
 def test_a_frozen_broker_is_noticed_too(tmp_path, window):

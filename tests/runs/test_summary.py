@@ -1,4 +1,4 @@
-"""The end of a run as people read it: aligned, narrow, and with queries that can be pasted."""
+"""The summary of a run: aligned, narrow, and with queries that can be pasted."""
 
 from __future__ import annotations
 
@@ -84,9 +84,11 @@ def test_it_says_where_to_go_on():
     assert "query:  make sql" in text
     export = next(line for line in text.splitlines() if line.startswith("export: "))
     assert shlex.split(export)[2:] == ["export_ratios.py", "--demo", "--where", "price_to_earnings < 15"]
+    assert f"to start them again:\n        {summary.python_command()} run_pipeline.py --demo --services" in text
     own = said(account_of(), database=Database("stocks", "me", "secret", "db.example", 5433, source="environment"))
     assert "query:  psql 'host=db.example port=5433 dbname=stocks user=me'" in own
     assert "secret" not in own
+    assert "--services" not in own, "the user's own database is up without them"
 
 
 def test_nothing_is_wider_than_a_hundred_columns_but_the_sql():
@@ -110,7 +112,7 @@ def test_texts_of_others_cannot_drive_the_terminal():
 
 
 def test_the_commands_that_are_told_work_as_they_stand(monkeypatch):
-    """Also where the environment is not activated, as after `make demo`."""
+    """Even if the environment is not activated, as after `make demo`."""
     for path in (f"{os.path.dirname(sys.executable)}{os.pathsep}/usr/bin:/bin", "/usr/bin:/bin"):
         monkeypatch.setenv("PATH", path)
         line = next(line for line in said(account_of()).splitlines() if line.startswith("export: "))

@@ -1,10 +1,12 @@
 """Lists the dead letters: which tasks failed for good, and why. Puts them back to be tried again.
 
-python kafka_dead_letters.py list                                   all that were not replayed
+python kafka_dead_letters.py list                                   all that were not replayed yet
 python kafka_dead_letters.py list --stage processing --region fr --error-type PermanentError --newer-than 2h
 python kafka_dead_letters.py show processing/1/17                   all fields of one
 python kafka_dead_letters.py replay --run 20261124T071326Z-1f3a --dry-run
 python kafka_dead_letters.py replay --symbol MC.PA                  send it to its task topic again, with a fresh attempt count
+
+Exit codes: 0 done; 1 the letter that was named is not there; 2 bad arguments; 3 Kafka can't be reached.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ if __name__ == "__main__":
 import argparse
 import json
 import logging
+import re
+import sys
 
 from pipeline.process import packages
 
@@ -23,6 +27,7 @@ if __name__ == "__main__":
     packages.need("dotenv", "kafka")
 
 import config
+from config import Settings
 from pipeline.broker.sender import Sender
 from pipeline.errors import NotNow, ServiceError
 from pipeline.process import discovery
@@ -32,12 +37,25 @@ from pipeline.runs.text import safe
 from pipeline.worker import dead_letters
 from pipeline.worker.dead_letters import Letter, Wanted
 
+#: The letter that was named is not there.
+EXIT_NOT_FOUND = 1
+
 
 def main() -> int:
     arguments = parse_arguments()
     set_up_logging(logging.WARNING)
     settings = discovery.find_broker(config.load(demo=arguments.demo))
-    wanted = Wanted(
+    letters = dead_letters.read(settings.kafka, wanted(arguments))
+    if arguments.id and not letters:
+        return say_why_not(settings, arguments)
+    if arguments.command == "replay":
+        return replay(settings, letters, arguments)
+    return show(letters, arguments)
+
+
+def wanted(arguments: argparse.Namespace) -> Wanted:
+    """Which letters the flags mean. Raises SettingsError for an invalid age."""
+    return Wanted(
         stage=arguments.stage,
         run=arguments.run,
         region=arguments.region,
@@ -48,12 +66,23 @@ def main() -> int:
         letter_id=arguments.id,
         replayed_too=arguments.all and arguments.command != "replay",
     )
-    letters = dead_letters.read(settings.kafka, wanted)
-    shown = letters[: arguments.limit] if arguments.limit else letters
-    if arguments.command == "replay":
-        shown = [letter for letter in letters if letter.task is not None]
-        shown = shown[: arguments.limit] if arguments.limit else shown
-        return replay(settings, shown, len(letters) - len([letter for letter in letters if letter.task is not None]), arguments)
+
+
+def say_why_not(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Say why the letter that was named can't be had. Returns the exit code."""
+    if dead_letters.read(settings.kafka, Wanted(letter_id=arguments.id)):
+        reason = "does not match the other flags"
+    elif dead_letters.read(settings.kafka, Wanted(letter_id=arguments.id, replayed_too=True)):
+        reason = "was replayed already" + (", show it with --all" if arguments.command != "replay" else "")
+    else:
+        reason = "is not in the topics: python kafka_dead_letters.py list names those that are"
+    print(f"dead letter {arguments.id} {reason}", file=sys.stderr)
+    return EXIT_NOT_FOUND
+
+
+def show(letters: list[Letter], arguments: argparse.Namespace) -> int:
+    """Print the letters: one line each, all fields of each, or one JSON object each."""
+    shown = letters[: arguments.limit]
     for letter in shown:
         if arguments.json:
             print(json.dumps(letter.fields()))
@@ -67,31 +96,35 @@ def main() -> int:
     return config.EXIT_DONE
 
 
-def replay(settings: config.Settings, letters: list[Letter], no_tasks: int, arguments: argparse.Namespace) -> int:
+def replay(settings: Settings, letters: list[Letter], arguments: argparse.Namespace) -> int:
     """Put the tasks back. With --dry-run only say which."""
-    count = len(letters)
+    tasks = [letter for letter in letters if letter.task is not None]
+    not_tasks = len(letters) - len(tasks)
+    tasks = tasks[: arguments.limit]
     if arguments.dry_run:
-        for letter in letters:
+        for letter in tasks:
             print(json.dumps(letter.fields()) if arguments.json else f"would replay {line(letter)}")
-    else:
-        sender = Sender(settings.kafka)
-        try:
-            count = dead_letters.replay(sender, letters)
-        except NotNow as error:
-            raise ServiceError(
-                f"{error}. The tasks that were put back are marked as replayed: run the same command again for the rest"
-            ) from error
-        finally:
-            sender.close()
+    count = len(tasks) if arguments.dry_run else put_back(settings, tasks)
     if arguments.json:
-        print(json.dumps({"replayed": 0 if arguments.dry_run else count, "would_replay": count, "not_a_task": no_tasks}))
-    else:
-        print(f"{'would replay' if arguments.dry_run else 'replayed'} {count} tasks")
-        if no_tasks:
-            print(
-                f"{no_tasks} letters are not valid tasks and can't be replayed: python kafka_dead_letters.py show --error-type MessageError"
-            )
+        print(json.dumps({"replayed": 0 if arguments.dry_run else count, "would_replay": count, "not_a_task": not_tasks}))
+        return config.EXIT_DONE
+    print(f"{'would replay' if arguments.dry_run else 'replayed'} {count} tasks")
+    if not_tasks:
+        print(f"{not_tasks} letters are not valid tasks and can't be replayed: python kafka_dead_letters.py show --error-type MessageError")
     return config.EXIT_DONE
+
+
+def put_back(settings: Settings, letters: list[Letter]) -> int:
+    """Send the tasks to their topics again; how many. Raises ServiceError if the broker stops acknowledging."""
+    sender = Sender(settings.kafka)
+    try:
+        return dead_letters.replay(sender, letters)
+    except NotNow as error:
+        raise ServiceError(
+            f"{error}. The tasks that were put back are marked as replayed: run the same command again for the rest"
+        ) from error
+    finally:
+        sender.close()
 
 
 def line(letter: Letter) -> str:
@@ -107,7 +140,7 @@ def line(letter: Letter) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("list", "show", "replay"))
-    parser.add_argument("id", nargs="?", help="one letter, STAGE/PARTITION/OFFSET as printed by list")
+    parser.add_argument("id", nargs="?", type=_letter_id, help="one letter, STAGE/PARTITION/OFFSET as printed by list")
     parser.add_argument("--stage", choices=("scraping", "processing"))
     parser.add_argument("--run", metavar="RUN_ID")
     parser.add_argument("--region", metavar="CODE")
@@ -115,12 +148,24 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--error-type", metavar="TYPE", help="such as PermanentError, LayoutChanged, MessageError")
     parser.add_argument("--older-than", metavar="AGE", help="such as 30m, 2h, 1d")
     parser.add_argument("--newer-than", metavar="AGE")
-    parser.add_argument("--limit", type=int, metavar="N")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the oldest N")
     parser.add_argument("--all", action="store_true", help="list, show: include letters that were replayed")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument("--demo", action="store_true", help="use the running demo")
     return parser.parse_args()
+
+
+def _letter_id(text: str) -> str:
+    if not re.fullmatch(r"(scraping|processing)/[0-9]{1,9}/[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected STAGE/PARTITION/OFFSET, such as processing/1/17")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -194,10 +194,20 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
         assert "\x1b" not in shown.stdout
         assert "\x07" not in shown.stdout
 
+    for command in ("show", "replay", "list"):
+        unknown = terminal.run("kafka_dead_letters.py", command, "scraping/0/999", "--demo")
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+        assert "dead letter scraping/0/999 is not in the topics" in unknown.stderr
+    other = terminal.run("kafka_dead_letters.py", "show", letter["id"], "--region", "fr", "--demo")
+    assert (other.returncode, other.stderr) == (1, f"dead letter {letter['id']} does not match the other flags\n")
+    assert terminal.run("kafka_dead_letters.py", "show", "7", "--demo").returncode == config.EXIT_SETTINGS
+
     dry = terminal.run("kafka_dead_letters.py", "replay", "--demo", "--dry-run")
     assert "would replay 1 tasks" in dry.stdout
     assert "1 letters are not valid tasks" in dry.stdout
     assert "replayed 1 tasks" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
+    again = terminal.run("kafka_dead_letters.py", "replay", letter["id"], "--demo")
+    assert (again.returncode, again.stderr) == (1, f"dead letter {letter['id']} was replayed already\n")
     until(lambda: len(letters("--run", run_id)) == 1, 150, "the new dead letter of the replayed task")
     assert len(letters("--run", run_id, "--all")) == 2
     summary = json.loads(terminal.run("kafka_monitor.py", "--demo", "--once", "--json", "--run", run_id).stdout)

@@ -4,8 +4,8 @@ python kafka_ui.py                    http://localhost:8080, or the next free po
 python kafka_ui.py --demo             the same for the running demo
 python kafka_ui.py --port 9000
 
-It listens on this machine only. It reads topics and tables, and changes only what its buttons say. It can start before
-broker and database, and reconnects when they come back.
+It listens on this machine only. It reads topics and tables; the only thing that it changes is to put dead letters back. It can start
+before the broker and the database, and reconnects when they come back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if __name__ == "__main__":
 # isort: split
 import argparse
 import contextlib
+import http.client
 import logging
 import socket
 import sys
@@ -36,6 +37,10 @@ HOST = "127.0.0.1"
 PORT = 8080
 #: Connections that may wait to be accepted.
 BACKLOG = 512
+#: Seconds in which a program on the chosen port must answer, to be known as another page, by its icon.
+ASK_SECONDS = 1.0
+ICON = config.PROJECT / "ui" / "static" / "icon.svg"
+ICON_BYTES = 100_000
 #: How many times to try another port if a program takes the chosen one at the same moment.
 ATTEMPTS = 10
 #: Seconds after which a busy thread lets another one run. A view needs a hundred short turns. With Python's default of 5 ms,
@@ -103,9 +108,22 @@ def listen(port: int) -> socket.socket:
             port += 1
             continue
         if wanted and port != wanted:
-            print(f"port {wanted} is taken, so the page uses port {listening.getsockname()[1]}", file=sys.stderr)
+            by = f" by another page of this pipeline (http://localhost:{wanted})" if is_page(wanted) else ""
+            print(f"port {wanted} is taken{by}, so this page uses port {listening.getsockname()[1]}", file=sys.stderr)
         return listening
     raise ServiceError(f"found no free port from {wanted} on: choose another one with --port")
+
+
+def is_page(port: int) -> bool:
+    """Whether a page of this program answers there."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=ASK_SECONDS)
+    try:
+        connection.request("GET", "/static/icon.svg", headers={"Host": f"localhost:{port}"})
+        return connection.getresponse().read(ICON_BYTES) == ICON.read_bytes()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def parse_arguments() -> Any:

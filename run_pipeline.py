@@ -85,10 +85,9 @@ def _market_options(parser: argparse.ArgumentParser, arguments: argparse.Namespa
 
 
 def _width(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 64:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to 64")
-    return number
+    if not (text.isdecimal() and int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 64")
+    return int(text)
 
 
 def main() -> int:

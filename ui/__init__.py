@@ -1,1 +1,1 @@
-"""The page in the browser and the export: what people see of the pipeline. Reads topics and tables; replays dead letters."""
+"""The page in the browser: shows topics and tables, and replays dead letters."""

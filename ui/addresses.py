@@ -1,4 +1,4 @@
-"""Fields of addresses → values. Whatever a field does not know is a 400 that says what is expected. Pure."""
+"""Parses the fields of addresses. An invalid value is answered with 400 and what is expected. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def refused(name: str, text: str, expected: str) -> HTTPException:
 
 
 def whole_number(text: str | None, name: str, most: int = 10**MOST_DIGITS - 1) -> int | None:
-    """None if nothing is given."""
+    """The number, or None if nothing is given. Raises HTTPException 400."""
     text = (text or "").strip()
     if not text:
         return None
@@ -35,7 +35,7 @@ def choice(text: str | None, name: str, choices: Sequence[str], default: str) ->
 
 
 def edges(text: str | None) -> dict[int, int] | None:
-    """`0:120,1:98`: partition → the offset that the messages lie below. None if nothing is given."""
+    """`0:120,1:98`: partition → the offset below which the messages are. None if nothing is given."""
     if not text:
         return None
     found: dict[int, int] = {}

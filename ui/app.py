@@ -1,8 +1,7 @@
-"""The page: an ASGI application. Each view reads what it shows at the moment it is asked; the pipeline view is live.
+"""The page: an ASGI application. Each view reads what it shows when it is requested; the pipeline view is live.
 
-Broker and database may be away: the views that need them say so (status 503), look again by themselves, and the others go
-on. A view that too many ask for at once is refused (503), a field of an address that it does not know is a 400; 500 is
-always a fault.
+If the broker or the database is away, the views that need it say so (status 503) and try again by themselves; the others go on. If too
+many requests for a view come at once, the rest are refused (503). An invalid field of an address is 400; 500 is always a bug.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Page:
         self.demo = demo
         self.places = Places(find)
         self.followers = Followers(self.places)
-        # All the time, not only while somebody looks: a verdict is over minutes.
+        # From the start, not only while somebody looks: a verdict takes minutes of readings.
         self.watch = GroupWatch(self.places.kafka, Kafka())
         self.watch.start()
         self.dead = Letters(self.places)
@@ -65,7 +64,7 @@ class Page:
         return HTMLResponse(text, status)
 
     def problem(self, request: Request, error: Exception) -> Response:
-        """A page that says what is wrong with the address, or why it is refused."""
+        """A page that says what is wrong with the address, or why the request is refused."""
         status, text, headers = 500, "Something went wrong here; the log says what.", None
         if isinstance(error, HTTPException):
             status, text, headers = error.status_code, error.detail, error.headers
@@ -82,7 +81,7 @@ class Page:
 
 
 def create_app(find: Callable[[], Settings], demo: bool = False) -> Starlette:
-    """The application. `find` gives the settings as they are now; it is asked again and again."""
+    """The application. `find` returns the current settings; it is called repeatedly."""
     page = Page(find, demo)
     plotly = importlib.util.find_spec("plotly")
     if plotly is None or not plotly.submodule_search_locations:
@@ -109,7 +108,7 @@ def create_app(find: Callable[[], Settings], demo: bool = False) -> Starlette:
 
 
 def _views(page: Page) -> list[Route]:
-    # What each lane keeps scarce: connections to PostgreSQL (Places has as many), clients of Kafka, the interpreter.
+    # What each lane rations: connections to PostgreSQL (Places has as many), clients of Kafka, the interpreter.
     tables = Lane("the stocks", at_once=3, waiting=40)
     topics = Lane("the topics", at_once=2, waiting=10)
     memory = Lane("the run", at_once=4, waiting=200)
@@ -159,13 +158,13 @@ def _templates() -> Environment:
 
 
 def _up(request: Request) -> str:
-    """The way to the root from this address, so that every link is relative to it."""
+    """The relative path from this address to the root. Every link begins with it."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return "../" * (raw.count(b"/") - 1)
 
 
 def settings_finder(demo: bool) -> Callable[[], Settings]:
-    """Reads the settings anew each time. A setting that no longer parses is a service that isn't there."""
+    """A function that reads the settings each time. If a setting has become invalid, it raises ServiceError."""
 
     def find() -> Settings:
         try:

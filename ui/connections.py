@@ -1,7 +1,7 @@
-"""Connections of clients that do not get on: bounded in number, and closed after a while.
+"""Limits the number of connections, and closes those whose client is too slow.
 
-uvicorn waits for ever for a request that never ends, and for a client that never reads. It has no setting for either, so
-its protocol is watched from outside: nothing of how it speaks HTTP is changed.
+uvicorn waits for ever for a request that never ends, and for a client that never reads. It has no setting for either, so this
+subclass watches its protocol from outside. How it speaks HTTP stays unchanged.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-#: Most connections; a new one takes the place of the one that has been doing nothing for longest. Half of the files that the
-#: process may have open are for others: the topics' readers, the database.
+#: Most connections. A further one takes the place of the one that has been idle for longest. Half of the files that the process may
+#: have open are left for others: the topics' readers, the database.
 MOST_CONNECTIONS = min(400, _FILES // 2) if _FILES > 0 else 400
-#: Seconds in which a request must have come in whole, its headers and its body each.
+#: Seconds within which the headers and the body of a request must each have arrived.
 REQUEST_SECONDS = 15.0
-#: Seconds for which a client may take nothing of an answer.
+#: Seconds for which a client may read nothing of an answer.
 STALLED_SECONDS = 20.0
-#: Seconds between two looks at a connection.
+#: Seconds between two checks of a connection.
 LOOK_SECONDS = 1.0
 
 
 class WatchedProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, with an end for those who do not."""
+    """uvicorn's HTTP/1.1, with time limits for requests and for reading answers."""
 
     _look: asyncio.TimerHandle | None = None
-    #: Since when there is no whole request, and since when nothing of the answer is taken; times of the loop.
+    #: Since when no whole request has arrived, and since when nothing of the answer has been read (times of the loop).
     waits_since: float = 0.0
     stalled_since: float | None = None
 
@@ -71,7 +71,7 @@ class WatchedProtocol(H11Protocol):
         self._look = self.loop.call_later(LOOK_SECONDS, self._look_at_it)
 
     def _make_room(self) -> None:
-        """Close the connection that has waited or stalled for longest; this one, if all others are being answered."""
+        """Close the connection that has waited or stalled for longest, or this one if all others are being answered."""
         idle: list[tuple[float, WatchedProtocol]] = []
         for one in self.connections:
             if isinstance(one, WatchedProtocol) and one is not self and not one.transport.is_closing():

@@ -1,10 +1,11 @@
-"""A thread that reads topics for as long as the page runs, and starts anew when the broker went away or is another one."""
+"""A thread that reads topics while the page runs. It starts again if the broker was away, or is another one."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 
 import kafka.errors
 
@@ -15,13 +16,13 @@ from ui.places import Places
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether the broker is still the same one, and before a new attempt.
+#: Seconds between two checks whether the broker is still the same one, and before another attempt.
 CHECK_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
 
-class Following:
-    """Subclasses say what is read: `open`, then `step` again and again, `close`; and what is shown while it is not: `away`."""
+class Following(ABC):
+    """Subclasses read in `open`, repeated calls of `step`, and `close`. `away` says what to show while nothing can be read."""
 
     def __init__(self, places: Places, name: str) -> None:
         self._places = places
@@ -38,23 +39,24 @@ class Following:
     def stopped(self) -> bool:
         return self._stopped.is_set()
 
+    @abstractmethod
     def open(self, settings: Kafka) -> None:
-        """Begin from nothing. Raises ServiceError."""
-        raise NotImplementedError
+        """Begin from the start. Raises ServiceError."""
 
+    @abstractmethod
     def step(self) -> None:
-        """Read what has come in; returns within a second."""
-        raise NotImplementedError
+        """Read what has arrived. Returns within a second."""
 
-    def check(self) -> None:
-        """Called every CHECK_SECONDS while the broker is there."""
+    def check(self) -> None:  # noqa: B027 (not every subclass has something to check)
+        """Called every CHECK_SECONDS while the broker answers."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give back what `open` took. Not called if `open` has failed."""
 
+    @abstractmethod
     def away(self, problem: str) -> None:
         """Nothing can be read, for this reason."""
-        raise NotImplementedError
 
     def _loop(self) -> None:
         while not self.stopped:
@@ -62,7 +64,7 @@ class Following:
                 self._follow(self._places.kafka())
             except (PipelineError, kafka.errors.KafkaError, OSError) as error:
                 self.away(str(error))
-            except Exception as error:  # a thread that dies would leave a page that says nothing
+            except Exception as error:  # if the thread died, the page would show nothing
                 log.exception("reading the topics")
                 self.away(f"{type(error).__name__}: {error}")
             self._stopped.wait(RETRY_SECONDS)
@@ -87,7 +89,7 @@ class Following:
 
 
 class _Identity:
-    """Tells whether the broker is still the one that it was: one that started anew in memory has lost all offsets."""
+    """Checks that the broker is still the same one. An in-memory broker that was restarted has lost all offsets."""
 
     def __init__(self, settings: Kafka) -> None:
         self._settings = settings
@@ -96,7 +98,7 @@ class _Identity:
 
     def __call__(self) -> None:
         if self._ask() != self._cluster:
-            raise ServiceError("the broker was started anew")
+            raise ServiceError("the broker was restarted, or is another one")
 
     def close(self) -> None:
         self._admin.close()

@@ -1,4 +1,4 @@
-"""Addresses of the stock views ↔ what they mean. Pure.
+"""Parses and writes the addresses of the stock views. Pure.
 
 `stocks?q=foods&region=fr&sector=Energy&range=price_to_earnings:0:15&where=…&period=ttm&sort=-return_on_equity&page=2`
 """
@@ -22,7 +22,7 @@ DEFAULT_COLUMNS = (
     *("market_cap_usd", "price_to_earnings", "price_to_book", "ev_to_ebitda", "return_on_equity"),
     *("net_margin", "revenue_growth", "dividend_yield", "debt_to_equity", "piotroski_f"),
 )
-#: The same as the form sends them, in the order of its boxes.
+#: The same in the order in which the form sends them.
 DEFAULT_TICKED = tuple(name for name in CATALOG if name in DEFAULT_COLUMNS)
 #: Rows on one page.
 PAGE_ROWS = 50
@@ -36,7 +36,7 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class View:
-    """One state of the stock table. `problems`: field → what can't be read in it; nothing is shown then."""
+    """One state of the stock table. `problems`: field → what is wrong with it. If there are any, no rows are shown."""
 
     screen: Screen = field(default_factory=Screen)
     page: int = 1
@@ -45,14 +45,14 @@ class View:
 
     @property
     def shown_columns(self) -> tuple[str, ...]:
-        """The chosen ratios, and those that are filtered or sorted by."""
+        """The chosen ratios, and those by which rows are filtered or sorted."""
         more = [one.ratio for one in self.screen.ranges]
         if self.screen.sort in CATALOG:
             more.append(self.screen.sort)
         return tuple(dict.fromkeys([*self.columns, *more]))
 
     def filter_pairs(self) -> Pairs:
-        """The filter, as every view of stocks takes it."""
+        """The filter's fields, which all views of stocks share."""
         screen = self.screen
         pairs = [("q", screen.text)] if screen.text else []
         pairs += [("region", code) for code in screen.regions] + [("sector", sector) for sector in screen.sectors]
@@ -90,7 +90,7 @@ class View:
         return replace(self, page=page).query()
 
     def sorted_by(self, name: str) -> str:
-        """The same rows sorted by a column; by the same column once more, the other way round."""
+        """The address of the same rows sorted by a column. If they are sorted by it already, in the other direction."""
         same = self.screen.sort == name
         screen = replace(self.screen, sort=name, descending=not self.screen.descending if same else False)
         return replace(self, screen=screen, page=1).query()
@@ -105,7 +105,7 @@ def range_text(one: Range) -> str:
 
 
 def read(pairs: Iterable[tuple[str, str]]) -> View:
-    """The view that an address, or the form, asks for. What can't be read is in `problems`."""
+    """The view for the fields of an address. What is invalid is in `problems`."""
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         if value.strip():
@@ -134,19 +134,19 @@ def read(pairs: Iterable[tuple[str, str]]) -> View:
 
 
 def with_known(view: View, regions: Container[str], sectors: Container[str]) -> View:
-    """The view, with a problem for each region and sector that is chosen and is not there."""
+    """The view, with a problem for each chosen region or sector that does not exist."""
     problems = dict(view.problems)
     for region in view.screen.regions:
         if region not in REGIONS and region not in regions:
             problems["region"] = f"{region[:40]!r} is not a region: expected two lower-case letters, such as fr"
     for sector in view.screen.sectors:
         if sector not in sectors:
-            problems["sector"] = f"no stock is of the sector {sector[:40]!r}"
+            problems["sector"] = f"no stock is in the sector {sector[:40]!r}"
     return replace(view, problems=problems)
 
 
 def from_form(pairs: list[tuple[str, str]]) -> str | None:
-    """The address that a sent form stands for: its rows `ratio`, `min`, `max` become ranges, what is empty goes. None: no form."""
+    """The address for a sent form: its rows `ratio`, `min`, `max` become ranges; empty fields are left out. None if it is not a form."""
     if not any(name in ("ratio", "min", "max") for name, _ in pairs):
         return None
     columns = {name: [value.strip() for key, value in pairs if key == name] for name in ("ratio", "min", "max")}
@@ -188,7 +188,7 @@ def _choice(given: Mapping[str, list[str]], name: str, choices: tuple[str, ...],
 
 
 def _sort(given: Mapping[str, list[str]], problems: dict[str, str]) -> str:
-    """The column to sort by; a minus before it turns the order round."""
+    """The column to sort by. A minus before it means descending order."""
     text = _one(given, "sort")
     name = text.removeprefix("-")
     if name in query.FIELDS:

@@ -15,7 +15,7 @@ from pipeline.wire import topics
 from ui import addresses
 from ui.topics_view import KafkaView
 
-#: Characters of a message that the list shows, and the longest key that is searched for.
+#: Characters of a message that the list shows; longest key to search for.
 VALUE_SHOWN = 4_000
 LONGEST_KEY = 1_000
 
@@ -23,7 +23,7 @@ Render = Callable[..., Response]
 
 
 def tried(read: Callable[[], Any]) -> tuple[Any, str]:
-    """What was read, or what kept it from being read."""
+    """The result of `read`, and the error's text if it failed."""
     try:
         return read(), ""
     except PipelineError as error:
@@ -40,7 +40,7 @@ class KafkaViews:
     def overview(self, request: Request) -> Response:
         found, topics_problem = tried(self._kafka.topics)
         if found is not None and not all(topic.partitions for topic in found):
-            groups, groups_problem = None, ""  # without topics there is nobody to read them
+            groups, groups_problem = None, ""  # without topics there are no groups
         else:
             groups, groups_problem = tried(self._kafka.groups) if found is not None else (None, topics_problem)
         return self._render(
@@ -56,7 +56,7 @@ class KafkaViews:
     def messages(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in topics.ALL:
-            raise HTTPException(404, f"{name[:100]!r} is none of the pipeline's topics")
+            raise HTTPException(404, f"{name[:100]!r} is not one of the pipeline's topics")
         asked = request.query_params
         partition = addresses.whole_number(asked.get("partition"), "partition", 10**6)
         offset = addresses.whole_number(asked.get("offset"), "offset")

@@ -1,7 +1,7 @@
-"""Views that share something scarce (connections to PostgreSQL, clients of Kafka) go through a lane: so many at once.
+"""Lanes limit how many requests for a scarce resource (connections to PostgreSQL, clients of Kafka) run at once.
 
-So many more may wait; whoever comes then is told at once that it is busy (503). A view that nobody reads holds up its own
-lane for a while, and no other one.
+A limited number of further requests wait. All others are refused at once (503). A client that does not read its answer holds up only
+its own lane.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ View = Callable[[Request], Response]
 
 
 def busy(reason: str) -> HTTPException:
-    """The refusal of what would be too much at once."""
+    """The answer to a request that is refused because there are too many."""
     return HTTPException(503, reason, headers={"retry-after": str(RETRY_SECONDS)})
 
 
 class Lane:
-    """`at_once` views run in threads, `waiting` more wait."""
+    """Up to `at_once` views run in threads, and up to `waiting` more wait."""
 
     def __init__(self, what: str, at_once: int, waiting: int) -> None:
         self._what = what
@@ -34,7 +34,7 @@ class Lane:
         self._limiter = anyio.CapacityLimiter(at_once)
 
     def __call__(self, view: View) -> Callable[[Request], Awaitable[Response]]:
-        """The view, as one of this lane."""
+        """The view, so that it runs in this lane."""
 
         async def in_lane(request: Request) -> Response:
             return await self.run(view, request)
@@ -42,7 +42,7 @@ class Lane:
         return in_lane
 
     async def run(self, work: Callable[..., Response], *values: object) -> Response:
-        """Raises HTTPException if too many wait already."""
+        """Run `work` in this lane. Raises HTTPException if too many wait already."""
         if self._limiter.statistics().tasks_waiting >= self._waiting:
-            raise busy(f"too many ask for {self._what} at once: try again in a moment")
+            raise busy(f"too many requests for {self._what} at once: try again in a moment")
         return await anyio.to_thread.run_sync(work, *values, limiter=self._limiter)

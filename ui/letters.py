@@ -1,4 +1,4 @@
-"""The dead letters, followed in a thread, so that a look at them takes no time however many there are."""
+"""Follows the dead letters in a thread, so that they can be shown at once, however many there are."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from ui.following import Following
 from ui.places import Places
 from ui.topics_view import Budget, records
 
-#: Letters that are kept, the newest; of each the first bytes of its value.
+#: How many of the newest letters are kept, and how many bytes of each value.
 LETTERS_KEPT = 10_000
 VALUE_BYTES = 500
 HEADER_CHARACTERS = 1_000
-#: Seconds in which what was put back shows as put back.
+#: Seconds to wait until a letter that was put back is marked so.
 SHOWN_SECONDS = 5.0
-#: What reading the letters that are put back may take.
+#: Limits for reading the letters that are to be put back.
 FETCH_SECONDS = 30.0
 FETCH_BYTES = 500_000_000
 _STAGES = {stage.dead_letters: stage for stage in topics.STAGES}
 
 
 class Letters(Following):
-    """Call `start()`. `problem` says why nothing can be read."""
+    """Call `start()`. `problem` says why nothing can be read, if so."""
 
     def __init__(self, places: Places) -> None:
         super().__init__(places, "follow-dead-letters")
@@ -49,11 +49,11 @@ class Letters(Following):
         self._todo: dict[TopicPartition, int] = {}
 
     def ready(self, seconds: float = 0.0) -> bool:
-        """Whether all that is there has been read once; waits for it so long."""
+        """Whether all letters up to the start have been read. Waits up to so many seconds for that."""
         return self._ready.wait(seconds)
 
     def all(self) -> list[Letter]:
-        """Oldest first, with the first bytes of their values only. Raises ServiceError."""
+        """The letters, oldest first, with only the first bytes of their values. Raises ServiceError."""
         if self.problem:
             raise ServiceError(self.problem)
         with self._lock:
@@ -61,7 +61,7 @@ class Letters(Following):
         return sorted(letters, key=lambda letter: (letter.timestamp_ms, letter.letter_id))
 
     def put_back(self, chosen: list[Letter]) -> int:
-        """Put tasks back, each once; how many. Raises ServiceError and TransientError."""
+        """Put the tasks of these letters back, each once. Returns how many. Raises ServiceError and TransientError."""
         if not self.ready():
             raise ServiceError("the dead letters are still being read: try again in a moment")
         settings = self._places.kafka()
@@ -102,7 +102,7 @@ class Letters(Following):
             if self._consumer is not None:
                 self._consumer.close()
         except kafka.errors.KafkaError:
-            pass  # of a broker that is gone there is nothing to take leave of
+            pass  # the broker is gone
         self._consumer = None
 
     def away(self, problem: str) -> None:
@@ -110,13 +110,13 @@ class Letters(Following):
 
 
 def _cut(letter: Letter) -> Letter:
-    """The letter with as much of it as the list shows."""
+    """The letter, cut to what the list shows."""
     headers = {name[:HEADER_CHARACTERS]: text[:HEADER_CHARACTERS] for name, text in list(letter.headers.items())[:20]}
     return replace(letter, value=letter.value[:VALUE_BYTES], headers=headers)
 
 
 def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
-    """The letters as they lie in the topics, with all their bytes. Raises ServiceError."""
+    """The same letters with all their bytes, read from the topics again. Raises ServiceError."""
     found: list[Letter] = []
     for stage in topics.STAGES:
         offsets: dict[int, set[int]] = {}
@@ -137,6 +137,6 @@ def fetch(settings: Kafka, letters: Iterable[Letter]) -> list[Letter]:
             consumer.close()
         if budget.spent:
             raise ServiceError(
-                f"reading {stage.dead_letters} stopped {budget.spent}: put back fewer letters at a time, or by kafka_dead_letters.py"
+                f"reading {stage.dead_letters} stopped {budget.spent}: put back fewer letters at a time, or use kafka_dead_letters.py"
             )
     return found

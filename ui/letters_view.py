@@ -1,4 +1,4 @@
-"""The dead letters as a table, and putting them back."""
+"""Shows the dead letters as a table, and puts them back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ui.kafka_views import tried
 from ui.lanes import Lane
 from ui.letters import LETTERS_KEPT, Letters
 
-#: Seconds for which the list waits before it says that the letters are still being read.
+#: Seconds to wait for the letters before saying that they are still being read.
 READY_SECONDS = 0.5
 #: Largest form in bytes; dead letters on one page; longest text of a filter.
 FORM_BYTES = 65_536
@@ -64,7 +64,7 @@ class LettersView:
         )
 
     async def replay(self, request: Request) -> Response:
-        """Put one letter back, or all that the filter leaves; then to the list."""
+        """Put back one letter, or all that match the filter, and redirect to the list."""
         body = b""
         try:
             async for chunk in request.stream():
@@ -72,20 +72,20 @@ class LettersView:
                 if len(body) > FORM_BYTES:
                     raise HTTPException(413, "the form is too large")
         except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
+            return Response(status_code=400)  # nobody receives it
         form = dict(parse_qsl(body.decode("utf-8", "replace")))
         wanted = _wanted(form, form.get("letter") or None)
         return await self._lane.run(self._put_back, request, wanted)
 
     def _put_back(self, request: Request, wanted: Wanted) -> Response:
         try:
-            with self._replaying:  # a double click puts a letter back once
+            with self._replaying:  # so that a double click puts a letter back only once
                 letters = [letter for letter in self._dead.all() if not letter.replayed and wanted(letter)]
                 count = self._dead.put_back(letters)
         except PipelineError as error:
             return self._render(request, "problem.html", 503, title="Not put back", text=str(error))
         pairs = [*_filters(wanted), ("put_back", str(count))]
-        # Relative, so that it also holds behind a proxy that puts the page under a path.
+        # Relative, so that it also works behind a proxy that serves the page below a path.
         return RedirectResponse(f"../dead-letters?{urlencode(pairs)}", 303)
 
 
@@ -102,7 +102,7 @@ def _wanted(given: Mapping[str, str], letter_id: str | None = None) -> Wanted:
             raise HTTPException(400, str(error)) from None
     region = chosen["region"]
     if region is not None and not (len(region) == 2 and region.isascii() and region.isalpha() and region.islower()):
-        raise addresses.refused("region", region, "two small letters, such as fr")
+        raise addresses.refused("region", region, "two lower-case letters, such as fr")
     for name in ("symbol", "error_type"):
         if len(chosen[name] or "") > LONGEST_TEXT:
             raise addresses.refused(name, chosen[name], f"at most {LONGEST_TEXT} characters")
@@ -124,7 +124,7 @@ def _filters(wanted: Wanted) -> list[tuple[str, str]]:
 
 
 def _choices(letters: list[Letter]) -> dict[str, list[tuple[str, int]]]:
-    """For each filter the values that there are, with how many letters have each, most first."""
+    """Filter → its values, each with its number of letters, the most frequent first."""
     counts: dict[str, dict[str, int]] = {name: {} for name in _FILTERS}
     for letter in letters:
         task = letter.task

@@ -1,4 +1,4 @@
-"""What the pipeline view shows: the account of a run, followed in a thread, as a snapshot that is replaced as a whole."""
+"""Follows the account of a run in a thread. What the pipeline view shows of it is a snapshot that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -19,39 +19,38 @@ from ui.following import Following
 from ui.places import Places
 from ui.run_view import RegionView, Snapshot, StageView
 
-#: Seconds between two snapshots, and where nothing has come in.
+#: Seconds between two snapshots; the second if nothing has arrived.
 SNAPSHOT_SECONDS = 0.5
 QUIET_SECONDS = 1.0
-#: Accounts that are kept: the newest run, and what is still said of the ones before it.
+#: Accounts that are kept: those of the newest run and of the two before it.
 ACCOUNTS_KEPT = 3
-#: Runs that can be chosen.
+#: Runs that can be chosen on the page.
 RUNS_KEPT = 50
 ERRORS_SHOWN = 20
-#: Most characters of each field of an error that are kept for the view.
+#: Characters that are kept of each field of an error.
 ERROR_FIELD = 400
-#: Runs that are known by name: a topic may hold records with any run_id.
+#: Run_ids that are kept. A topic may hold records with any run_id.
 RUNS_KNOWN = 10_000
-#: Followers of older runs: how many at most; seconds without a reader after which one ends, and after which one gives its
-#: place to another run.
+#: Followers of older runs: the most at once; seconds without a viewer after which one ends, and after which it makes room for another.
 FOLLOWERS = 4
 IDLE_SECONDS = 60.0
 GIVES_WAY_SECONDS = 10.0
 
 
 class TooManyRuns(Exception):
-    """As many older runs are being looked at as the page follows at once."""
+    """The page follows as many older runs as it can already."""
 
 
 @dataclass(frozen=True)
 class Unfollowed:
-    """What there is to see of a run that nobody follows: it stands in no topic, or they are still being read."""
+    """What is shown of a run that is not followed: it is in no topic, or the topics are still being read."""
 
     snapshot: Snapshot
     version: int = 1
 
 
 class RunFollower(Following):
-    """Follows the newest run, or one run. Call `start()`; `snapshot` is what there is to see."""
+    """Follows the newest run, or one run. Call `start()`; `snapshot` is what is shown."""
 
     def __init__(self, places: Places, run_id: str | None = None) -> None:
         super().__init__(places, f"follow-{run_id or 'newest'}")
@@ -82,7 +81,7 @@ class RunFollower(Following):
         if now - self._shown >= (SNAPSHOT_SECONDS if self._new or not self._caught_up else QUIET_SECONDS):
             self._new = False
             self._publish(self._view(self._tally.newest()))
-            # Of a run with many tasks a snapshot takes long: it gets a tenth of the time, the views the rest.
+            # Snapshots of a run with many tasks take long. They may use a tenth of the time.
             self._shown = now + 9 * (time.monotonic() - now)
 
     def check(self) -> None:
@@ -98,13 +97,13 @@ class RunFollower(Following):
         self._publish(Snapshot(state="away", problem=problem, run_id=self.run_id or "", runs=self._known_runs()))
 
     def _read_status(self, account: Account | None) -> tuple[str, str]:
-        """(run_id, what the database says of it)."""
+        """run_id, and its status in the database, "" if unknown."""
         if account is None:
             return "", ""
         try:
             found = self._places.query("SELECT status FROM pipeline_run WHERE run_id = %s", [account.run_id])
         except ServiceError:
-            return account.run_id, ""  # the bars come from the topics alone
+            return account.run_id, ""  # the rest of the view does not need the database
         return account.run_id, str(found[0][0]) if found else ""
 
     def _forget_old(self, tally: Tally) -> None:
@@ -115,7 +114,7 @@ class RunFollower(Following):
             del tally.accounts[run_id]
 
     def knows(self, run_id: str) -> bool:
-        """Whether something of the run stands in the topics, as far as they have been read."""
+        """Whether the topics hold something of the run, as far as they have been read."""
         return run_id in self._runs
 
     def _known_runs(self) -> tuple[str, ...]:
@@ -130,7 +129,7 @@ class RunFollower(Following):
             state="following",
             run_id=account.run_id,
             started_at=run_started_at(account.run_id),
-            # Whole ones: a snapshot that differs is sent to every reader.
+            # Whole seconds, because every snapshot that differs is sent to all viewers.
             elapsed_seconds=float(int(account.elapsed_seconds(time.time()))),
             scraping=stages[0],
             processing=stages[1],
@@ -154,7 +153,7 @@ class RunFollower(Following):
 
 
 def _error(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an error that are shown, each cut."""
+    """The fields of an error that are shown, cut to ERROR_FIELD characters."""
     names = ("status", "task_id", "attempt", "timestamp", "error_type", "error")
     return {name: value[:ERROR_FIELD] if isinstance(value := fields.get(name), str) else value for name in names}
 
@@ -176,7 +175,7 @@ def _regions(account: Account) -> tuple[RegionView, ...]:
 
 
 class Followers:
-    """The follower of the newest run, always there, and those of older runs that somebody looks at."""
+    """The follower of the newest run, and those of older runs that somebody looks at."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -186,9 +185,9 @@ class Followers:
         self._others: dict[str, RunFollower] = {}
 
     def of(self, run_id: str | None) -> RunFollower | Unfollowed:
-        """Who follows the run. A run that stands in no topic has no follower: anybody may ask for any run_id.
+        """The follower of the run. A run that is in no topic has none, because anybody may request any run_id.
 
-        Raises MessageError for what is no run_id, TooManyRuns if other runs have all the places.
+        Raises MessageError for an invalid run_id, and TooManyRuns if too many other runs are followed.
         """
         newest = self._newest.snapshot
         if run_id is None or run_id == newest.run_id:
@@ -204,7 +203,7 @@ class Followers:
                 if len(self._others) >= FOLLOWERS:
                     self._end_idle(GIVES_WAY_SECONDS, most=1)
                 if len(self._others) >= FOLLOWERS:
-                    raise TooManyRuns(f"{FOLLOWERS} older runs are being looked at, and no more are followed at once: close one of them")
+                    raise TooManyRuns(f"{FOLLOWERS} older runs are open, and no more can be followed at once: close one of them")
                 follower = self._others[run_id] = RunFollower(self._places, run_id)
                 follower.start()
             follower.last_read = time.monotonic()
@@ -215,7 +214,7 @@ class Followers:
             follower.stop()
 
     def _end_idle(self, seconds: float, most: int = FOLLOWERS) -> None:
-        """End the followers, at most so many, that nobody has read for so long."""
+        """End up to `most` followers that had no viewer for so many seconds."""
         now = time.monotonic()
         idle = sorted((one for one in self._others.values() if now - one.last_read > seconds), key=lambda one: one.last_read)
         for follower in idle[:most]:

@@ -1,4 +1,4 @@
-"""The pipeline view: a run as it goes on, and the same as server-sent events. Many may look at once; each costs little."""
+"""The pipeline view: a run's progress, also as server-sent events. Many viewers at once cost little."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ui.lanes import busy
 from ui.live import Followers, RunFollower, TooManyRuns, Unfollowed
 from ui.run_view import Consumers, Snapshot
 
-#: Seconds between two looks of the live view, and between two signs of life while nothing changes.
+#: Seconds between two checks for changes, and between two signs of life while nothing changes.
 LOOK_SECONDS = 0.25
 ALIVE_SECONDS = 10.0
 #: Live views at once.
@@ -29,7 +29,7 @@ Render = Callable[..., Response]
 
 
 class LiveStream(StreamingResponse):
-    """Events, with a word at their end however that comes: also where not one of them was sent."""
+    """Events. Calls `ended` however they end, even if none was sent."""
 
     def __init__(self, content: AsyncIterator[str], ended: Callable[[], None]) -> None:
         super().__init__(content, media_type="text/event-stream")
@@ -43,7 +43,7 @@ class LiveStream(StreamingResponse):
 
 
 class PipelineView:
-    """`render` makes HTML of a template, `draw` the live part of it alone; `stopping` ends all live views."""
+    """`render` makes HTML from a template, `draw` only its live part. `stopping` ends all live views."""
 
     def __init__(
         self, followers: Followers, watch: GroupWatch, render: Render, draw: Callable[..., str], stopping: threading.Event
@@ -54,7 +54,7 @@ class PipelineView:
         self._draw = draw
         self._stopping = stopping
         self._live_views = 0
-        #: run → what its last event shows, and its text: it is drawn once for all who look at the run.
+        #: run → what its last event shows, and the event's text. It is drawn once for all viewers of the run.
         self._drawn: dict[str | None, tuple[object, str]] = {}
 
     def page(self, request: Request) -> Response:
@@ -65,12 +65,12 @@ class PipelineView:
         return self._render(request, "pipeline.html", status, view=view, consumers=Consumers.of(self._watch.seen, view), run=run)
 
     async def events(self, request: Request) -> Response:
-        """The live part of the view as server-sent events: the same HTML again, whenever something changed."""
+        """The live part of the view as server-sent events: its HTML, whenever it changes."""
         run, _ = self._asked(request)
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         if self._live_views >= LIVE_VIEWS:
-            raise busy(f"{LIVE_VIEWS} live views are open, and no more at once: close some of the tabs")
+            raise busy(f"{LIVE_VIEWS} live views are open, and no more are possible at once: close some of the tabs")
         self._live_views += 1
         return LiveStream(self._stream(run), self._one_ended)
 
@@ -92,7 +92,7 @@ class PipelineView:
         while not self._stopping.is_set():
             try:
                 follower = self._followers.of(run)
-            except TooManyRuns as error:  # the run became known, and others have the places
+            except TooManyRuns as error:  # the run became known, but too many others are followed
                 follower = Unfollowed(Snapshot(state="away", problem=str(error), run_id=run or ""))
             consumers = Consumers.of(self._watch.seen, follower.snapshot)
             now = (follower, follower.version, consumers)

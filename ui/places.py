@@ -1,4 +1,4 @@
-"""Where the page finds broker and database, and its connections to them. Both may be away, at the start too, and come back."""
+"""Finds the broker and the database for the page, and connects to the database. Both may be away, even at the start."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.errors import ServiceError
 from pipeline.process import discovery
 from pipeline.storage import database
 
-#: Connections that are kept for the next query.
+#: Idle connections that are kept for further queries.
 CONNECTIONS_KEPT = 4
-#: Connections at once, beside those of downloads; seconds that a query waits for one.
+#: Connections at once, without those of downloads; seconds that a query waits for one.
 CONNECTIONS = 4
 WAIT_SECONDS = 10.0
-#: Longest query in ms: a page that takes longer is of no use.
+#: Longest query in ms. Nobody waits longer for a page.
 QUERY_MS = 15_000
 #: Seconds in which the database must accept a connection, and a broker a socket.
 CONNECT_SECONDS = 3
@@ -30,7 +30,7 @@ NO_TABLES = "no tables yet: the first run creates them (python run_pipeline.py -
 
 
 class Places:
-    """The settings as they are now: services that were started anew, on other ports, are found again."""
+    """Uses the current settings, so that services that were restarted on other ports are found again."""
 
     def __init__(self, find: Callable[[], Settings]) -> None:
         self._find = find
@@ -39,22 +39,22 @@ class Places:
         self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     def kafka(self) -> Kafka:
-        """Raises ServiceError where no broker is known, or none of those known accepts a connection."""
+        """The broker's settings. Raises ServiceError if no broker is known, or none accepts a connection."""
         settings = discovery.find_broker(self._find()).kafka
         if probe.listens(settings.bootstrap_servers, CONNECT_SECONDS):
             return settings
         raise ServiceError(f"Kafka at {settings.bootstrap_servers} can't be reached. Start it, or see KAFKA_BOOTSTRAP_SERVERS")
 
     def database(self) -> Database:
-        """Raises ServiceError where no database is known."""
+        """The database's settings. Raises ServiceError if no database is known."""
         settings = self._find()
         if settings.demo and not settings.database.name:
-            raise ServiceError("no demo is up. Start it in another terminal: python run_pipeline.py --demo")
+            raise ServiceError("no demo is running. Start it in another terminal: python run_pipeline.py --demo")
         return discovery.find_database(settings)
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
-        """A cursor for reading. Raises ServiceError where the database is away or has no tables yet."""
+        """A cursor for reading. Raises ServiceError if the database is away or has no tables yet."""
         if not self._free.acquire(timeout=WAIT_SECONDS):
             raise ServiceError(f"all {CONNECTIONS} connections of the page to the database are in use: try again in a moment")
         try:
@@ -78,7 +78,7 @@ class Places:
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             connection.close()
             self.forget()
-            raise ServiceError(f"the database went away: {' '.join(str(error).split())}") from error
+            raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
         except BaseException:
             connection.close()
             raise
@@ -95,7 +95,7 @@ class Places:
             return list(cursor.fetchall())
 
     def forget(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, connection in idle:
@@ -118,7 +118,7 @@ class Places:
 
 
 def _works(connection: Any) -> bool:
-    """Whether a connection that was kept is still one: the server may have been started anew."""
+    """Whether an idle connection still works. The server may have been restarted."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

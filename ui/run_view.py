@@ -1,4 +1,4 @@
-"""What the pipeline view shows of a run and of the consumers: plain values, each replaced as a whole. Pure."""
+"""The values that the pipeline view shows of a run and of the consumers. Each is replaced as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StageView:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate, of the tasks known so far; None where nothing moves or nothing is left."""
+        """Seconds left for the known tasks at the present rate. None if nothing is left, or nothing is being finished."""
         left = self.sent - self.finished
         return left / self.rate if left and self.rate > 0 else None
 
@@ -59,7 +59,7 @@ class Snapshot:
     #: Records in the topics that could not be read and may belong to the run.
     unreadable: int = 0
     requests_per_stock: float = throttle_text.REQUESTS_PER_STOCK
-    #: What the database says of the run: running, completed, failed, stalled, or "" where it does not say.
+    #: The run's status in the database: running, completed, failed, stalled or abandoned; "" if unknown.
     status: str = ""
     runs: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Consumers:
-    """The consumer groups beside the bars. `problem`: why they can't be read; neither groups nor problem: not looked yet."""
+    """The consumer groups. `problem`: why they can't be read. Without groups and problem, they were not read yet."""
 
     groups: tuple[GroupLag, ...] = ()
     throttle: str = ""
@@ -86,7 +86,7 @@ class Consumers:
 
     @classmethod
     def of(cls, seen: Seen, view: Snapshot) -> Consumers:
-        # What was seen before the broker went away must not stand there as if it were now.
+        # The last reading is out of date, so it is not shown as the present state.
         if seen.lost:
             return cls(problem=seen.problem)
         throttle = throttle_text.text(seen.site, view.processing.counts.get("pending", 0), view.requests_per_stock)

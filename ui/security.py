@@ -1,9 +1,9 @@
-"""What keeps other sites' pages away from this one: it listens on loopback, but so does everything in the user's browser.
+"""Protects the page from other sites' pages. It listens on loopback only, but everything in the user's browser can reach that.
 
-- Host must be this server's own name: else a site could have its name point here (DNS rebinding) and read everything.
-- What another site's page loads as an image, a frame or a script is refused, or it could keep this server busy.
-- What changes something must come from this page itself: else any site could post a form here.
-- The policy lets the browser load nothing from elsewhere, and run no script but this program's files.
+- Host must be this server's own name. Otherwise a site could make its name point here (DNS rebinding) and read everything.
+- Images, frames and scripts for another site's page are refused, because they could keep this server busy.
+- A request that changes something must come from this page. Otherwise any site could post a form here.
+- The policy allows the browser to load nothing from elsewhere, and to run only this program's scripts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 class OwnPagesOnly:
-    """Refuses foreign hosts and foreign origins, and adds the headers."""
+    """Refuses foreign hosts and origins, and adds security headers to all answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,7 +62,7 @@ def refused(method: str, headers: Headers, port: int | None) -> str | None:
         return f"this page answers at http://localhost:{port} only"
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if method in _SAFE_METHODS:
-        # A link from anywhere may lead here; an image, a frame or a script of another site's page has no business here.
+        # Any page may link here. Images, frames and scripts for another site's page are refused.
         link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in (None, "document")
         if site in ("cross-site", "same-site") and not link:
             return "this page is not for other sites' pages: only a link may lead here"
@@ -70,7 +70,7 @@ def refused(method: str, headers: Headers, port: int | None) -> str | None:
     if origin is None and site is None:
         return "a request that changes something must come from this page: its Origin is missing"
     if origin is not None and (urlsplit(origin).scheme != "http" or origin.lower() != f"http://{hosts[0].lower()}"):
-        return "a request that changes something must come from this page: its Origin is another one"
+        return "a request that changes something must come from this page: its Origin is a different one"
     if site is not None and site != "same-origin":
-        return "a request that changes something must come from this page: its Sec-Fetch-Site is another one"
+        return "a request that changes something must come from this page: its Sec-Fetch-Site is a different one"
     return None

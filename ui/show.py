@@ -1,4 +1,4 @@
-"""Numbers and times as people read them. Pure."""
+"""Formats numbers and times for people. Pure."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def amount(number: float | None, currency: str = "") -> str:
 
 
 def millions(number: float) -> str:
-    """1,234M, so that sizes in one currency can be compared at a glance; what is below ten millions as `amount` shows it."""
+    """1,234M, so that sizes in one currency can be compared at a glance. Below ten million as `amount`."""
     return f"{_signed(f'{number / 10**6:,.0f}')}M" if abs(number) >= 10**7 else amount(number)
 
 
 def exact(number: float | None, currency: str = "") -> str:
-    """1,234,567,890 EUR: every whole unit of an amount; empty for none."""
+    """1,234,567,890 EUR: an amount with all its digits; empty for None."""
     return f"{whole(number)} {currency}".strip() if number is not None else ""
 
 
 def _padded(text: str) -> str:
-    """Three significant digits, also where the last ones are zeros: 1.20, not 1.2."""
+    """Pad to three significant digits: 1.20, not 1.2."""
     digits = len(text.lstrip("-").replace(".", ""))
     if digits >= 3 or "e" in text:
         return text
@@ -60,7 +60,7 @@ def figure(name: str, value: float | None, currency: str = "") -> str:
 
 
 def in_unit(unit: str, value: float | None, currency: str = "") -> str:
-    """A figure of a unit of the catalog."""
+    """A figure in one of the catalog's units."""
     if value is None:
         return NOTHING
     if unit == AMOUNT:
@@ -83,7 +83,7 @@ def _grouped(value: float, digits: int) -> str:
 
 
 def line(key: str, value: Any) -> str:
-    """A statement line or another input: whole where it is large."""
+    """A statement line or another input. Large numbers are shown without decimals."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return _signed(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.6g}")
@@ -112,21 +112,21 @@ def moment(epoch_ms: int | None) -> str:
 
 
 def value_text(raw: bytes | None, most: int, size: int | None = None) -> str:
-    """A message's value: JSON laid out, else the text with what is no UTF-8 escaped; cut to `most` characters.
+    """A message's value: indented JSON, else the text, with invalid UTF-8 escaped. Cut to `most` characters.
 
-    `raw` may be the beginning of a value of `size` bytes.
+    `raw` may be only the beginning of a value of `size` bytes.
     """
     if raw is None:
         return "(no value)"
     size = len(raw) if size is None else size
     text = raw[: 4 * most].decode("utf-8", "backslashreplace")
     if size <= most:
-        with contextlib.suppress(ValueError, RecursionError):  # else it is shown as it is
+        with contextlib.suppress(ValueError, RecursionError):  # if it is not JSON, it is shown as it is
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     return text if len(text) <= most and size <= 4 * most else f"{text[:most]}\n… ({size:,} bytes)"
 
 
 def stock_path(symbol: str) -> str:
-    """Path of a stock's page below the root; a symbol may hold anything, `/` and `..` too."""
-    # A browser resolves a segment of dots before it asks, whether they are escaped or not.
+    """Path of a stock's page below the root. A symbol may contain anything, even `/` and `..`."""
+    # A browser resolves a segment of dots before it sends the request, even if they are escaped.
     return f"stocks?q={quote(symbol, safe='')}" if symbol in (".", "..") else f"stocks/{quote(symbol, safe='')}"

@@ -1,4 +1,4 @@
-"""The views over the tables: stocks as a table and as CSV, one stock, two ratios as a scatter, one as a distribution."""
+"""The views of the tables: stocks as a table and as CSV, one stock, a scatter of two ratios, the distribution of one."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from ui.places import CONNECT_SECONDS, NO_TABLES, QUERY_MS, Places
 
 log = logging.getLogger(__name__)
 
-#: Most points of a scatter: a drawing of more is slow, and shows no more.
+#: Most points of a scatter. More are slow to draw, and show no more.
 MOST_POINTS = 3_000
-#: Downloads at once, the longest one in seconds, and ms for which a client may take nothing of it.
+#: Downloads at once; the longest in seconds; ms for which its client may read nothing.
 DOWNLOADS = 2
 DOWNLOAD_SECONDS = 600
 IDLE_MS = 30_000
 CSV = "text/csv; charset=utf-8"
-#: Statement lines that are drawn over the years.
+#: Statement lines in the chart of a stock's page.
 DRAWN_LINES = ("TotalRevenue", "NetIncome", "FreeCashFlow")
 
-#: What a row's inputs have at least; rows that others wrote may have none.
+#: Keys that the templates need in a row's inputs. Rows that others wrote may lack them.
 NO_INPUTS: dict[str, Any] = {"lines": {}, "market": {}, "piotroski": {}}
 
 Render = Callable[..., Response]
-#: "region" and "sector" → value, label, stocks.
+#: "region" and "sector" → their values, each with its label and its number of stocks.
 Choices = dict[str, list[tuple[Any, ...]]]
 NO_CHOICES: Choices = {"region": [], "sector": []}
 
@@ -72,7 +72,7 @@ class Period:
     inputs: dict[str, Any]
     run_id: str
     computed_at: datetime
-    #: Label → what was found, of the checks that its figures passed or failed.
+    #: Label of each check that was made → its result.
     checks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -81,7 +81,7 @@ class Period:
 
 
 class Stocks:
-    """Queries. All raise ServiceError where the database is away."""
+    """The queries. All raise ServiceError if the database is away."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -95,7 +95,7 @@ class Stocks:
         return Table(rows, count, max(1, -(-count // forms.PAGE_ROWS)))
 
     def choices(self) -> Choices:
-        """Regions and sectors that there are: value, label, stocks."""
+        """The regions and sectors of the stocks in the database."""
         regions = self.places.query(
             "SELECT country_code, country_name, count(*) FROM stock JOIN country USING (country_code) GROUP BY 1, 2 ORDER BY 2", []
         )
@@ -134,12 +134,12 @@ class Stocks:
         ]
 
     def csv(self, view: View) -> Generator[str, None, None]:
-        """The rows as pieces of CSV, from a connection of their own. The first piece is there already: what fails, fails now."""
+        """The rows as pieces of CSV, over a connection of their own. The first piece is read at once, so a failing query raises here."""
         connection = database.connect(self.places.database(), CONNECT_SECONDS)
         try:
             connection.set_session(readonly=True)
             with connection.cursor() as cursor:
-                # A client that takes nothing for so long has no right to a transaction, whatever else fails to end it.
+                # PostgreSQL itself ends the transaction if the client reads nothing for so long, even if nothing else does.
                 cursor.execute(
                     "SELECT set_config('idle_in_transaction_session_timeout', %s, false), set_config('statement_timeout', %s, false)",
                     (str(IDLE_MS), str(QUERY_MS)),
@@ -157,12 +157,12 @@ class Stocks:
             raise
 
         pieces = _and_close(connection, chain([first], texts))
-        next(pieces)  # from now on `close` closes the connection too
+        next(pieces)  # from here on, closing the generator closes the connection
         return pieces
 
 
 def _and_close(connection: Any, texts: Iterable[str]) -> Generator[str, None, None]:
-    """An empty text, then the texts; the connection is closed at the end, also where it comes early."""
+    """Yield an empty text, then the texts. Closes the connection at the end, even if it comes early."""
     try:
         yield ""
         yield from texts
@@ -171,7 +171,7 @@ def _and_close(connection: Any, texts: Iterable[str]) -> Generator[str, None, No
 
 
 class Download(StreamingResponse):
-    """CSV, handed out as the client takes it. However it ends, the connection is given back and `ended` is called."""
+    """CSV, sent as fast as the client reads it. However it ends, the connection is closed and `ended` is called."""
 
     def __init__(self, pieces: Generator[str, None, None], headers: dict[str, str], ended: Callable[[], None]) -> None:
         super().__init__(pieces, media_type=CSV, headers=headers)
@@ -183,8 +183,8 @@ class Download(StreamingResponse):
             with anyio.fail_after(DOWNLOAD_SECONDS):
                 await super().__call__(scope, receive, send)
         except TimeoutError:
-            # What has left must not look like all there is: the connection is cut, not ended.
-            log.warning("a download was given up after %d s", DOWNLOAD_SECONDS)
+            # The part that was sent must not look complete, so the connection is aborted.
+            log.warning("a download was aborted after %d s: its client read too slowly", DOWNLOAD_SECONDS)
             raise
         finally:
             self._pieces.close()
@@ -192,7 +192,7 @@ class Download(StreamingResponse):
 
 
 class StockViews:
-    """The pages. `render` makes HTML of a template; downloads begin in `lane`."""
+    """The views. `render` makes HTML from a template. Downloads start in `lane`."""
 
     def __init__(self, found: Stocks, render: Render, lane: Lane) -> None:
         self._stocks = found
@@ -219,9 +219,9 @@ class StockViews:
         )
 
     async def csv(self, request: Request) -> Response:
-        """The rows as a download. Few at once: each holds a connection to the database until the last row has left."""
+        """The rows as a download. Few run at once, because each holds a connection to the database until its last row is sent."""
         if self._downloads >= DOWNLOADS:
-            raise busy(f"{DOWNLOADS} downloads are running, and no more at once: try again when one has ended")
+            raise busy(f"{DOWNLOADS} downloads are running, and no more are possible at once: try again when one has ended")
         self._downloads += 1
         answer: Response | None = None
         try:
@@ -325,7 +325,7 @@ class StockViews:
 
 
 def _checked(view: View, choices: Choices) -> View:
-    """The view, with what it asks for compared with what there is."""
+    """The view, with problems for chosen values that do not exist."""
     known = [{value for value, *_ in choices[name]} for name in ("region", "sector")]
     return forms.with_known(view, *known)
 
@@ -339,7 +339,7 @@ def _ratio(text: str | None, default: str) -> str:
 
 
 def _drawing(periods: list[Period]) -> dict[str, Any]:
-    """What the charts of a stock's page are drawn from: fiscal years from the oldest on, then the trailing months."""
+    """The data of the charts of a stock's page: fiscal years, the oldest first, then the trailing twelve months."""
     ordered = sorted(periods, key=lambda period: (period.period_end, period.period_type))
     return {
         "labels": [f"{period.period_end[:7]}<br>12 months" if period.period_type == "ttm" else period.period_end[:7] for period in ordered],
@@ -352,10 +352,10 @@ def _drawing(periods: list[Period]) -> dict[str, Any]:
 
 
 def _line(period: Period, key: str) -> float | None:
-    """A statement line at the period's end: the newest of its dates, where it is near that end."""
+    """A statement line at the period's end: the newest one, if it is near that end."""
     found = period.inputs["lines"].get(key) or {}
     newest = max(found, default="")
-    # One period ends within a week; a line that is a year old is the year before's.
+    # Lines of one period end within a week of each other. A line that is a year older belongs to the year before.
     near = bool(newest) and abs((datetime.fromisoformat(newest) - datetime.fromisoformat(period.period_end)).days) <= 7
     value = found[newest] if near else None
     return float(value) if isinstance(value, (int, float)) else None

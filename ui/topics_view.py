@@ -1,4 +1,4 @@
-"""What the Kafka views show: topics with their counts, consumer groups with members and lag, messages newest first."""
+"""Reads what the Kafka views show: topics with counts, consumer groups with members and lag, messages newest first."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pipeline.broker.consumer_groups import GroupReader, GroupState
 from pipeline.broker.patient import partitions_of
 from pipeline.wire import topics
 
-#: Messages on one page; how many of each partition, and of the one that a key should be in, are read at a time in a search.
+#: Messages on one page. In a search: messages read at a time of each partition, and of the one that the key should be in.
 PAGE = 50
 SEARCH_STEP = 500
 HOME_STEP = 10_000
-#: Records that are taken from the client at a time.
+#: Records per poll.
 POLL_RECORDS = 500
-#: Seconds for which a search goes on before it shows what it has found.
+#: Seconds after which a search shows what it has found.
 SEARCH_SECONDS = 2.0
 READ_SECONDS = 10.0
-#: Most bytes that one view reads of a topic: of many large messages it shows the newest, and says so.
+#: Most bytes that one view reads of a topic. If messages are large, it shows only the newest, and says so.
 BYTES_READ = 24_000_000
-#: Most bytes of a value, of a key and of a header that are kept, and most headers.
+#: Bytes that are kept of a value, a key and a header; number of headers that are kept.
 VALUE_BYTES = 20_000
 KEY_BYTES = 1_000
 HEADER_BYTES = 1_000
@@ -36,7 +36,7 @@ HEADERS = 20
 
 @dataclass(frozen=True)
 class TopicView:
-    """`begins` and `ends`: partition → first offset that is kept, and the one after the last."""
+    """A topic. `begins`, `ends`: partition → first offset that is kept, and the one after the last."""
 
     name: str
     begins: dict[int, int] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class TopicView:
 
 @dataclass(frozen=True)
 class MessageView:
-    """One message, its parts cut; `size` is the whole value's in bytes."""
+    """One message, with its parts cut. `size` is that of the whole value, in bytes."""
 
     partition: int
     offset: int
@@ -66,9 +66,9 @@ class MessageView:
 
 @dataclass(frozen=True)
 class MessagePage:
-    """Messages, and where the next older ones are: partition → the offset that they lie below. `searched`: messages read.
+    """Messages. `older`: partition → the offset below which the next older ones are. `searched`: how many messages were read.
 
-    `cut`: why there may be newer ones of some partitions that are not here; empty if all were read.
+    `cut`: why newer messages of some partitions may be missing; empty if all were read.
     """
 
     messages: list[MessageView]
@@ -78,13 +78,13 @@ class MessagePage:
 
 
 class KafkaView:
-    """Reads what is asked for at that moment, from a broker that may go away and come back. All raise ServiceError."""
+    """Reads on request, from a broker that may go away and come back. All methods raise ServiceError."""
 
     def __init__(self, find: Callable[[], Kafka]) -> None:
         self._find = find
 
     def topics(self) -> list[TopicView]:
-        """The pipeline's topics; one without partitions isn't there."""
+        """The pipeline's topics. One without partitions does not exist."""
         return read_topics(self._find(), topics.ALL)
 
     def groups(self) -> list[GroupState]:
@@ -110,7 +110,7 @@ class KafkaView:
 
 
 def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
-    """The topics with what is in them now. Raises ServiceError."""
+    """The topics with their present offsets. Raises ServiceError."""
     admin = clients.admin(settings)
     try:
         with clients.reaching(settings):
@@ -138,7 +138,7 @@ def read_topics(settings: Kafka, wanted: Sequence[str]) -> list[TopicView]:
 
 
 def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key: str) -> MessagePage:
-    """The newest messages below these offsets. With a key, older ones are searched until a page is full or time is up."""
+    """The newest messages below these offsets. With a key, older ones are searched until the page is full or the budget is spent."""
     consumer = clients.reader(settings)
     deadline = time.monotonic() + SEARCH_SECONDS
     found: list[MessageView] = []
@@ -154,7 +154,7 @@ def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key:
                     read.add(record.partition)
                     if not key or (record.key or b"").decode("utf-8", "replace") == key:
                         found.append(_view(record))
-                # Of partitions that were not come to the next page shows what this one could not.
+                # Partitions that were not reached come on the next page.
                 edges |= {number: low for number, (low, _) in window.items() if not budget.spent or number in read}
                 home_is_done = bool(found) and not _window(topic, {number: edges[number] for number in window}, key)
                 if not key or len(found) >= PAGE or home_is_done or time.monotonic() > deadline or budget.spent:
@@ -167,7 +167,7 @@ def read_messages(settings: Kafka, topic: TopicView, below: dict[int, int], key:
 
 @dataclass
 class Budget:
-    """What reading may take. `spent` says what has run out, and is empty until then."""
+    """Limits of reading. `spent` says which one was reached; it is empty until then."""
 
     seconds: float
     bytes_left: int
@@ -178,7 +178,7 @@ class Budget:
         self._bytes = self.bytes_left
 
     def take(self, size: int) -> bool:
-        """Note that so many bytes were read; whether more may be."""
+        """Note that so many bytes were read. Returns whether more may be read."""
         self.bytes_left -= size
         if self.bytes_left <= 0:
             self.spent = f"after {self._bytes // 1_000_000} MB"
@@ -188,7 +188,7 @@ class Budget:
 
 
 def _window(topic: TopicView, edges: dict[int, int], key: str) -> dict[int, tuple[int, int]]:
-    """What to read next: the newest messages of each partition or, with a key, first all of the partition it should be in."""
+    """What to read next: the newest messages of each partition; with a key, first all of the partition that it should be in."""
     step = SEARCH_STEP if key else PAGE
     window = {number: (max(topic.begins.get(number, 0), edge - step), edge) for number, edge in edges.items()}
     window = {number: (low, high) for number, (low, high) in window.items() if low < high}
@@ -202,7 +202,7 @@ def _window(topic: TopicView, edges: dict[int, int], key: str) -> dict[int, tupl
 
 
 def _older(topic: TopicView, edges: dict[int, int], found: list[MessageView]) -> dict[int, int]:
-    """Where to go on: below what was read and, of partitions with more than fitted on the page, below what is shown."""
+    """Where the next page begins: below what was read, or, if not all of it fitted on this page, below what is shown."""
     older = dict(edges)
     for message in found[PAGE:]:
         older[message.partition] = max(older[message.partition], message.offset + 1)
@@ -211,7 +211,7 @@ def _older(topic: TopicView, edges: dict[int, int], found: list[MessageView]) ->
 
 
 def records(consumer: Any, topic: str, window: dict[int, tuple[int, int]], budget: Budget) -> Iterator[Any]:
-    """The records of each partition from its low offset up to its high one, until the budget is spent."""
+    """Yield the records of each partition from its low offset up to its high one, until the budget is spent."""
     ends = {TopicPartition(topic, number): high for number, (_, high) in window.items()}
     consumer.assign(list(ends))
     for where in ends:

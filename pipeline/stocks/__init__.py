@@ -1,1 +1,1 @@
-"""The rows in PostgreSQL for people: conditions, queries, the export, the names of the columns."""
+"""The tables for people: conditions, queries, the export, the labels of the columns."""

@@ -1,4 +1,4 @@
-"""The ratios as people read them: label, family, unit, formula, and which inputs a formula uses. Pure."""
+"""The ratios for people: label, family, unit, formula, and the inputs of each formula. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.ratios.figures import NAMES
 from pipeline.ratios.formulas import PIOTROSKI, RATIOS
 from pipeline.ratios.fundamentals import KEYS
 
-#: What the figures of a unit look like: amounts in a currency, multiples, fractions shown in percent, days, plain numbers.
+#: Units: amounts in the statement's currency, amounts in dollars, multiples, fractions shown in percent, days, plain numbers.
 AMOUNT, DOLLARS, MULTIPLE, PERCENT, DAYS, SCORE = "amount", "dollars", "multiple", "percent", "days", "score"
 
 
@@ -98,7 +98,7 @@ def _parse(table: str) -> dict[str, Ratio]:
             family = cells[0]
         else:
             found[cells[0]] = Ratio(cells[0], cells[1], family, cells[2], cells[3])
-    # A ratio that this table doesn't know yet is shown all the same.
+    # A ratio that is missing in this table is shown too.
     return {name: found.get(name) or Ratio(name, name.replace("_", " ").capitalize(), "Others", SCORE, "") for name in RATIOS}
 
 
@@ -112,12 +112,12 @@ for _ratio in CATALOG.values():
 
 
 def as_compared(name: str) -> Ratio:
-    """A ratio as companies are compared by it: amounts in dollars."""
+    """A ratio in the unit in which companies are compared: amounts are in dollars."""
     ratio = CATALOG[name]
     return replace(ratio, label=f"{ratio.label} in dollars", unit=DOLLARS) if name in IN_DOLLARS else ratio
 
 
-#: Names of the formulas that are neither a key of the statements nor one of pipeline.ratios.NAMES: what they mean.
+#: Meaning and keys of the names in formulas that are neither a key of the statements nor one of pipeline.ratios.NAMES.
 _SPECIAL = {
     "dividends": (
         "−CommonStockDividendPaid, else −(CashDividendsPaid − PreferredStockDividendPaid), "
@@ -139,7 +139,7 @@ _PIOTROSKI_KEYS = (
 
 @dataclass(frozen=True)
 class Uses:
-    """What a formula uses: statement keys, the names it has for some of them, and whether the market value is in it."""
+    """The inputs of a formula: statement keys, names with their meaning, and whether it uses the market value."""
 
     keys: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
@@ -149,7 +149,7 @@ class Uses:
 
 @lru_cache(maxsize=256)
 def uses(ratio: str) -> Uses:
-    """All that the ratio is made from, down to the statement lines."""
+    """The inputs of a ratio, down to the statement lines."""
     if ratio.startswith("piotroski"):
         return Uses(keys=_PIOTROSKI_KEYS, piotroski=True)
     if ratio in ("market_cap", "market_cap_usd"):

@@ -1,4 +1,4 @@
-"""Conditions as people type them, turned into SQL with parameters; nothing of the text itself ever gets into SQL. Pure.
+"""Turns conditions that people type into SQL with parameters. No part of the text itself gets into the SQL. Pure.
 
     price_to_earnings < 15 and return_on_equity > 15%
     region = 'fr' and not (debt_to_equity > 1 or debt_to_equity is null)
@@ -7,7 +7,7 @@
 `market_cap` and `enterprise_value` are in each row's own currency; `market_cap_usd` and `enterprise_value_usd` in dollars.
 
 Comparisons: < <= > >= = !=, `is null`, `is not null`; and, or, not, parentheses. Numbers may end in %, K, M, B or T.
-A comparison with a value that isn't there (NULL) is neither true nor false, as in SQL: such a row is not in the result.
+A comparison with NULL is neither true nor false, as in SQL, so such a row is not in the result.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _TOKEN = re.compile(
 
 
 class ConditionError(Exception):
-    """A condition that can't be read. `position` counts characters from 0."""
+    """An invalid condition. `position` is that of the error, in characters from 0."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
         self.position = position
 
     def shown(self, text: str) -> str:
-        """The condition with a mark under the place, and what is wrong there."""
+        """The condition, and below it a mark at the error with its text."""
         flat = "".join(character if character.isprintable() else " " for character in text)
         return f"{flat}\n{' ' * self.position}^ {self}"
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column that conditions may name: the SQL that reads it, and what it holds."""
+    """A column that conditions may name: its SQL, and the kind of its values."""
 
     sql: str
     kind: str
@@ -91,7 +91,7 @@ class Not:
 
 @dataclass(frozen=True)
 class Both:
-    """`and` or `or` of two or more."""
+    """Two or more parts joined by `and` or `or`."""
 
     word: str
     parts: tuple[Node, ...]
@@ -130,7 +130,7 @@ def to_sql(node: Node, fields: Mapping[str, Field]) -> tuple[str, list[float | s
 
 
 def names_in(node: Node) -> list[str]:
-    """The columns that a condition names, each once."""
+    """The columns that a condition names, without duplicates."""
     if isinstance(node, Comparison):
         found = [side.name for side in (node.left, node.right) if isinstance(side, Name)]
     elif isinstance(node, IsNull):
@@ -268,13 +268,13 @@ class _Parser:
         return Name(token.text)
 
     def _hint(self, text: str) -> str:
-        import difflib  # here: only a mistake needs it
+        import difflib  # imported here because only errors need it
 
         close = difflib.get_close_matches(text, self._fields, 1)
         return f"; did you mean {close[0]}?" if close else " (a text needs quotes: 'fr')"
 
     def _checked(self, left: Operand, left_token: _Token, operator: _Token, right: Operand, right_token: _Token) -> Comparison:
-        """The comparison, if its two sides hold the same kind of thing."""
+        """The comparison, if both sides are of the same kind. Raises ConditionError."""
         kinds = [self._fields[side.name].kind if isinstance(side, Name) else None for side in (left, right)]
         kind = kinds[0] or kinds[1]
         if kind is None:

@@ -1,4 +1,4 @@
-"""Rows of ratios as CSV or JSON lines, streamed: memory does not grow with their number."""
+"""Streams rows of ratios as CSV or JSON lines. Memory does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pipeline.wire.text import printable
 _SELECTED = ("symbol", "name", "region", "exchange", "sector", "industry", "period_type", "period_end", "currency", *query.RATIOS, "run_id")
 #: The columns of an export, in order. The last two are the market cap in the currency that the stock is traded in.
 COLUMNS = (*_SELECTED, "listed_market_cap", "listed_currency")
-#: Where what a caller has asked for besides begins in a fetched row.
+#: Index of the caller's own columns in a fetched row.
 _MORE = len(_SELECTED) + len(ARGUMENTS)
-#: Rows that are fetched, and texts that are handed on, at a time.
+#: Rows that are fetched at a time, and rows per piece of text.
 ROWS_AT_A_TIME = 500
-#: What a spreadsheet takes for the start of a formula, the full-width forms of eastern keyboards among them: at the start of a
-#: cell, and behind what may part cells there. Which separator a file has is guessed, or the user's country decides.
+#: The beginnings of formulas for a spreadsheet, including the full-width forms of eastern keyboards: at the start of a cell, and after
+#: each possible separator, because spreadsheets guess the separator or take the one of the user's country.
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=[ \"'\u00a0]*[=+\-@＝＋－＠]|[\t\r\n])")
 
 
 def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any, ...]]:
-    """The rows of `screen`, each followed by `more`, by a cursor on the server. Raises ConditionError and what psycopg2 raises."""
+    """Yield the rows of `screen`, each followed by `more`, through a cursor on the server. Raises ConditionError and psycopg2.Error."""
     sql, values = query.select(screen, _SELECTED, more=more)
     with connection.cursor(name="export") as cursor:
         cursor.itersize = ROWS_AT_A_TIME
@@ -39,7 +39,7 @@ def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any,
 
 
 def csv_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Iterator[str]:
-    """CSV (RFC 4180), header first. Text that a spreadsheet would run as a formula gets a ' in front; numbers stay as they are.
+    """CSV (RFC 4180), header first. Text that a spreadsheet would run as a formula gets a ' in front. Numbers stay as they are.
 
     For a terminal, characters that could drive it are replaced.
     """
@@ -56,12 +56,12 @@ def csv_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Ite
 
 
 def cell(value: Any) -> Any:
-    """A value as a cell that is only ever data, whichever character is taken for the separator."""
+    """A value as a cell that no spreadsheet runs as a formula, whichever separator it assumes."""
     return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else _plain(value)
 
 
 def json_texts(found: Iterator[Sequence[Any]], for_terminal: bool = False) -> Iterator[str]:
-    """One JSON object a line: the columns, and `null_reasons` with why a value is null. For a terminal as in `csv_texts`."""
+    """One JSON object per line: the columns, and `null_reasons`, which says why a value is null. `for_terminal` as in `csv_texts`."""
     for row in found:
         fields = {name: _plain(value) for name, value in zip(COLUMNS, row, strict=False)}
         text = json.dumps({**fields, "null_reasons": row[len(COLUMNS)] or {}}, ensure_ascii=False)

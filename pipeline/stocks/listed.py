@@ -1,4 +1,4 @@
-"""What a listing itself is worth, in its own currency: the amount behind a size in dollars. Pure."""
+"""The market cap of a listing in the currency that it is traded in, beside the one in dollars. Pure."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def listed_size(
 ) -> ListedSize | None:
     """The row's own market cap in the listing's currency; None if nothing shows it.
 
-    A row that has none, but is of today, has that of the newest quote (market cap, currency, price, shares outstanding). A fiscal
-    year never has, since the quote is of another day.
+    `quote` is the newest quote's market cap, currency, price and shares outstanding. It stands in if the row has no market cap, unless
+    the row is a fiscal year, because the quote is of another day.
     """
     known = market if isinstance(market, Mapping) else {}
     traded_in, rate = major(_text(known.get("quote_currency"))), _above_zero(known.get("rate_to_usd"))
@@ -62,6 +62,6 @@ def _text(value: Any) -> str:
 
 
 def _above_zero(value: Any) -> float | None:
-    """A usable amount, or None; rows that others wrote may hold anything."""
+    """The number, or None if it is not one above 0. Rows that others wrote may hold anything."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
     return float(value) if good else None

@@ -1,4 +1,4 @@
-"""What was checked of a row before its figures were trusted, in plain words (`financial_ratios.quality`). Pure."""
+"""Describes the checks of a row (`financial_ratios.quality`) in plain words. Pure."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ LABELS = {
     "amounts": "Unit of the amounts",
     "kept": "Kept from before",
 }
-#: (check, word) → what it means; a word that is none of these is told as it stands.
+#: (check, word) → its meaning. Any other word is shown as it is.
 _TEXTS = {
     ("market_cap", "price_times_shares"): "agrees with price × ordinary shares",
     ("market_cap", "price_times_shares in the trading unit"): "is in pence or their like, and so agrees with price × shares",
     ("market_cap", "price_times_earnings_by_eps"): "agrees with price × earnings ÷ earnings per share",
     ("market_cap", "price_times_earnings_by_eps in the trading unit"): "is in pence or their like, and so agrees with earnings per share",
-    ("market_cap", "no witness"): "taken as quoted: there is nothing to hold it against",
-    ("market_cap", "disagrees"): "not believed: nothing that it was held against agrees with it",
+    ("market_cap", "no witness"): "taken as quoted: there is nothing to compare it with",
+    ("market_cap", "disagrees"): "not used: it disagrees with everything that it was compared with",
     ("market_cap", "none quoted"): "none is quoted",
-    ("quote_age", "unknown"): "not known, so the quote is none of today",
+    ("quote_age", "unknown"): "unknown, so the quote may not be today's",
     ("price_unit", "one unit"): "no break between the close and today's quote",
     ("price_unit", "no close"): "no close near the period's end",
-    ("price_unit", "no quote to hold the closes against"): "no break in the closes; there is no quote to hold them against",
-    ("share_unit", "market cap"): "an ordinary share: market cap ÷ price is the statements' count",
-    ("share_unit", "shares outstanding"): "an ordinary share: the shares outstanding are the statements' count",
+    ("price_unit", "no quote to hold the closes against"): "no break in the closes; there is no quote to compare them with",
+    ("share_unit", "market cap"): "an ordinary share: market cap ÷ price equals the statements' count",
+    ("share_unit", "shares outstanding"): "an ordinary share: the shares outstanding equal the statements' count",
     ("share_unit", "market cap is of other shares"): "not an ordinary share, or one of several classes, by the market cap",
     ("share_unit", "shares outstanding are other shares"): "not an ordinary share, by the shares outstanding",
     ("share_unit", "not shown"): "nothing shows that it is an ordinary share",
     ("splits", "none"): "none is known",
-    ("splits", "decided"): "whether the share counts are of before or after them was decided by how the counts moved",
+    ("splits", "decided"): "how the counts moved shows whether they are from before or after the splits",
     ("splits", "spin-off"): "one was a spin-off: it changed the price and no count",
-    ("splits", "unclear"): "nothing shows whether the share count is of before or after one",
+    ("splits", "unclear"): "nothing shows whether the share count is from before or after a split",
     ("rate", "one currency"): "none is needed",
-    ("rate", "none"): "none that is young enough and in line with its series",
+    ("rate", "none"): "none is recent enough and in line with its series",
     ("length", "a year"): "a year, by the fiscal year before it",
     ("length", "odd"): "not a year, by the fiscal year before it",
-    ("length", "not shown"): "taken for a year: no earlier one is there",
+    ("length", "not shown"): "taken for a year: there is no earlier one",
 }
 
 
 def checks(quality: Mapping[str, str]) -> dict[str, str]:
-    """Label → what was found, of the checks that were made."""
+    """Label of each check that was made → its result."""
     return {label: _TEXTS.get((check, quality[check]), quality[check]) for check, label in LABELS.items() if quality.get(check)}

@@ -1,6 +1,6 @@
-"""Which rows of `stock` and `financial_ratios` are wanted, as SQL: for the page, its CSV and export_ratios.py.
+"""Builds the SQL that selects rows of `stock` and `financial_ratios`, for the page, its CSV and export_ratios.py.
 
-Column names come from FIELDS alone; every value is a parameter.
+Column names come only from FIELDS; every value is a parameter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
 from pipeline.stocks.listed import ARGUMENTS
 from pipeline.wire.messages import clean_text
 
-#: Every column that may be shown, sorted by and named in conditions.
+#: The columns that can be shown, sorted by, and named in conditions.
 FIELDS: dict[str, Field] = {
     "symbol": Field("s.symbol", TEXT),
     "name": Field("s.name", TEXT),
@@ -29,13 +29,13 @@ FIELDS: dict[str, Field] = {
     "period_end": Field("r.period_end", DATE),
     "currency": Field("r.currency", TEXT),
     **{name: Field(f"r.{name}", NUMBER) for name in RATIOS},
-    # The row's own rate to the dollar is in its two market caps.
+    # The ratio of the two market caps is the row's own rate to the dollar.
     "enterprise_value_usd": Field("(r.enterprise_value * r.market_cap_usd / nullif(r.market_cap, 0))", NUMBER),
     "run_id": Field("r.run_id", TEXT),
 }
 
-#: What a row is. `latest`: a stock, with its trailing row or else its newest fiscal year; stocks without either are there
-#: too. `ttm`: a trailing row. `annual`: a fiscal year, all that are kept.
+#: The kinds of rows. `latest`: one per stock, with its trailing row or else its newest fiscal year, or without figures. `ttm`: all
+#: trailing rows. `annual`: all fiscal years.
 PERIODS = ("latest", "ttm", "annual")
 _PERIOD_TABLES = {
     # 'ttm' comes after 'annual', so that this is one step back from the end of the symbol's part of the primary key.
@@ -48,7 +48,7 @@ _PERIOD_TABLES = {
 
 @dataclass(frozen=True)
 class Range:
-    """A ratio between two bounds, both included; None is no bound. Bounds of sizes are in dollars."""
+    """A ratio between two bounds, both included. None is no bound. Bounds of amounts are in dollars."""
 
     ratio: str
     least: float | None = None
@@ -57,7 +57,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Screen:
-    """Which rows are wanted, and in which order. All parts must hold at once."""
+    """Which rows are selected, and their order. A row must match all parts."""
 
     text: str = ""
     regions: tuple[str, ...] = ()
@@ -70,12 +70,12 @@ class Screen:
     descending: bool = False
 
     def condition(self) -> conditions.Node | None:
-        """Raises ConditionError."""
+        """The parsed condition, None if there is none. Raises ConditionError."""
         return conditions.parse(self.where, FIELDS) if self.where.strip() else None
 
 
 def select(screen: Screen, columns: Sequence[str], limit: int | None = None, offset: int = 0, more: str = "") -> tuple[str, list[Any]]:
-    """The wanted rows in order, each followed by `listed.ARGUMENTS` and `more`: SQL of further columns, never of a user.
+    """Select the rows in order, each followed by `listed.ARGUMENTS` and `more`, which is SQL of further columns, never from a user.
 
     Raises ConditionError.
     """
@@ -91,18 +91,18 @@ def select(screen: Screen, columns: Sequence[str], limit: int | None = None, off
 
 
 def compared_by(name: str) -> str:
-    """SQL of a column as rows are sorted, filtered and drawn by it: sizes in dollars."""
+    """SQL of the values by which rows are sorted, filtered and drawn: amounts are in dollars."""
     return FIELDS[IN_DOLLARS.get(name, name)].sql
 
 
 def count(screen: Screen) -> tuple[str, list[Any]]:
-    """How many rows are wanted."""
+    """Count the rows."""
     where, values = _where(screen)
     return f"SELECT count(*) FROM {_PERIOD_TABLES[screen.period]}{where}", values  # noqa: S608
 
 
 def quantiles(screen: Screen, ratio: str, by: str) -> tuple[str, list[Any]]:
-    """One row per region or sector: group, stocks with a value, least, quantiles of 5, 25, 50, 75 and 95 %, most; by the median."""
+    """One row per region or sector, by the median: group, stocks with a value, least, quantiles of 5, 25, 50, 75 and 95 %, most."""
     column, group = compared_by(ratio), FIELDS[by].sql
     where, values = _where(screen)
     where = f"{where} AND {column} IS NOT NULL" if where else f" WHERE {column} IS NOT NULL"
@@ -116,7 +116,7 @@ def quantiles(screen: Screen, ratio: str, by: str) -> tuple[str, list[Any]]:
 
 
 def points(screen: Screen, x: str, y: str, limit: int) -> tuple[str, list[Any]]:
-    """symbol, name, region, sector, x, y where both are there. Of more than `limit` an even sample, always the same one."""
+    """Symbol, name, region, sector, x and y of the stocks that have both. If there are more than `limit`, always the same sample."""
     where, values = _where(screen)
     across, up = compared_by(x), compared_by(y)
     both = f"{across} IS NOT NULL AND {up} IS NOT NULL"
@@ -155,7 +155,7 @@ def _where(screen: Screen) -> tuple[str, list[Any]]:
 
 
 def command(screen: Screen) -> str:
-    """The export_ratios.py command line that gives the same rows, for a terminal. Text search has no option there."""
+    """The export_ratios.py command that prints the same rows. It has no option for the text search."""
     parts = [
         f"{IN_DOLLARS.get(one.ratio, one.ratio)} {operator} {bound!r}"
         for one in screen.ranges

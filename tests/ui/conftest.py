@@ -53,12 +53,12 @@ STOCKS = {
 }
 
 
-#: The row that counts for each stock, as `latest`.
+#: The row that the page shows for each stock.
 LATEST = "WITH latest AS (SELECT DISTINCT ON (symbol) * FROM financial_ratios ORDER BY symbol, period_type = 'ttm' DESC, period_end DESC) "
 
 
 def row(symbol: str, number: int, period_type: str, end: date) -> RatioRow:
-    """Figures that differ from stock to stock; every seventh ratio of every third stock isn't there."""
+    """Figures that differ from stock to stock; every seventh ratio of every third stock is missing."""
     values: dict[str, float | None] = {name: (number + 1) * 0.25 + index * 0.01 for index, name in enumerate(RATIOS)}
     values["return_on_equity"] = number * 0.01 - 0.1
     values["net_margin"] = -0.5 + number * 0.003
@@ -125,7 +125,7 @@ class Answer:
 
 @dataclass
 class RunningPage:
-    """A `kafka_ui.py` that is up."""
+    """A running `kafka_ui.py`."""
 
     process: subprocess.Popen[str]
     url: str
@@ -160,7 +160,7 @@ def environment(kafka: Kafka, settings: Database) -> dict[str, str]:
 
 @contextlib.contextmanager
 def page_process(folder: Path, environ: dict[str, str], *arguments: str, program: str = "kafka_ui.py") -> Iterator[RunningPage]:
-    """Start the page and wait until it says where it is."""
+    """Start the page and wait until it prints its address."""
     errors = folder / f"page-{time.monotonic_ns()}.err"
     with open(errors, "w") as log:
         process = subprocess.Popen(
@@ -227,7 +227,7 @@ class Window:
         return self.driver.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
-        """The text of the first such element, "" where there is none."""
+        """The text of the first such element, "" if there is none."""
         found = self.run("const e = document.querySelector(arguments[0]); return e ? e.innerText : ''", selector)
         return str(found)
 
@@ -244,11 +244,11 @@ class Window:
         return int(str(value))
 
     def complaints(self) -> list[str]:
-        """What the browser complained about since it was last asked: errors of scripts, and what the page's policy forbids."""
+        """The browser's errors since the last call: those of scripts, and what the page's policy forbids."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def requests(self) -> list[str]:
-        """Every address that the browser sent a request to since it was last asked, by its network log."""
+        """Every address to which the browser has sent a request since the last call, by its network log."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return [url for url in urls if urlsplit(url).scheme not in ("data", "blob", "about")]
@@ -312,7 +312,7 @@ class Producer:
         self._producer.send_all(done)
 
     def failed(self, task: ProcessingTask, error: str, error_type: str = "PermanentError") -> None:
-        """A final error, and the dead letter that goes with it."""
+        """A final error, and its dead letter."""
         self.send(topics.PROCESSING_ERRORS, task.task_id, messages.error_message(task, error, error_type, 3, final=True))
         headers = {"error-type": error_type, "error-message": error, "attempt": "3", "original-topic": topics.PROCESSING_TASKS}
         self.send(topics.PROCESSING_DEAD_LETTERS, task.key, messages.pending(task), headers)

@@ -1,4 +1,4 @@
-"""The page under abuse: whatever is asked of it, by whomever and how often, it answers others and never with 500."""
+"""The page under abuse: whatever clients send, and however often, it goes on answering others, and never with 500."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.ui.conftest import RUN, Producer, RunningPage, environment, page_proc
 
 REQUESTS = int(os.environ.get("PAGE_REQUESTS", "400"))
 SEED = int(os.environ.get("PAGE_SEED", "1"))
-#: Values that the field of an address does not know, on every view that has such a field.
+#: Invalid values of the fields of addresses, for every view that has such a field.
 WRONG = {
     "/": ["run=x", "run=-", "run=20261301T000000Z-0000", "run=" + "9" * 5000, "run=%00"],
     "/events": ["run=x", "run=20261101T000000Z-000g"],
@@ -111,7 +111,7 @@ def test_random_requests_are_never_a_failure(page: RunningPage) -> None:
     def ask(number: int) -> tuple[int, str]:
         chance = random.Random(SEED * 1_000_000 + number)
         address = random_address(chance)
-        # Of the events alone only that they begin can be seen.
+        # Events never end, so only their beginning can be checked.
         method = "HEAD" if address.startswith("/events") else chance.choice(["GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS", "NONE"])
         body = None if method in ("GET", "HEAD") else "&".join(f"{chance.choice('abc')}={chance.random()}" for _ in range(3))
         headers = {"Origin": page.url.rstrip("/")} if chance.random() < 0.5 else {}
@@ -203,7 +203,7 @@ def test_runs_that_stand_in_no_topic_have_no_reader(page: RunningPage, open_view
     for run in made_up:
         assert page.ask(f"/?run={run}").status == 404
         open_views.append(Live(page, f"?run={run}"))
-        assert "Nothing is known of run" in open_views[-1].text()
+        assert "The topics hold nothing of run" in open_views[-1].text()
     assert connections_of(page) <= before + len(made_up) + 4, "each is one connection of a client, and none to the broker"
 
 
@@ -220,12 +220,12 @@ def test_more_older_runs_than_are_followed_are_told_so_and_push_none_out(page: R
             open_views.append(one)
         else:
             assert one.answer.status == 503
-            assert "older runs are being looked at" in one.answer.read().decode()
+            assert "older runs are open" in one.answer.read().decode()
             assert one.answer.headers["retry-after"]
             one.close()
         return one.answer.status == 200
 
-    # Runs that earlier tests looked at may still have a place.
+    # Runs that earlier tests opened may still be followed.
     until(lambda: looked_at(runs[0]), 20, "a place")
     followed = [runs[0], *(run for run in runs[1:] if looked_at(run))]
     assert len(followed) <= 4
@@ -269,7 +269,7 @@ KINDS = {
 
 
 def test_200_connections_that_read_nothing_hold_up_nobody(many, own_broker, tmp_path: Path) -> None:
-    """Of each kind; the page answers others within three times its idle time, and PostgreSQL has few connections of it."""
+    """Clients of each kind. The page answers others within three times its idle time, and has few connections to PostgreSQL."""
     clients.quiet()
 
     def quickest(page: RunningPage) -> float:
@@ -307,7 +307,7 @@ def test_200_connections_that_read_nothing_hold_up_nobody(many, own_broker, tmp_
         watching.close()
 
 
-#: The page with less patience, so that the test needs none.
+#: The page with shorter time limits, so that the test is quick.
 QUICK = f"""
 import runpy, sys
 sys.path.insert(0, {str(PROJECT)!r})
@@ -324,12 +324,12 @@ def test_connections_that_do_not_get_on_are_closed_and_bounded(many, own_broker,
     with page_process(tmp_path, environment(own_broker, many), program=str(program)) as page:
         for kind, text in KINDS.items():
             if kind in ("live views", "stocks"):
-                continue  # they are answered, and the system takes what they do not read
+                continue  # they are answered, and the system's buffers hold what they do not read
             with stalled(page, text.replace(b"%d", str(page.port).encode())) as client:
                 client.settimeout(20)
                 started = time.monotonic()
                 if kind == "downloads":
-                    time.sleep(3)  # the client's own slowness is what is tried
+                    time.sleep(3)  # the client is slow: that is the test
                 with contextlib.suppress(ConnectionError):
                     while client.recv(65536):
                         pass

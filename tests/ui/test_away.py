@@ -29,7 +29,7 @@ class Away:
         self._folder = folder
         self._broker: Broker | None = None
         self._postgres: Postgres | None = None
-        # The first start only makes the data and finds the port; then it is away.
+        # The first start only creates the data and finds the port. Then it is stopped.
         started = Postgres.start(folder / "postgres", folder / "postgres.log", free_port(25_000))
         found = started.settings
         self.database = Database(found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]))
@@ -69,9 +69,9 @@ def away(tmp_path: Path) -> Iterator[Away]:
 
 def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_path):
     with page_process(tmp_path, environment(away.kafka, away.database)) as page:
-        # Neither is there: every view answers, and says so.
+        # Both are away: every view answers, and says so.
         window.open(page.url + "/")
-        until(lambda: "can’t be read just now" in window.text("#live-state"), 20, "the notice")
+        until(lambda: "can’t be read now" in window.text("#live-state"), 20, "the notice")
         for view in (
             "/kafka",
             "/kafka/topics/stock-processing-tasks",
@@ -86,7 +86,7 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
             assert 'role="alert"' in answer.text, view
         assert page.ask("/stocks.csv").status == 503
 
-        # The broker comes, and the pipeline's view fills without a reload.
+        # The broker starts, and the pipeline view fills without a reload.
         away.start_broker()
         window.run("window.same = true")
         run_id = messages.new_run_id()
@@ -100,26 +100,26 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
         until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters")
         assert page.ask("/stocks").status == 503
 
-        # The database comes, and a view that was open with its error shows the stocks.
+        # The database starts, and a view that showed its error shows the stocks.
         window.open(page.url + "/stocks")
-        assert "can’t be shown just now" in window.text("#stocks")
+        assert "can’t be shown now" in window.text("#stocks")
         away.start_database()
         until(lambda: "no tables yet" in window.text("#stocks"), 20, "the notice that there are no tables")
         fill(away.database)
         until(lambda: "Aubergine SA" in window.text('[data-testid="stocks-table"]'), 20, "the stocks")
 
-        # Both go, and what was there does not stand as if it were now.
+        # Both stop, and the old values are not shown as the present ones.
         window.open(page.url + "/kafka")
         assert "processing-errors" in window.text('[data-testid="topics-table"]')
         away.stop_broker()
         away.stop_database()
         until(lambda: "can't be reached" in window.text("#topics"), 30, "the notice")
         assert page.ask("/stocks").status == 503
-        until(lambda: "can’t be read just now" in page.ask("/").text, 30, "the pipeline's notice")
-        until(lambda: "The groups can’t be seen now" in page.ask("/").text, 30, "the notice in the place of the groups")
+        until(lambda: "can’t be read now" in page.ask("/").text, 30, "the pipeline's notice")
+        until(lambda: "The groups can’t be read now" in page.ask("/").text, 30, "the notice in the place of the groups")
         assert "lag-table" not in page.ask("/").text
 
-        # A broker that starts anew has forgotten everything: so has the page, and follows what comes.
+        # A restarted broker has forgotten everything, and so has the page. It follows what comes now.
         away.start_broker()
         away.start_database()
         until(lambda: "No run yet" in page.ask("/").text, 40, "the empty pipeline")
@@ -132,9 +132,9 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
 
 
 def test_a_demo_that_starts_later_is_found(away, tmp_path):
-    """The embedded services' settings are read when they are there, not once at the start."""
+    """The embedded services' settings are read when they appear, not only at the start."""
     with page_process(tmp_path, {}, "--demo", "--port", "0") as page:
-        assert "no demo is up" in page.ask("/stocks").text
+        assert "no demo is running" in page.ask("/stocks").text
         away.start_database()
         fill(away.database)
         folder = tmp_path / ".pipeline" / "demo"

@@ -1,4 +1,4 @@
-"""Conditions: what is read, what is refused and where, and that SQL means what the tree means."""
+"""Conditions: which are valid, where an error is, and that the SQL means what the tree means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline view shows what the monitor does of the consumers: lag with a verdict, and who is slowed down."""
+"""The pipeline view shows of the consumers what the monitor shows: lag with a verdict, and the throttle."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_names_that_a_spreadsheet_would_run_are_only_text(run):
     assert float(found["BBB.PA"]["net_margin"]) < 0
 
 
-#: Texts of what formulas and separators are made of, and any others.
+#: Texts made of the characters of formulas and separators, and any others.
 TELLING = st.text(st.sampled_from("=+-@＝;,|\t\r\n \"'aB1"), max_size=12) | st.text(max_size=20)
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: a run from 0 to 100 %, the stocks, the charts, dead letters, and what is asked of other hosts."""
+"""The page in a real browser: a run from 0 to 100 %, the stocks, the charts, dead letters, and no request to other hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ui.conftest import LATEST, MARKUP, Producer
 
 @pytest.fixture(autouse=True)
 def _asks_no_other_host(window, page):
-    """In every test: the browser asked this page's own server alone, by its log, and had nothing to complain about."""
+    """In every test: by its log, the browser sent requests only to the page's own server, and reported no error."""
     window.requests()
     window.complaints()
     yield
@@ -29,7 +29,7 @@ def _asks_no_other_host(window, page):
 
 
 def figures(window, column):
-    """The values of a column of the stock table, as they stand in the page."""
+    """The values of a column of the stock table, as the page shows them."""
     headings = window.texts('[data-testid="stocks-table"] thead th')
     position = next(index for index, text in enumerate(headings) if text.startswith(column))
     found = window.run(
@@ -137,7 +137,7 @@ def test_a_name_with_markup_is_text_everywhere(window, page):
     assert MARKUP in window.text('[data-testid="stock-detail"] h1')
     window.open(page.url + "/scatter?region=fr&x=current_ratio&y=price_to_book")
     until(lambda: window.run("return document.querySelectorAll('[data-testid=scatter-chart] .points path').length") == 3, 20, "the points")
-    # Plotly reads tags in its texts: shown on hover, this name must stay a name.
+    # Plotly interprets tags in its texts. Shown on hover, this name must stay plain text.
     shown = window.run(
         """const chart = document.getElementById('scatter-chart');
         const index = chart.data[0].customdata.indexOf('BBB.PA');
@@ -222,15 +222,15 @@ def test_messages_and_dead_letters_are_shown_and_one_is_put_back(window, page):
     assert (back.task_id in table, kept.task_id in table) == (False, True)
     tally.close()
     assert sum(positions.high_watermarks(page.kafka, [topics.PROCESSING_TASKS]).values()) == before + 1
-    # What is no task is shown, and has no button.
+    # A letter that is not a task is shown without a button.
     window.open(page.url + "/dead-letters?error_type=MessageError")
     assert "no task <b>at all</b>" in window.text('[data-testid="dead-letters-table"]')
     assert window.run("return document.querySelectorAll('form[method=post]').length") == 0
-    # All that the filter leaves, at once.
+    # All letters that match the filter, at once.
     window.open(f"{page.url}/dead-letters?run={run_id}")
     window.run("window.confirm = () => true; document.querySelector('.above form button').click()")
     until(lambda: "1 task put back" in window.text("[role=status]"), 20, "the answer")
-    assert "None that fit" in window.text("#letters")
+    assert "No letter matches" in window.text("#letters")
 
 
 def test_every_view_is_quick_and_fits_a_phone(window, page):

@@ -1,4 +1,4 @@
-"""20,000 stocks, each with five rows: the first view of every kind is quick."""
+"""20,000 stocks, each with five rows: the first request of each view is quick."""
 
 from __future__ import annotations
 

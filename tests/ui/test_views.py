@@ -1,4 +1,4 @@
-"""The page without a browser: what it refuses, what it escapes, what it finds."""
+"""The page without a browser: what it refuses, escapes and finds."""
 
 from __future__ import annotations
 
@@ -271,7 +271,15 @@ def test_a_port_that_is_taken_is_said_aloud_and_the_next_one_used(page, stocks, 
     with page_process(tmp_path, environ, "--port", str(page.port)) as other:
         assert other.port > page.port
         assert other.ask("/").status == 200
-        assert f"port {page.port} is taken" in other.errors.read_text()
+        said = other.errors.read_text()
+        assert f"port {page.port} is taken by another page of this pipeline (http://localhost:{page.port}), so this page uses" in said
+
+
+def test_a_port_that_another_program_has_taken_is_not_called_a_page(page, stocks, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with page_process(tmp_path, environment(page.kafka, stocks), "--port", str(port)) as other:
+            assert f"port {port} is taken, so this page uses port {other.port}" in other.errors.read_text()
 
 
 def test_a_bad_setting_ends_it_with_2(tmp_path):
@@ -402,7 +410,7 @@ def test_the_name_that_is_a_formula_is_shown_as_it_is(page):
 def test_a_stocks_page_says_in_plain_words_what_was_checked(page):
     text = page.ask("/stocks/M001").text
     table = text.split('data-testid="checks"')[1].split("</table>")[0]
-    assert "taken as quoted: there is nothing to hold it against" in table
+    assert "taken as quoted: there is nothing to compare it with" in table
     assert "a year, by the fiscal year before it" in table
     assert "Age of the quote" not in table, "what was not checked has no line"
     assert "<div><dt>quality" not in text

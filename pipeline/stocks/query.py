@@ -17,6 +17,12 @@ from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
 from pipeline.stocks.listed import ARGUMENTS
 from pipeline.wire.messages import clean_text
 
+# The ratio of the two market caps is the row's own rate to the dollar. PostgreSQL raises an error if a result is beyond what a double
+# holds, so absurd rows have no value.
+_ENTERPRISE_VALUE_USD = (
+    "(CASE WHEN abs(r.enterprise_value) < 1e50 AND r.market_cap BETWEEN 1e-50 AND 1e50 AND r.market_cap_usd BETWEEN 1e-50 AND 1e50 "
+    "THEN r.enterprise_value * (r.market_cap_usd / r.market_cap) END)"
+)
 #: The columns that can be shown, sorted by, and named in conditions.
 FIELDS: dict[str, Field] = {
     "symbol": Field("s.symbol", TEXT),
@@ -29,8 +35,7 @@ FIELDS: dict[str, Field] = {
     "period_end": Field("r.period_end", DATE),
     "currency": Field("r.currency", TEXT),
     **{name: Field(f"r.{name}", NUMBER) for name in RATIOS},
-    # The ratio of the two market caps is the row's own rate to the dollar.
-    "enterprise_value_usd": Field("(r.enterprise_value * r.market_cap_usd / nullif(r.market_cap, 0))", NUMBER),
+    "enterprise_value_usd": Field(_ENTERPRISE_VALUE_USD, NUMBER),
     "run_id": Field("r.run_id", TEXT),
 }
 

@@ -74,6 +74,25 @@ def symbols(text: str) -> list[str]:
 BY_SIZE = ["CENTS.JO", "PENCE.L", "FILS.KW", "AGOROT.TA", "RUPIAH.JK", "YEN.T", "WON.KS"]
 
 
+def test_a_row_with_absurd_amounts_is_no_failure(page, sizes):
+    connection = database.connect(sizes)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT market_cap, market_cap_usd, enterprise_value FROM financial_ratios WHERE symbol = 'AAA.PA' LIMIT 1")
+        kept = cursor.fetchone()
+    for absurd in [(1e-300, 1e300, 1e300), (1e300, 1e-300, 1.0), (0.0, 5.0, 5.0), (float("nan"),) * 3, (float("inf"), 1.0, -float("inf"))]:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE financial_ratios SET market_cap = %s, market_cap_usd = %s, enterprise_value = %s WHERE symbol = 'AAA.PA'", absurd
+            )
+        for address in ("stocks?sort=enterprise_value", "stocks.csv?range=enterprise_value:1:", "distribution?ratio=enterprise_value"):
+            assert page.ask(f"/{address}").status == 200, (absurd, address)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE financial_ratios SET market_cap = %s, market_cap_usd = %s, enterprise_value = %s WHERE symbol = 'AAA.PA'", kept
+        )
+    connection.close()
+
+
 @pytest.mark.parametrize("column", ["market_cap_usd", "market_cap", "enterprise_value"])
 def test_companies_are_sorted_and_filtered_by_dollars_whichever_amount_is_shown(page, column):
     factor = 2 if column == "enterprise_value" else 1

@@ -62,7 +62,7 @@ _NEWEST = """
 SELECT DISTINCT ON (symbol) symbol, last_seen, payload::text, evidence FROM company_statements
 WHERE symbol = ANY(%s) ORDER BY symbol, first_seen DESC
 """
-# Keys are hashed, so that several processes each take their own part. The symbols are chosen before any payload is read: by the index alone.
+# Keys are hashed, so that several processes each take their own part. The index alone chooses the symbols, before any payload is read.
 _PART = """
 WITH part AS MATERIALIZED (
     SELECT DISTINCT symbol FROM company_statements

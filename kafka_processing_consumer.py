@@ -1,4 +1,4 @@
-"""Takes processing tasks, fetches the statements that may have changed by yfinance, and writes the ratios into PostgreSQL.
+"""Takes processing tasks, fetches the statements that may have changed through yfinance, and writes the ratios into PostgreSQL.
 
 takes   stock-processing-tasks, stock-processing-retries   (consumer group stock-processors)
 reads   company_statements, fx_rate
@@ -64,7 +64,7 @@ def main() -> int:
     follower = shared_throttle.Follower(settings.kafka, throttle, Learned(settings))
     with tempfile.TemporaryDirectory(prefix="stock-pipeline-cache-") as cache:
         end_with_orchestrator(lambda: shutil.rmtree(cache, ignore_errors=True))
-        # A folder of its own: yfinance's cache in a shared one is locked across processes.
+        # Its own folder: processes that share yfinance's cache would wait for each other's locks.
         session.setup(
             settings.yahoo_base_url,
             Path(cache),
@@ -91,7 +91,7 @@ def main() -> int:
             worker.stop()
 
         on_stop(stop)
-        # What is loaded by now stays: without it the collector goes through pandas and yfinance again and again.
+        # All modules are loaded and stay. Frozen, they are not searched for garbage again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)

@@ -1,10 +1,10 @@
-"""Computes all ratios anew from what is stored: statements, closes, splits, the newest quotes and rates. No request to the site.
+"""Computes all ratios again from what is stored: statements, closes, splits, the newest quotes and rates. Makes no request to the site.
 
     python recompute_ratios.py              after a formula has changed
-    python recompute_ratios.py --demo       of the demo that is up
+    python recompute_ratios.py --demo       for the demo that is up
 
-Ages count from today (PIPELINE_TODAY): a quote of more than ten days ago gives no trailing market value. Rows that come out as they
-are stored are not touched. It may run beside consumers; a row that is written by both is the later one's.
+Ages count from today (PIPELINE_TODAY): a quote of more than ten days ago gives no trailing market value. Rows that do
+not change are left as they are. It may run beside consumers: if both write a row, the later one wins.
 
 Exit codes: 0 done; 2 bad settings or arguments; 3 the database can't be reached, or nothing is stored yet.
 """
@@ -35,14 +35,14 @@ from pipeline.refresh.recompute import recompute
 from pipeline.storage import database, statements_store
 from pipeline.wire import messages
 
-#: Seconds between two lines of progress where stdout is no terminal.
+#: Seconds between two lines of progress if stdout is no terminal.
 SAY_SECONDS = 5.0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", action="store_true", help="of the demo that is up")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2, metavar="N", help="default: one for each core")
+    parser.add_argument("--demo", action="store_true", help="use the database of the demo that is up")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2, metavar="N", help="default: one per core")
     arguments = parser.parse_args()
     if not 1 <= arguments.processes <= 64:
         parser.error(f"--processes {arguments.processes}: expected a whole number from 1 to 64")

@@ -1,10 +1,10 @@
-"""`python -m benchmarks`: measures the pipeline on the local market, at 100 ms a request and 1 s a page.
+"""`python -m benchmarks`: measures the pipeline on the local market, at 100 ms per request and 1 s per page.
 
-    python -m benchmarks                       all of it, about ten minutes on two cores
+    python -m benchmarks                       all parts but allowance, about ten minutes on two cores
     python -m benchmarks --json                the last line of standard output is one JSON object
     python -m benchmarks --only processing --stocks 300
     python -m benchmarks --only memory --memory-tasks 4000
-    python -m benchmarks --only allowance      how the site's allowance is found out and kept to; 25 minutes
+    python -m benchmarks --only allowance      how well the site's allowance is learned and used; 25 minutes
 
 What the figures mean and what they were: docs/performance.md.
 """
@@ -27,15 +27,15 @@ TABLE = {
     "speedup_vs_sequential": ("whole pipeline over a sequential program", ">= 60"),
     "processing_speedup_vs_sequential": ("processing stage over a sequential loop", ">= 100"),
     "efficiency_vs_bare_fetch": ("processing stage over a bare loop of fetches", ">= 0.9"),
-    "requests_per_stock": ("requests a stock on a first run", "<= 2.1"),
-    "night_stocks_per_second": ("a night on which only prices move", ""),
-    "night_growth_percent": ("the database grows on a night by", ""),
-    "recompute_stocks_per_second": ("all rows anew by recompute_ratios.py", ">= 500"),
+    "requests_per_stock": ("requests per stock on a first run", "<= 2.1"),
+    "night_stocks_per_second": ("stocks per second on a night on which only prices move", ""),
+    "night_growth_percent": ("growth of the database on a night, in percent", ""),
+    "recompute_stocks_per_second": ("stocks per second of recompute_ratios.py", ">= 500"),
     "scaling": ("1, 2, 4, 8 processing consumers, site at 400 ms", "8: >= 7"),
-    "one_region_seconds": ("1, 2, 4 browsers list a region of 1,000", ""),
+    "one_region_seconds": ("seconds in which 1, 2, 4 browsers list a region of 1,000", ""),
     "memory_growth": ("peak memory at all tasks over a tenth of them", "<= 1.05"),
-    "broker_messages_per_second": ("messages sent and read back", ""),
-    "rows_per_second": ("rows upserted", ""),
+    "broker_messages_per_second": ("messages per second, sent and read back", ""),
+    "rows_per_second": ("rows per second, upserted by one connection", ""),
 }
 
 

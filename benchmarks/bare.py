@@ -18,20 +18,20 @@ from pipeline.refresh import due
 from pipeline.refresh.processor import SAMPLE
 from pipeline.yahoo import partly, session
 
-#: Stocks that each process fetches first, so that cookie, connections and exchange rates are there: two for each thread.
+#: Stocks that each process fetches before the start, so that it has cookie, connections and exchange rates: two per thread.
 WARM_UP = 64
 
 
 @dataclass
 class Bare:
-    """stocks a second of all processes together, from their common start to the last one's end; CPU seconds a stock."""
+    """Stocks per second of all processes together, from their common start to the last one's end; CPU seconds per stock."""
 
     per_second: float
     cpu_seconds_per_stock: float
 
 
 def run(base_url: str, companies: list[Listed], processes: int, threads: int) -> Bare:
-    """Fetch and compute all `companies`, spread over so many processes and threads, by the requests of a first run."""
+    """Fetch all `companies` with the requests of a first run, and compute their rows, in so many processes and threads."""
     # Never forked: children would share sockets.
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(processes)

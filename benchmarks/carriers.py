@@ -1,4 +1,4 @@
-"""What Kafka and PostgreSQL carry when nothing else is asked of them: to show that they aren't the limit."""
+"""What Kafka and PostgreSQL carry if they have nothing else to do. It shows that they are not the limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.yahoo import fetch, session
 
 #: Messages sent before the acknowledgements are waited for.
 _CHUNK = 5_000
-#: Stocks whose ratios are written, so many of them in one transaction, as the writer does under load.
+#: How many stocks' ratios are written, and how many of them in one transaction. The writer does the same under load.
 _SAMPLE = 60
 _BATCH = 20
 

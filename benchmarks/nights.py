@@ -1,4 +1,4 @@
-"""Nights on which no company has published anything: rows from what is stored, without a request."""
+"""Nights on which no company has published anything: the rows are computed from what is stored, without a request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import config
 from benchmarks.stand import Listed, Stand, say
 from pipeline.storage import database
 
-#: How far all prices move in a night.
+#: The factor by which every price moves in a night.
 MOVE = 1.0137
 
 
 def run(stand: Stand, processors: int) -> dict[str, Any]:
-    """A first run, a night without any new price, two in which each price moves, and all rows computed anew."""
+    """A first run, a night without a new price, two nights on which every price moves, and recompute_ratios.py."""
     companies = stand.companies()
     stand.start("processing", processors)
     stand.process(companies)
@@ -42,7 +42,7 @@ def run(stand: Stand, processors: int) -> dict[str, Any]:
 
 
 def _moved(companies: list[Listed], factor: float) -> list[Listed]:
-    """With other prices, and market caps that follow."""
+    """The same companies; prices and market caps are multiplied by `factor`."""
     moved: list[Listed] = []
     for one in companies:
         prices = {name: value * factor for name, value in one["quote"].items() if name in ("regularMarketPrice", "marketCap")}
@@ -61,7 +61,7 @@ def _size(stand: Stand) -> int:
 
 
 def _recompute(stand: Stand) -> float:
-    """Stocks a second, by what the program says: its processes' start is in it."""
+    """Stocks per second, as the program prints them. The time includes the start of its processes."""
     command = [sys.executable, "recompute_ratios.py", "--demo"]
     environ = {**os.environ, **stand.environ}
     output = subprocess.run(command, cwd=config.PROJECT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each returns some keys of the result, and says on standard error how it goes."""
+"""The parts of the benchmark: each returns some keys of the result, and reports its progress on standard error."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from benchmarks import allowance, bare, carriers, nights, sequential
 from benchmarks.stand import PART_SECONDS, Stand, Timed, Watch, home, say, wait_until
 from pipeline.wire import topics
 
-#: Of the site, in ms: each request, and each page of the screener.
+#: The site's latency in ms: of each request, and of each page of the screener.
 LATENCY_MS = 100
 PAGE_LATENCY_MS = 1_000
 _LATENCIES = ["--latency-ms", str(LATENCY_MS), "--page-latency-ms", str(PAGE_LATENCY_MS)]
 PROCESSORS = 2
 SCRAPERS = 2
 THREADS = 32
-#: Where the site is the limit: its latency in ms, and threads and stocks for each consumer.
+#: If the site is to be the limit: its latency in ms, and the threads and stocks of each consumer.
 SLOW_LATENCY_MS = 400
 SLOW_THREADS = 4
 SLOW_STOCKS = 100
 CONSUMERS = (1, 2, 4, 8)
 BROWSERS = (1, 2, 4)
 
-#: The same stocks are fetched again and again if the fetch is what is measured.
+#: Some parts give the same stocks several times and measure the fetch, so each task must fetch.
 ALL = ("--refresh", "all")
 
 Found = dict[str, Any]
 
 
 def sequential_program(options: argparse.Namespace) -> Found:
-    """The plain program, on a market as large as the pipeline's."""
+    """The plain program, on a market of the same size as the pipeline's."""
     with home() as folder, Stand(folder, [*_LATENCIES, "--stocks", str(options.stocks)]) as stand:
         found = sequential.run(stand.settings, "us", options.sample, stand.requests)
     say(
@@ -51,7 +51,7 @@ def sequential_program(options: argparse.Namespace) -> Found:
 
 
 def whole_pipeline(options: argparse.Namespace) -> Found:
-    """run_pipeline.py from nothing, first scraping task to last completion."""
+    """run_pipeline.py with nothing stored, from the first scraping task to the last completion."""
     with home() as folder:
         command = [sys.executable, "run_pipeline.py", "--demo", "--stocks", str(options.stocks), *_LATENCIES]
         command += ["--scrapers", str(SCRAPERS), "--processors", str(PROCESSORS)]
@@ -94,13 +94,13 @@ def _read_back(environ: dict[str, str]) -> Timed:
 
 
 def processing_stage(options: argparse.Namespace) -> Found:
-    """Two consumers over the tasks of a first run, all there; and before it a bare loop of as many processes and threads."""
+    """Two consumers and the tasks of a first run, all sent at once. Before it, a bare loop with as many processes and threads."""
     with home() as folder, Stand(folder, ["--latency-ms", str(LATENCY_MS), "--stocks", str(options.stocks)], THREADS) as stand:
         companies = stand.companies()
         # The market makes each answer at its first request, so the first measurement would pay for it.
         bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS)
         bares, timed = [], []
-        # Before the consumers: they fetch and beat even without a task.
+        # Before the consumers start: they poll and send heartbeats even without a task.
         for _ in range(options.repeat):
             bares.append(bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS))
             say(f"bare loop: {bares[-1].per_second:.1f} stocks/s, {1000 * bares[-1].cpu_seconds_per_stock:.1f} ms of CPU a stock")
@@ -126,7 +126,7 @@ def processing_stage(options: argparse.Namespace) -> Found:
 
 
 def scaling(options: argparse.Namespace) -> Found:
-    """1, 2, 4 and 8 processing consumers if the site is the limit."""
+    """1, 2, 4 and 8 processing consumers while the site is the limit."""
     rates = {}
     stocks = SLOW_STOCKS * max(CONSUMERS)
     with home() as folder, Stand(folder, ["--latency-ms", str(SLOW_LATENCY_MS), "--stocks", str(stocks)], SLOW_THREADS, ALL) as stand:
@@ -143,7 +143,7 @@ def scaling(options: argparse.Namespace) -> Found:
 
 
 def one_region(options: argparse.Namespace) -> Found:
-    """One region of `--region-stocks` stocks by 1, 2 and 4 browsers."""
+    """Seconds in which 1, 2 and 4 browsers list one region of `--region-stocks` stocks."""
     seconds = {}
     stocks = options.region_stocks * 5 // 2  # two of five are American
     with home() as folder, Stand(folder, ["--page-latency-ms", str(PAGE_LATENCY_MS), "--stocks", str(stocks)]) as stand:
@@ -184,12 +184,12 @@ def what_carries(options: argparse.Namespace) -> Found:
 
 
 def site_allowance(options: argparse.Namespace) -> Found:
-    """How well the throttle keeps to what the site allows; 25 minutes."""
+    """How well the throttle uses what the site allows. Takes 25 minutes."""
     return allowance.run()
 
 
 def ordinary_nights(options: argparse.Namespace) -> Found:
-    """Nights on which nothing was published: without a request."""
+    """Nights on which no company publishes anything: no requests."""
     with home() as folder, Stand(folder, ["--stocks", str(options.stocks)], THREADS) as stand:
         return nights.run(stand, PROCESSORS)
 

@@ -106,7 +106,7 @@ class Timed:
 
 
 class Listed(TypedDict):
-    """A company as a listing brings it."""
+    """What a listing says about a company."""
 
     symbol: str
     name: str
@@ -172,7 +172,7 @@ class Stand:
     # -- tasks ------------------------------------------------------------------------------------------------------
 
     def companies(self) -> list[Listed]:
-        """The market's companies within the default band and regions, each with the quote that a listing brings of it."""
+        """The market's companies within the default band and regions, each with the quote that a listing has of it."""
         market = build_market(self._stocks, SEED)
         band = parse_band(self.settings.market_cap_min, self.settings.market_cap_max)
         seen_at = quotes.seen_at(self.settings.today())
@@ -183,7 +183,7 @@ class Stand:
         ]
 
     def forget(self) -> None:
-        """Make the next run a first one: no statements are stored."""
+        """Delete the stored statements, so that the next run is a first one."""
         connection = database.connect(self.settings.database)
         with connection, connection.cursor() as cursor:
             cursor.execute("TRUNCATE company_statements")
@@ -202,7 +202,7 @@ class Stand:
 
     def process(self, companies: list[Listed], runs: int = 1) -> Timed:
         """Send one task for each company in each of `runs` runs, all at once, and wait until all are done."""
-        # Numbered, not random: several begin in one second.
+        # Numbered rather than random: several runs begin within one second.
         run_ids = [f"{messages.new_run_id()[:-4]}{self._runs + number:04x}" for number in range(runs)]
         self._runs += runs
         tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"], one["quote"]) for run_id in run_ids for one in companies]
@@ -251,7 +251,7 @@ class Watch:
         self.children: dict[str, list[str]] = {}
 
     def read(self) -> bool:
-        """Read what has come; always true."""
+        """Read what has arrived. Always true."""
         for partition, batch in self._consumer.poll(100).items():
             for record in batch:
                 fields = messages.decode(record.value)
@@ -272,7 +272,7 @@ class Watch:
 
 
 def _partitions_held(child: Child) -> int:
-    """By what it logs: the embedded broker leaves assignments blank."""
+    """The number of partitions that a consumer has, by its log: the embedded broker does not tell assignments."""
     log = child.log_file.read_text() if child.log_file.exists() else ""
     changes = re.findall(r"partitions (assigned|revoked): (\d+)", log)
     return sum(int(count) if change == "assigned" else -int(count) for change, count in changes)

@@ -1,1 +1,1 @@
-"""A stock's statements are asked for only if they may have changed: due or not, what is kept, and the handler that decides."""
+"""Fetches a stock's statements only if they may have changed, and computes the other rows from what is stored."""

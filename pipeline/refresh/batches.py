@@ -1,4 +1,4 @@
-"""Many threads that each ask for one thing are answered together: by one query, or by one request for a hundred symbols."""
+"""Answers many threads that each ask for one thing together: by one query, or by one request for a hundred symbols."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Batched(Generic[T]):
-    """`get(key)` waits for the answer that one `ask(keys)` brings for all who ask within `linger_seconds`."""
+    """`get(key)` returns the key's answer. One call of `ask` serves all keys that were asked for within `linger_seconds`."""
 
     def __init__(self, ask: Callable[[Sequence[str]], Mapping[str, T]], most: int, linger_seconds: float, name: str) -> None:
-        """ask: key → answer, without those that have none; what it raises is raised to all who asked."""
+        """ask: returns key → answer, without the keys that have none. What it raises is raised in every thread that waits for it."""
         self._ask = ask
         self._most = most
         self._linger_seconds = linger_seconds
@@ -24,7 +24,7 @@ class Batched(Generic[T]):
         threading.Thread(target=self._loop, name=name, daemon=True).start()
 
     def get(self, key: str) -> T | None:
-        """The answer for `key`, None if there is none. Raises what asking raised."""
+        """The answer for `key`, or None if there is none. Raises what `ask` raised."""
         mine: Future[T | None] = Future()
         self._queue.put((key, mine))
         return mine.result()

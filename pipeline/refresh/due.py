@@ -1,7 +1,7 @@
-"""Whether a stock's statements have to be fetched, or its rows can be computed from what is kept. Pure.
+"""Decides whether a stock's statements have to be fetched, or its rows can be computed from what is stored. Pure.
 
-Evidence is what the listing's quote says beside what it said at the last fetch. A field that is missing says nothing: neither that
-something changed nor that nothing did.
+The evidence is today's quote from the listing, compared with the quote at the last fetch. A missing field is no evidence: neither
+that something changed nor that nothing did.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ AGE = "age"
 #: The only reason not to fetch.
 UNCHANGED = "unchanged"
 
-#: After these a period is expected that the statements did not have before.
+#: After a fetch for one of these reasons the statements should have a new period.
 BRINGS_PERIOD = frozenset({EARNINGS, EPS, AWAITED})
 
 # Limits -------------------------------------------------------------------------------------------------------------
 
 #: The three fields in which the site may give the last report's time, or the next one's.
 EARNINGS_FIELDS = ("earningsTimestamp", "earningsTimestampStart", "earningsTimestampEnd")
-#: The fields that evidence is taken from, and what rows are computed from anew: kept with each fetch.
+#: The fields that are compared, or that rows are computed from later. They are stored with each fetch.
 KEPT_FIELDS = (
     *("regularMarketPrice", "marketCap", "sharesOutstanding", "epsTrailingTwelveMonths", "bookValue"),
     *("currency", "financialCurrency", *EARNINGS_FIELDS),
 )
-#: Of these at least one is new in the quote of a stock that the site had nothing of: then it may have something now.
+#: If one of these is new in the quote of a stock that the site had no statements of, it may have some now.
 _FIGURES = ("regularMarketPrice", "epsTrailingTwelveMonths", "bookValue")
-#: Buybacks move a share count a little each week; what needs new statements moves it more.
+#: Buybacks change a share count a little each week. A change that needs new statements is larger (fraction).
 SHARES_TOLERANCE = 0.001
-#: Earnings per share of a company whose statements are in another currency than its quote follow the exchange rate.
+#: If statements and quote are in different currencies, earnings per share follow the exchange rate (fraction).
 FOREIGN_EPS_TOLERANCE = 0.03
-#: Shares per price, seen by market cap ÷ price, that change by so much: a split.
+#: A change of market cap ÷ price by this factor is a split.
 SPLIT_STEP = 1.4
-#: A price that moved by one of these factors, or its inverse, within SPLIT_NEARNESS: a split that the market cap does not show yet.
+#: A price that moved by one of these factors, or its inverse, within SPLIT_NEARNESS: a split that the market cap may not show yet.
 SPLIT_FACTORS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)
 SPLIT_NEARNESS = 0.06
-#: The share of the longest age at which the first statements of a symbol may come due, and later ones: not all in one night.
+#: The part of the longest age after which a symbol's first statements may come due, and its later ones: not all in one night.
 FIRST_SPREAD, LATER_SPREAD = 1 / 3, 0.8
 #: The next report is put off by fewer days than this; if its time moves by more, the report has been, and this is the one after it.
 PUT_OFF_DAYS = 28
-#: How often a report that was told and is not in the statements yet is asked for again: after 1, 2, 4, … days.
+#: How often a report that was announced, but is not in the statements yet, is asked for again: after 1, 2, 4, … days.
 MOST_ASKED = 5
 #: Days until a symbol that had no statements, or was unknown to the site, is asked for again; doubled each time.
 NOTHING_DAYS = 4
@@ -73,13 +73,13 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is remembered of the last fetch, beside the statements themselves."""
+    """What is stored about the last fetch, besides the statements."""
 
     fetched_at: datetime
     quote: Mapping[str, Any] = field(default_factory=dict)
     #: End of the newest period that the statements had; None without any.
     newest_period: date | None = None
-    #: How often a report was asked for that the statements did not have yet, and the day of the next time.
+    #: How often a report was asked for in vain, and the day on which it is asked for again.
     asked: int = 0
     ask_on: date | None = None
     #: Whether it was this symbol's first fetch.
@@ -109,7 +109,7 @@ def verdict(
         (BOOK_VALUE, _moved(quote, before, "bookValue", 0.0)),
         (SPLIT, _looks_like_a_split(quote, before)),
         (AWAITED, last.ask_on is not None and now.date() >= last.ask_on),
-        # A fetch that lies in the future, by a clock that was wrong then or is now, has an age all the same.
+        # A fetch in the future means that a clock was or is wrong. If it is far ahead, it must not keep the stock from being fetched.
         (AGE, abs((now.date() - last.fetched_at.date()).days) >= _longest_age(symbol, last.first, max_age_days)),
     )
     return next((Verdict(True, why) for why, holds in reasons if holds), Verdict(False, UNCHANGED))
@@ -118,10 +118,10 @@ def verdict(
 def after_fetch(
     quote: Mapping[str, Any], last: Evidence | None, why: str, newest_period: date | None, now: datetime, profiled: bool
 ) -> Evidence:
-    """What to remember of a fetch that was made for the reason `why`."""
+    """The evidence to store after a fetch that was made for the reason `why`."""
     asked, ask_on = 0, None
     if newest_period is None:
-        # No statements at all: other evidence may come first.
+        # No statements at all. Other evidence may make it due earlier.
         asked = last.asked + 1 if last and last.newest_period is None else 1
         ask_on = now.date() + timedelta(days=NOTHING_DAYS * 2 ** min(asked - 1, 6))
     elif last and last.newest_period and newest_period <= last.newest_period and (why in BRINGS_PERIOD or last.ask_on):
@@ -163,7 +163,7 @@ def _differ(quote: Mapping[str, Any], before: Mapping[str, Any], name: str) -> b
 
 
 def _foreign(quote: Mapping[str, Any]) -> bool:
-    """Whether quote and statements are in two currencies; of pence and pounds one can't tell here, which only widens a tolerance."""
+    """Whether quote and statements are in two currencies. Pence and pounds count as two, which only widens a tolerance."""
     return bool(quote.get("currency") and quote.get("financialCurrency") and quote["currency"] != quote["financialCurrency"])
 
 
@@ -183,7 +183,7 @@ def _decimals(value: float) -> int:
 
 
 def may_have_split(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether older closes may have been restated since: then they have to be fetched again."""
+    """Whether older closes may have been restated since the last fetch, so that they have to be fetched again."""
     return (
         _looks_like_a_split(quote, before)
         or _differ(quote, before, "currency")
@@ -211,7 +211,7 @@ def _longest_age(symbol: str, first: bool, max_age_days: float) -> float:
 
 
 def share(symbol: str, salt: str = "") -> float:
-    """A number from 0 to 1 that is the symbol's own, on every machine."""
+    """A number from 0 to 1 that depends on the symbol alone, on every machine."""
     return int.from_bytes(hashlib.sha256(f"{salt}{symbol}".encode("utf-8", "surrogatepass")).digest()[:6], "big") / (2**48 - 1)
 
 
@@ -232,7 +232,7 @@ def _above_zero(value: Any) -> bool:
 
 
 def to_json(evidence: Evidence) -> dict[str, Any]:
-    """For the database; what is usual is left out."""
+    """As JSON for the database, without the usual values."""
     fields: dict[str, Any] = {"quote": dict(evidence.quote), "first": evidence.first}
     fields |= {"newest_period": _day_text(evidence.newest_period), "profiled_on": _day_text(evidence.profiled_on)}
     if evidence.asked:

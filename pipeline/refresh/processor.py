@@ -1,6 +1,6 @@
-"""The handler of processing tasks: fetch what may have changed, compute the rest from what is kept, hand over the rows.
+"""The handler of processing tasks: fetches what may have changed, computes the rest from what is stored, and hands over the rows.
 
-A stock whose quote says that nothing was published costs no request: its rows come from the stored statements with the new price,
+If the quote says that nothing was published, a stock costs no request: its rows come from the stored statements with the new price,
 market cap and rates. Called by many threads at once.
 """
 
@@ -35,11 +35,11 @@ from pipeline.yahoo.fetch import exchange_rates, fetch
 
 log = logging.getLogger(__name__)
 
-#: The share of the stocks whose own page is asked for too, with the site's own ratios, for the cross-check.
+#: The share of stocks whose own page is asked for too: it has the site's own ratios, for the cross-check.
 SAMPLE = 1 / 20
 #: Days after which a stock's page may be asked for again.
 PROFILE_DAYS = 90
-#: A quote that was seen longer ago is another day's.
+#: A quote that is older than this many days is not today's.
 QUOTE_DAYS = 1
 #: What a day's rows need, and what only an answer with a quote in it has beside that: without any of these, as in a table of the page,
 #: it can't tell whether something was published.

@@ -1,4 +1,4 @@
-"""Exchange rates that are kept: one request a day for each pair, however many processes need it, and none to compute anew."""
+"""Stored exchange rates: one request per day and pair, however many processes need it, and none to compute rows again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.ratios.rates import RATE_DAYS
 from pipeline.refresh.reader import Reader
 from pipeline.storage import fx_rates
 
-#: A stored series that reaches so far back was fetched whole: a single day's rate can come from elsewhere.
+#: A stored series that goes back this many days was fetched whole. A single day's rate can come from elsewhere.
 WHOLE_DAYS = 1500
-#: First key of the advisory locks under which one process at a time asks for a pair.
+#: First key of the advisory locks: one process at a time asks for a pair.
 _LOCK = 720_311
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """One connection, shared by threads, that waits for the database while it is away: nobody's task fails for that."""
+    """One connection, shared by threads. It waits while the database is away, so that no task fails for that."""
 
     def __init__(self, settings: Database) -> None:
         self._settings = settings

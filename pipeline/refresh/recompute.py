@@ -1,4 +1,4 @@
-"""All rows anew from what is stored, without a request: when a formula has changed, say."""
+"""Computes all rows again from what is stored, without a request, for example after a formula has changed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pipeline.yahoo import session
 
 @dataclass(frozen=True)
 class Done:
-    """What one batch came to."""
+    """How much one batch was."""
 
     stocks: int
     rows: int
 
 
 class StoredRates:
-    """Exchange rates of a pair as they are stored; each is read once."""
+    """Stored exchange rates by pair. Each pair is read once."""
 
     def __init__(self, connection: Any, settings: Settings) -> None:
         self._connection = connection
@@ -44,7 +44,7 @@ class StoredRates:
 
 
 def recompute(settings: Settings, run_id: str, processes: int) -> Iterator[Done]:
-    """Compute and write the rows of every company, in so many processes. Yields as they go on; raises what a process raised."""
+    """Compute and write the rows of every company in `processes` processes. Yields after each batch, and raises what a process raised."""
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
     parts = [context.Process(target=_part, args=(settings, run_id, part, processes, results), daemon=True) for part in range(processes)]
@@ -82,7 +82,7 @@ def _rows(stored: Stored, run_id: str, rates: StoredRates) -> Write | None:
     if is_nothing(payload):
         return None
     last = due.from_json(stored.evidence, stored.fetched_at)
-    # A stock that no listing has brought since: what the site said at the last fetch.
+    # If no listing has had the stock since, what the site said at the last fetch counts.
     quote = {**last.quote, **(quotes.site_fields(stored.quote) if stored.quote else {})}
     rows = rows_anew(payload, last, stored.symbol, quote, rates)
     return Write(ratios=[(run_id, row) for row in rows], only_changes=True)

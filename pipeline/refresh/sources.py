@@ -1,4 +1,4 @@
-"""Where the handler of processing tasks gets what it needs: stored statements, quotes by the hundred, the day's rates."""
+"""Gives the handler of processing tasks what it needs: stored statements, quotes by the hundred, the day's exchange rates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.wire import quotes
 from pipeline.yahoo import partly
 from pipeline.yahoo.fetch import exchange_rates, fetch_rates
 
-#: How many stocks' statements one query brings, and how long it waits for those who ask.
+#: How many stocks' statements one query reads at most, and how long it waits for more threads to ask.
 STORED_AT_ONCE, STORED_LINGER_SECONDS = 64, 0.003
-#: The most symbols that the site takes in one quote request, and how long one waits to be full.
+#: How many symbols a quote request has at most, and how long it waits for more threads to ask.
 QUOTES_AT_ONCE, QUOTES_LINGER_SECONDS = 100, 0.25
 
 

@@ -1,6 +1,6 @@
 """`financial_ratios`: how new rows come beside stored ones. Newer does not give way to older, something not to nothing.
 
-- One trailing row a stock: an older one goes in the transaction that brings a newer one, an older answer's is not written.
+- One trailing row per stock: an older one is deleted in the transaction that writes a newer one, and is not written after it.
 - A trailing row that is older than the newest fiscal year goes.
 - A fiscal year that is dated anew by fewer than 20 days replaces its row.
 - What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.stored_row).

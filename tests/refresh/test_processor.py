@@ -1,4 +1,4 @@
-"""What the handler does where the site's list of quotes is not to be had."""
+"""What the handler does if the site's list of quotes can't be had."""
 
 from __future__ import annotations
 

@@ -34,11 +34,13 @@ QUOTE_TYPES = {
     column: "text NOT NULL DEFAULT ''" if column in _TEXTS else "timestamptz" if column in _TIMES else "double precision"
     for column in QUOTE_COLUMNS
 }
+#: A stored quote that is so much newer than the one that comes was dated by a wrong clock.
+_WRONG_CLOCK_DAYS = 7
 UPSERT_QUOTES = f"""
 INSERT INTO quote (symbol, seen_at, {", ".join(QUOTE_COLUMNS)}) VALUES %s
 ON CONFLICT (symbol) DO UPDATE SET
     seen_at = EXCLUDED.seen_at, {", ".join(f"{column} = EXCLUDED.{column}" for column in QUOTE_COLUMNS)}
-WHERE quote.seen_at <= EXCLUDED.seen_at
+WHERE quote.seen_at <= EXCLUDED.seen_at OR quote.seen_at > EXCLUDED.seen_at + interval '{_WRONG_CLOCK_DAYS} days'
 """  # noqa: S608 (the names are this program's own)
 #: Epoch seconds outside of these years (1970 to 2200) are no time of a quote.
 _LATEST = 7_258_118_400

@@ -21,6 +21,9 @@ def test_the_newest_quote_of_a_stock_is_kept(tables: Database) -> None:
         assert read(connection) == [("MC.PA", 12.5, 1.5e9, "EUR", None, datetime.fromtimestamp(1_780_000_000, timezone.utc), "")]
         write(connection, [Write(quotes={"MC.PA": {"marketCap": 2, "seen_at": NEW}}), Write(quotes={"AI.PA": FULL})])
         assert [(row[0], row[2]) for row in read(connection)] == [("AI.PA", 1.5e9), ("MC.PA", 2.0)]
+        for seen_at, market_cap in (("2030-01-01T08:00:00+00:00", 3), (NEW, 4)):
+            write(connection, [Write(quotes={"MC.PA": {"marketCap": market_cap, "seen_at": seen_at}})])
+        assert read(connection)[1][2] == 4.0, "the clock of 2030 was wrong"
     finally:
         connection.close()
 

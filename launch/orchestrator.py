@@ -203,7 +203,8 @@ class Orchestrator:
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"
         site = close_run(self._settings, self._plan.run_id, status, result)
-        self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), page_address))
+        stays = not (stalled or self._arguments.exit_when_done)
+        self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), page_address, stays))
         self._say(f"\n{site.text()}")
         if self._arguments.json:
             print_result(json.dumps(result))

@@ -21,19 +21,25 @@ REASONS_SHOWN = 12
 REGIONS_SHOWN = 60
 
 
-def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir: str, page: str = "") -> str:
-    """The summary for the terminal."""
+def text(account: Account, summary: dict[str, Any], settings: Settings, log_dir: str, page: str = "", stays: bool = True) -> str:
+    """The summary for the terminal. `stays` is whether the services stay up after it."""
     lines = [_cut(f"run {summary['run_id']}: {', '.join(summary['regions'])}, {_duration(summary['elapsed_seconds'])}"), ""]
     lines += tables(account)
     lines += ["", f"{summary['stocks']} stocks, {summary['ratio_rows']} rows of ratios, {summary['dead_letters']} dead letters"]
     if summary["unreadable"]:
         lines[-1] += f", {summary['unreadable']} unreadable records (named in the consumers' logs)"
+    fetched, stored = summary["processing"]["fetched"], summary["processing"]["stored"]
+    lines.append(f"statements: fetched for {fetched} stocks, stored already for {stored}; {summary['requests']} requests")
     if account.lists.text():
         lines.append(_cut(account.lists.text()))
     lines += ["", f"logs:   {log_dir}", *_queries(settings)]
-    if page:
-        lines.append(f"page:   {page} (while the services are up)")
     demo = " --demo" if settings.demo else ""
+    if summary["dead_letters"]:
+        lasts = stays or settings.kafka.source != "embedded"
+        command = f"{python_command()} kafka_dead_letters.py{demo} list"
+        lines.append(f"failed: {command if lasts else 'the letters end with the embedded broker; the next run tries these tasks again'}")
+    if page and stays:
+        lines.append(f"page:   {page} (while the services are up)")
     lines.append(f"export: {python_command()} export_ratios.py{demo} --where 'price_to_earnings < 15'")
     if settings.database.source == "embedded":
         again = f"{python_command()} run_pipeline.py{demo} --services"

@@ -15,9 +15,9 @@ from pipeline.runs.account import Account
 from tests.runs.test_drawing import HOSTILE, RUN, account_of
 
 
-def said(account, database=Database(source="embedded"), log_dir="/tmp/logs", page=""):  # noqa: B008 (frozen)
-    settings = dataclasses.replace(config.load(demo=True, environ={}), kafka=Kafka(), database=database)
-    return summary.text(account, account.summary(83.4), settings, log_dir, page)
+def said(account, database=Database(source="embedded"), log_dir="/tmp/logs", page="", stays=True, kafka=Kafka()):  # noqa: B008 (frozen)
+    settings = dataclasses.replace(config.load(demo=True, environ={}), kafka=kafka, database=database)
+    return summary.text(account, account.summary(83.4), settings, log_dir, page, stays)
 
 
 def part(text, first):
@@ -89,6 +89,25 @@ def test_it_says_where_to_go_on():
     assert "query:  psql 'host=db.example port=5433 dbname=stocks user=me'" in own
     assert "secret" not in own
     assert "--services" not in own, "the user's own database is up without them"
+
+
+def test_it_names_only_what_is_there_when_the_run_has_ended():
+    failed = account_of()
+    assert "kafka_dead_letters.py --demo list" in said(failed)
+    assert "kafka_dead_letters.py --demo list" in said(failed, stays=False)
+    ended = said(failed, page="http://localhost:8080", stays=False, kafka=Kafka(source="embedded"))
+    assert "failed: the letters end with the embedded broker; the next run tries these tasks again" in ended
+    assert "page:" not in ended
+    assert "failed:" not in said(Account(RUN))
+
+
+def test_it_tells_what_was_fetched_from_what_was_stored_already():
+    account = Account(RUN)
+    for name, source in (("new", "fetched"), ("old", "stored"), ("older", "stored")):
+        task = {"task_id": f"process:{RUN}:{name}", "country_code": "us", "status": "completed", "ratios_calculated": 5, "source": source}
+        account.completion("processing", task)
+    account.requests = 3
+    assert "statements: fetched for 1 stocks, stored already for 2; 3 requests" in said(account)
 
 
 def test_nothing_is_wider_than_a_hundred_columns_but_the_sql():

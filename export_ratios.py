@@ -40,6 +40,7 @@ from pipeline.process.script import run_script
 from pipeline.stocks import conditions, export, query
 from pipeline.stocks.query import Screen
 from pipeline.storage import database
+from pipeline.wire.regions import REGIONS
 
 
 def main() -> int:
@@ -51,6 +52,8 @@ def main() -> int:
         sort=arguments.sort,
         descending=arguments.descending,
     )
+    if unknown := [code for code in screen.regions if code not in REGIONS]:
+        raise SettingsError(f"--region {', '.join(unknown)!r} is unknown: expected codes from {', '.join(REGIONS)}")
     if screen.sort not in query.FIELDS:
         raise SettingsError(f"--sort {arguments.sort!r}: expected a column, such as price_to_earnings")
     try:

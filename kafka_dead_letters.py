@@ -92,7 +92,7 @@ def show(letters: list[Letter], arguments: argparse.Namespace) -> int:
             print(line(letter))
     if not arguments.json:
         rest = f", {len(letters) - len(shown)} more" if len(letters) > len(shown) else ""
-        print(f"{len(shown)} dead letters{rest}")
+        print(f"{_counted(len(shown), 'dead letter')}{rest}")
     return config.EXIT_DONE
 
 
@@ -108,9 +108,10 @@ def replay(settings: Settings, letters: list[Letter], arguments: argparse.Namesp
     if arguments.json:
         print(json.dumps({"replayed": 0 if arguments.dry_run else count, "would_replay": count, "not_a_task": not_tasks}))
         return config.EXIT_DONE
-    print(f"{'would replay' if arguments.dry_run else 'replayed'} {count} tasks")
+    print(f"{'would replay' if arguments.dry_run else 'replayed'} {_counted(count, 'task')}")
     if not_tasks:
-        print(f"{not_tasks} letters are not valid tasks and can't be replayed: python kafka_dead_letters.py show --error-type MessageError")
+        what = _counted(not_tasks, "letter")
+        print(f"not valid tasks, so they can't be replayed: {what} (python kafka_dead_letters.py show --error-type MessageError)")
     return config.EXIT_DONE
 
 
@@ -127,6 +128,10 @@ def put_back(settings: Settings, letters: list[Letter]) -> int:
         sender.close()
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def line(letter: Letter) -> str:
     """One letter on one line, without control characters."""
     fields = letter.fields()
@@ -139,15 +144,15 @@ def line(letter: Letter) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("list", "show", "replay"))
-    parser.add_argument("id", nargs="?", type=_letter_id, help="one letter, STAGE/PARTITION/OFFSET as printed by list")
-    parser.add_argument("--stage", choices=("scraping", "processing"))
-    parser.add_argument("--run", metavar="RUN_ID")
-    parser.add_argument("--region", metavar="CODE")
-    parser.add_argument("--symbol")
+    parser.add_argument("command", choices=("list", "show", "replay"), help="print a line per letter, print all fields, or put back")
+    parser.add_argument("id", nargs="?", type=_letter_id, help="one letter, STAGE/PARTITION/OFFSET as printed by list (default: all)")
+    parser.add_argument("--stage", choices=("scraping", "processing"), help="only letters of this stage")
+    parser.add_argument("--run", metavar="RUN_ID", help="only letters of this run")
+    parser.add_argument("--region", metavar="CODE", help="only letters of this region, such as fr")
+    parser.add_argument("--symbol", help="only letters of this stock, such as MC.PA")
     parser.add_argument("--error-type", metavar="TYPE", help="such as PermanentError, LayoutChanged, MessageError")
     parser.add_argument("--older-than", metavar="AGE", help="such as 30m, 2h, 1d")
-    parser.add_argument("--newer-than", metavar="AGE")
+    parser.add_argument("--newer-than", metavar="AGE", help="such as 30m, 2h, 1d")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the oldest N")
     parser.add_argument("--all", action="store_true", help="list, show: include letters that were replayed")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back")

@@ -6,7 +6,7 @@ writes  stock, financial_ratios, company_statements, fx_rate
 emits   processing-completion                              or processing-errors and a retry or dead letter
 
 python kafka_processing_consumer.py            as many times as wanted, each in its own terminal
-python kafka_processing_consumer.py --demo     joins the demo that is up
+python kafka_processing_consumer.py --demo     joins the running demo
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     recording.add_flag(parser)
-    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     parser.add_argument(
         "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
     )

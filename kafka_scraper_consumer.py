@@ -1,13 +1,13 @@
-"""Takes scraping tasks, drives a browser over Yahoo Finance's screener, and emits one processing task a stock.
+"""Takes scraping tasks, drives a browser over Yahoo Finance's screener, and emits one processing task per stock.
 
-SCRAPER_SOURCE=api lists by the JSON endpoint behind the page, without a browser; auto does so where the page has changed.
+SCRAPER_SOURCE=api lists by the JSON endpoint behind the page, without a browser; auto does so if the page has changed.
 
 takes   stock-scraping-tasks, stock-scraping-retries       (consumer group stock-scrapers)
 writes  country, stock, pipeline_run                       page by page
 emits   stock-processing-tasks, then scraping-completion   or scraping-errors and a retry or dead letter
 
 python kafka_scraper_consumer.py            as many times as wanted, each in its own terminal
-python kafka_scraper_consumer.py --demo     joins the demo that is up
+python kafka_scraper_consumer.py --demo     joins the running demo
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _left_out(found: StockList) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     recording.add_flag(parser)
-    parser.add_argument("--demo", action="store_true", help="join the demo that is up")
+    parser.add_argument("--demo", action="store_true", help="use the running demo")
     arguments = parser.parse_args()
     set_up_logging()
     recording.record_to(arguments.record)

@@ -203,9 +203,9 @@ def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(termin
     assert terminal.run("kafka_dead_letters.py", "show", "7", "--demo").returncode == config.EXIT_SETTINGS
 
     dry = terminal.run("kafka_dead_letters.py", "replay", "--demo", "--dry-run")
-    assert "would replay 1 tasks" in dry.stdout
-    assert "1 letters are not valid tasks" in dry.stdout
-    assert "replayed 1 tasks" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
+    assert "would replay 1 task\n" in dry.stdout
+    assert "they can't be replayed: 1 letter " in dry.stdout
+    assert "replayed 1 task\n" in terminal.run("kafka_dead_letters.py", "replay", "--demo", "--run", run_id).stdout
     again = terminal.run("kafka_dead_letters.py", "replay", letter["id"], "--demo")
     assert (again.returncode, again.stderr) == (1, f"dead letter {letter['id']} was replayed already\n")
     until(lambda: len(letters("--run", run_id)) == 1, 150, "the new dead letter of the replayed task")

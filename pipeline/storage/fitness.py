@@ -34,7 +34,7 @@ class Table:
 
 
 def tables_of(schema: str) -> dict[str, Table]:
-    """The tables that the SQL text makes, in the one way in which this project writes it."""
+    """The tables that the SQL text creates. It reads the style of this project's SQL only."""
     found: dict[str, Table] = {}
     for name, body in _TABLE.findall(schema):
         table = found[name] = Table({}, frozenset())
@@ -44,7 +44,7 @@ def tables_of(schema: str) -> dict[str, Table]:
                 continue
             match = _COLUMN.match(part)
             if match is None:
-                raise ValueError(f"table {name}: {part!r} is no column")
+                raise ValueError(f"table {name}: {part!r} is not a column")
             table.columns[match[1]] = _TYPES.get(match[2], match[2])
             if "PRIMARY KEY" in part:
                 table.key = frozenset({match[1]})
@@ -56,7 +56,7 @@ def tables_of(schema: str) -> dict[str, Table]:
 
 
 def check_place(connection: Any) -> None:
-    """Raises ServiceError if the database can't hold every character, or if there is no schema to make tables in."""
+    """Raises ServiceError if the database can't hold every character, or if there is no schema to create tables in."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ServiceError(
@@ -69,13 +69,13 @@ def check_place(connection: Any) -> None:
     if current is None:
         user = _quoted(connection, connection.info.user)
         raise ServiceError(
-            f"{place(connection)}: the search path is {one_line(path, 200) or 'empty'!r}, which leads to no schema that is there and may "
+            f"{place(connection)}: the search path is {one_line(path, 200) or 'empty'!r}, in which no schema exists that may "
             f"be used: CREATE SCHEMA, GRANT USAGE ON SCHEMA … TO {user}, or ALTER ROLE {user} SET search_path TO public"
         )
 
 
 def missing(cursor: Any, wanted: dict[str, Table]) -> list[str]:
-    """What differs from `wanted`, one text each: a table, a column with its type, a key. Empty if everything fits."""
+    """What is missing of `wanted`, one text per table, column with its type, or key. Empty if everything fits."""
     cursor.execute(
         """
         SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
@@ -127,7 +127,7 @@ def check_right_to_create(connection: Any, cursor: Any) -> None:
 
 
 def check_rights(connection: Any, cursor: Any, wanted: dict[str, Table]) -> None:
-    """Raises ServiceError with the GRANT if this user may not read and write the tables that are there."""
+    """Raises ServiceError with the GRANT if this user may not read and write the existing tables."""
     cursor.execute(
         "SELECT c.relname::text, right_ FROM pg_class c, unnest(%s) AS right_ "
         "WHERE c.relname = ANY(%s) AND pg_table_is_visible(c.oid) AND NOT has_table_privilege(c.oid, right_)",
@@ -145,7 +145,7 @@ def check_rights(connection: Any, cursor: Any, wanted: dict[str, Table]) -> None
 
 
 def foreign(connection: Any, faults: list[str]) -> ServiceError:
-    """Tables of these names are there, and they are not this pipeline's."""
+    """The error if tables of these names exist that are not this pipeline's."""
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
     return ServiceError(
         f"{place(connection)} has tables of the same names that are another application's ({'; '.join(faults[:3])}{more}): "

@@ -30,7 +30,7 @@ def store(connection: Any, rates: Mapping[str, DayRate]) -> None:
 
 
 def read_newest(settings: Database, today: date, most_days_old: int) -> dict[str, DayRate]:
-    """`newest` by a connection of its own. Raises TransientError while the database is away."""
+    """`newest`, on a connection of its own. Raises TransientError while the database is away."""
     try:
         with closing(connect(settings, reach_seconds=3)) as connection:
             return newest(connection, today, most_days_old)
@@ -51,7 +51,7 @@ def add(cursor: Any, pair: str, rates: Mapping[date, float]) -> None:
 
 
 def newest(connection: Any, today: date, most_days_old: int) -> dict[str, DayRate]:
-    """pair → its newest rate that is at most so many days old on `today`."""
+    """pair → its newest rate that is at most `most_days_old` days old on `today`."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_NEWEST, (today - timedelta(days=most_days_old), today))
         return {pair: DayRate(day, rate) for pair, day, rate in cursor.fetchall()}

@@ -1,4 +1,4 @@
-"""`quote`: what the newest listing said of each stock. Columns have names of this program; the site's own stand in `QUOTE_FIELDS`."""
+"""`quote`: what the newest listing said about each stock. Columns have this program's names; `QUOTE_FIELDS` has the site's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUOTE_FIELDS = {
 QUOTE_COLUMNS = tuple(QUOTE_FIELDS)
 _TEXTS = {"currency", "financial_currency", "exchange", "quote_type", "sector", "industry"}
 _TIMES = {"quoted_at", "earnings_at", "earnings_start", "earnings_end"}
-#: Column → its SQL type. A text that was not given is empty, a number or a time NULL.
+#: Column → its SQL type. A missing text is empty, a missing number or time is NULL.
 QUOTE_TYPES = {
     column: "text NOT NULL DEFAULT ''" if column in _TEXTS else "timestamptz" if column in _TIMES else "double precision"
     for column in QUOTE_COLUMNS
@@ -42,7 +42,7 @@ ON CONFLICT (symbol) DO UPDATE SET
     seen_at = EXCLUDED.seen_at, {", ".join(f"{column} = EXCLUDED.{column}" for column in QUOTE_COLUMNS)}
 WHERE quote.seen_at <= EXCLUDED.seen_at OR quote.seen_at > EXCLUDED.seen_at + interval '{_WRONG_CLOCK_DAYS} days'
 """  # noqa: S608 (the names are this program's own)
-#: Epoch seconds outside of these years (1970 to 2200) are no time of a quote.
+#: Epoch seconds outside the years 1970 to 2200 are not the time of a quote.
 _LATEST = 7_258_118_400
 
 
@@ -52,7 +52,7 @@ def quote_row(symbol: str, quote: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def site_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON (times as ISO 8601) by the site's field names, without what is not there."""
+    """A row as JSON (times as ISO 8601) → values by the site's field names, without missing ones."""
     found = {field: row.get(column) for column, field in QUOTE_FIELDS.items()}
     times = {
         field: datetime.fromisoformat(value).timestamp()

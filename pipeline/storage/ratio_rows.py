@@ -1,8 +1,8 @@
-"""`financial_ratios`: how new rows come beside stored ones. Newer does not give way to older, something not to nothing.
+"""`financial_ratios`: how new rows are merged with stored ones. Older never replaces newer, nothing never replaces something.
 
-- One trailing row per stock: an older one is deleted in the transaction that writes a newer one, and is not written after it.
-- A trailing row that is older than the newest fiscal year goes.
-- A fiscal year that is dated anew by fewer than 20 days replaces its row.
+- One trailing row per stock: the transaction that writes a newer one deletes the older one; that of an older answer is not written.
+- A trailing row that is older than the newest fiscal year is deleted.
+- A fiscal year whose date has moved by fewer than 20 days replaces its row.
 - What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.stored_row).
 """
 
@@ -54,9 +54,9 @@ AND abs(f.period_end - new.period_end::date) < CASE f.period_type WHEN 'annual' 
 
 
 def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_changes: bool = False) -> None:
-    """Write rows, each with its run_id, beside those that are stored: all of one stock come together.
+    """Write rows, each with its run_id. All rows of a stock must be in one call.
 
-    `only_changes`: a row that is stored as it is stays untouched, with the run that wrote it.
+    `only_changes`: a row that is stored already as it is stays untouched, with the run that wrote it.
     """
     rows = sorted(found, key=lambda pair: (pair[1].symbol, pair[1].period_type, pair[1].period_end))
     if not rows:

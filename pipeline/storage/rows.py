@@ -47,7 +47,7 @@ class ListedStock:
 
 @dataclass(frozen=True)
 class Profile:
-    """A stock as its own page describes it."""
+    """A stock as its page describes it."""
 
     symbol: str
     name: str
@@ -66,12 +66,12 @@ class Write:
     countries: dict[str, str] = field(default_factory=dict)
     listings: Sequence[ListedStock] = ()
     profiles: Sequence[Profile] = ()
-    #: run_id and rows: all that one answer gave of a stock.
+    #: run_id and row: all rows of a stock from one answer.
     ratios: Sequence[tuple[str, RatioRow]] = ()
     runs: Sequence[Run] = ()
-    #: symbol → what its listing's answer said (pipeline/wire/quotes.py), with `seen_at`.
+    #: symbol → what the listing said about it (pipeline/wire/quotes.py), with `seen_at`.
     quotes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: Rows of `ratios` that are written only if they differ from the stored ones: those of a stock that nothing was fetched for.
+    #: Write `ratios` only if they differ from the stored rows: nothing was fetched for this stock.
     only_changes: bool = False
     statements: Sequence[statements_store.Fetched] = ()
     #: Symbols whose stored rows are of a company that had the symbol before: they go, before `ratios` are written.

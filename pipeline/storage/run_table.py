@@ -32,7 +32,7 @@ class Run:
     """A run as its tasks describe it.
 
     The bounds are those that the user asked for. `tasks`: what its producer is to send, each a region and its band in the region's own
-    currency; only who starts the run knows it, else it is empty.
+    currency; empty unless the process that starts the run writes it.
     """
 
     run_id: str
@@ -99,7 +99,7 @@ def runs_without_a_plan(connection: Any) -> list[str]:
 
 
 def newest_unfinished_run(connection: Any) -> Run | None:
-    """The run that `--resume` takes up."""
+    """The run that `--resume` continues."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT run_id, regions, market_cap_min, market_cap_max, tasks FROM pipeline_run "
@@ -110,7 +110,7 @@ def newest_unfinished_run(connection: Any) -> Run | None:
 
 
 def trailing_rows(connection: Any, run_id: str) -> list[tuple[str, str, dict[str, float | None], dict[str, Any]]]:
-    """The trailing rows that a run has written: symbol, statement currency, ratios, inputs."""
+    """The trailing rows of a run: symbol, statement currency, ratios, inputs."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT symbol, currency, inputs, {', '.join(RATIOS)} FROM financial_ratios "  # noqa: S608 (the names are this program's own)
@@ -121,7 +121,7 @@ def trailing_rows(connection: Any, run_id: str) -> list[tuple[str, str, dict[str
 
 
 def finish_run(connection: Any, run_id: str, status: str, summary: dict[str, Any], finished_at: datetime) -> None:
-    """Close the account of a run in `pipeline_run`."""
+    """Store the end of a run."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "UPDATE pipeline_run SET status = %s, summary = %s, finished_at = %s WHERE run_id = %s",

@@ -1,4 +1,4 @@
-"""The tables: made by plain SQL that may run at every start, by several processes at once."""
+"""Creates the tables by plain SQL that may run at every start, by several processes at once."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ ALTER TABLE quote SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE stock SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 """
 
-#: What the SQL text makes, as fitness.missing looks for it: a new table or column needs no other list.
+#: What the SQL text creates, for fitness.missing: a new table or column needs no other list.
 _WANTED = fitness.tables_of(_SCHEMA)
 
 
 def create_tables(connection: Any) -> None:
-    """Create what is missing. Several processes may run it at once, also in the midst of a run.
+    """Create what is missing. Several processes may run it at once, even during a run.
 
     Raises ServiceError with what to do if the database can't hold the pipeline's tables.
     """
@@ -93,7 +93,7 @@ def create_tables(connection: Any) -> None:
         with connection, connection.cursor() as cursor:
             if fitness.missing(cursor, _WANTED):
                 _create(connection, cursor)
-            # Else nothing: IF NOT EXISTS locks a table before it looks, and would wait for all who write, and they for it.
+            # Otherwise nothing runs: IF NOT EXISTS locks a table before it looks, and would wait for all writers, and they for it.
             fitness.check_rights(connection, cursor, _WANTED)
     except psycopg2.errors.ReadOnlySqlTransaction as error:
         raise ServiceError(f"{fitness.place(connection)} is read-only, and tables are missing: use the primary server") from error
@@ -111,7 +111,7 @@ def _create(connection: Any, cursor: Any) -> None:
     except psycopg2.errors.InsufficientPrivilege as error:
         reason = one_line(error.diag.message_primary or str(error), 200)
         raise ServiceError(f"{fitness.place(connection)}: {reason}. Start once as the tables' owner, or use another database") from error
-    except psycopg2.ProgrammingError as error:  # a column that is not there, a view
+    except psycopg2.ProgrammingError as error:  # a missing column, a view
         raise fitness.foreign(connection, [one_line(error.diag.message_primary or str(error), 200)]) from error
     faults = fitness.missing(cursor, _WANTED)
     if faults:

@@ -104,14 +104,14 @@ def store(cursor: Any, rows: Sequence[Fetched]) -> None:
 
 
 def newest(connection: Any, symbols: Sequence[str]) -> dict[str, Stored]:
-    """The newest version of each of the symbols, of those that have any."""
+    """The newest version of each of the symbols that have one."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_NEWEST, (list(symbols),))
         return {row[0]: Stored(*row) for row in cursor.fetchall()}
 
 
 def count(connection: Any) -> int:
-    """How many companies have statements stored."""
+    """How many companies have stored statements."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(DISTINCT symbol) FROM company_statements")
         return int(cursor.fetchone()[0])

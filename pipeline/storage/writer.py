@@ -26,11 +26,11 @@ from pipeline.wire.text import one_line
 
 log = logging.getLogger(__name__)
 
-#: Most results that one transaction takes.
+#: How many results one transaction takes at most.
 BATCH = 200
-#: Seconds from one transaction's begin to the next one's: under load what comes in between is one batch.
+#: Seconds from the begin of one transaction to the next: under load, what comes in between is one batch.
 BATCH_SECONDS = 0.05
-#: Seconds between two looks whether the database works again, while nothing is there to be written.
+#: Seconds between two checks whether the database works again, while there is nothing to write.
 PROBE_SECONDS = 2.0
 #: Seconds before a transaction that collided is tried again: doubles each time, up to the second figure.
 FIRST_COLLISION_SECONDS = 0.005
@@ -64,8 +64,8 @@ class Writer:
         create_tables(self._connection)
         self._closed = threading.Event()
         self._repeated = Repeated(log)
-        # Rows of runs and countries that are written. Each task brings its own, and a row is locked by whoever writes it,
-        # so that all processes would wait for each other's commits.
+        # Rows of runs and countries that are written. Each task brings its own, and whoever writes a row locks it, so all processes
+        # would wait for each other's commits.
         self._known: set[Any] = set()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._thread.start()
@@ -123,7 +123,7 @@ class Writer:
                 done(NotNow(str(error)))
             return
         except Exception as error:
-            if len(batch) > 1:  # which of them it is, shows when they are written one by one
+            if len(batch) > 1:  # written one by one, they show which of them it is
                 for one in batch:
                     self._write_batch([one])
                 return
@@ -201,10 +201,9 @@ class Writer:
             return True  # psycopg2 has refused them, not the database
         try:
             with answered(self._connection):
-                specimen.try_to_write(self._connection)
-        except (psycopg2.Error, ServiceError):
+                return not specimen.is_refused_alike(self._connection, refusal)
+        except ServiceError:
             return False
-        return True
 
     def _probe(self) -> None:
         """Find out without any task whether rows can be written again: a brake must not wait for the work that it holds."""
@@ -213,6 +212,9 @@ class Writer:
             with answered(self._connection):
                 specimen.try_to_write(self._connection)
         except Exception as error:  # whatever it is, this thread must go on
+            if judge(error) is Cause.ROW:
+                self._works_again()  # the database looks at rows again: what it makes of the tasks' own is seen with them
+                return
             self._repeated.say(logging.WARNING, reason(error))
             self._drop_connection()
         else:

@@ -1,4 +1,4 @@
-"""Something between a program and its database, as a pooler or a firewall is: it passes on, cuts, or swallows what is sent."""
+"""A stand-in for a pooler or firewall between a program and its database: it forwards bytes, cuts connections, or swallows bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 
 class Proxy:
-    """Listens on `port`. `swallows`: what either side sends is taken and goes nowhere."""
+    """Listens on `port`. While `swallows` is set, what either side sends is read and dropped."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)

@@ -126,7 +126,7 @@ def test_rights_on_tables_that_are_there_are_named_with_their_grant(postgres: Da
 
 def test_a_search_path_that_leads_nowhere_is_named(postgres: Database, own: Database) -> None:
     as_owner(postgres, f"ALTER ROLE {ROLE} SET search_path TO elsewhere")
-    assert "the search path is 'elsewhere', which leads to no schema" in refusal(own)
+    assert "the search path is 'elsewhere', in which no schema exists" in refusal(own)
     as_owner(postgres, f"CREATE SCHEMA elsewhere AUTHORIZATION {ROLE}")
     with contextlib.closing(database.connect(own)) as connection:
         schema.create_tables(connection)

@@ -1,4 +1,4 @@
-"""Whose fault an error of the database is, by its SQLSTATE."""
+"""The cause of a database error, by its SQLSTATE."""
 
 import psycopg2
 import psycopg2.errors

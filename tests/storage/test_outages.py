@@ -1,4 +1,4 @@
-"""A database that takes no rows for a while, in each of the ways that operators meet: waited for, named, never charged to a task."""
+"""A database that takes no rows for a while, in the ways that operators meet: the writer waits, names the cause, and blames no task."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_the_brake_is_released_with_nothing_to_write(writing, admin):
     admin(f"GRANT UPDATE ON pipeline_run TO {ROLE}")
     writing.goes_on()
     writing.writer.away.set()
-    writing.submit(Write())  # wakes the thread, and holds nothing
+    writing.submit(Write())  # wakes the thread without any rows
     until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
 
 
@@ -243,6 +243,19 @@ def test_what_refuses_all_rows_alike_is_waited_for_though_its_code_is_of_a_row(w
     writing.goes_on()
     writing.goes_on()
     assert stocks(admin) == ["A", "B"]
+
+
+def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_database(writing, admin):
+    admin("ALTER TABLE quote ADD CONSTRAINT own_currency CHECK (currency = 'EUR') NOT VALID")
+    admin("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
+    try:
+        writing.submit(task("B"))
+        assert isinstance(writing.answer(), PermanentError)
+        writing.writer.away.set()
+        writing.submit(Write())  # wakes the thread without any rows
+        until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
+    finally:
+        admin("ALTER TABLE stock DROP CONSTRAINT not_b; ALTER TABLE quote DROP CONSTRAINT own_currency")
 
 
 def test_what_refuses_one_row_is_that_rows(writing, admin):

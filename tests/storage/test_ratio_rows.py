@@ -1,4 +1,4 @@
-"""What stays and what goes where new rows come beside stored ones, on a real PostgreSQL."""
+"""Which rows stay and which are replaced when new rows are written, on a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: Seconds before what was not acknowledged is sent again: doubles with each time in a row, up to the second figure.
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
-#: The same for a client that takes the place of one that is of no use any more.
+#: The longest pause before a client is replaced that no longer works.
 LONGEST_RENEWAL_SECONDS = 30.0
 
 Headers = dict[str, str]
@@ -48,10 +48,10 @@ class Fate(enum.Enum):
     NEVER_THIS_CLIENT = "never this client"
 
 
-#: The message is too large, or the broker will not have it for what it holds.
+#: The message is too large, or the broker refuses its content.
 _SIZE = (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError)
 _REFUSED = (*_SIZE, kafka.errors.InvalidRecordError, kafka.errors.PolicyViolationError, kafka.errors.UnsupportedForMessageFormatError)
-#: A state of the broker, or of this machine's clock, that may change; all that the client itself calls retriable comes on top.
+#: A state of the broker, or of this machine's clock, that may change; besides, all that the client itself calls retriable.
 _NOT_NOW = (
     kafka.errors.RetriableError,
     kafka.errors.AuthorizationError,
@@ -73,26 +73,27 @@ def fate(error: BaseException) -> Fate:
 
 
 def is_certain(error: BaseException) -> bool:
-    """Whether the error is of this very message, and not perhaps of another one in its batch: batches that are too large are
-    split by the client.
+    """Whether the error certainly belongs to this message, and not to another one in its batch: the client splits batches that are
+    too large.
     """
     return isinstance(error, _SIZE)
 
 
 class Sender:
-    """A producer, and a new one in its place when it is of no use any more. For one thread.
+    """A producer, which is replaced if it no longer works. For one thread.
 
     Acknowledged by all in-sync replicas. Not idempotent in Kafka's sense: with that, the client calls itself dead after any
     error that can't be tried again, and every message of the pipeline may arrive twice anyway.
     """
 
     def __init__(self, settings: Kafka) -> None:
-        """Raises ServiceError where the broker isn't there."""
+        """Raises ServiceError if the broker is not reachable."""
         self._settings = settings
         self._producer: KafkaProducer = clients.producer(settings)
         self._renewals = 0
         self._renew_at = 0.0
         self._useless = False
+        self._partition_counts: dict[str, int] = {}
         self.repeated = Repeated(log)
 
     def send(self, message: Message) -> Any:
@@ -130,12 +131,12 @@ class Sender:
             raise kafka.errors.KafkaConnectionError(str(error)) from error
         self._close(0)
         self._producer, self._useless = fresh, False
-        self.repeated.say(logging.WARNING, "the client that sends was of no use any more: a new one takes its place")
+        self.repeated.say(logging.WARNING, "the producer no longer works: a new one takes its place")
 
     def send_all(self, batch: list[Message], timeout_seconds: float = 60.0) -> None:
-        """Send and wait until the broker has acknowledged all of it; what fails is sent again until time is up.
+        """Send and wait until the broker has acknowledged all messages; those that fail are sent again until the time is up.
 
-        Raises NotNow when it is; PermanentError where the broker refuses one of the messages for good.
+        Raises NotNow when it is up, and PermanentError if the broker refuses one of the messages for good.
         """
         deadline, tries, alone = time.monotonic() + timeout_seconds, 0, False
         left = list(batch)
@@ -160,7 +161,7 @@ class Sender:
             tries += 1
 
     def _try(self, batch: list[Message], timeout_seconds: float) -> list[tuple[Message, BaseException]]:
-        """Send it and wait; what was not acknowledged, and why."""
+        """Send the batch and wait. Returns the messages that were not acknowledged, each with its error."""
         futures: list[tuple[Message, Any]] = []
         failed: list[tuple[Message, BaseException]] = []
         for message in batch:
@@ -182,10 +183,16 @@ class Sender:
         return failed
 
     def partition_count(self, topic: str) -> int:
-        return len(self._producer.partitions_for(topic))
+        """The latest known number: a topic that is being created anew has none for a moment. Raises KafkaError if none is known."""
+        try:
+            self._partition_counts[topic] = len(self._producer.partitions_for(topic))
+        except kafka.errors.KafkaError:
+            if topic not in self._partition_counts:
+                raise
+        return self._partition_counts[topic]
 
     def close(self, timeout_seconds: float = 5.0) -> None:
-        """Never raises: what is not acknowledged by now is sent again by whoever asked for it."""
+        """Never raises: whoever has sent a message that is not acknowledged by now sends it again."""
         self._close(timeout_seconds)
 
     def _close(self, timeout_seconds: float) -> None:

@@ -1,7 +1,8 @@
-"""The messages that tell what became of a task: topic, key, bytes, headers. Pure."""
+"""The messages that report what happened to a task: topic, key, bytes, headers. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic
 
 from pipeline.broker.sender import Headers, Message
@@ -12,31 +13,31 @@ from pipeline.wire.results import Result, Split
 from pipeline.wire.topics import StageTopics
 from pipeline.worker.delivery import Delivery, T
 
-#: The longest key that is kept, in bytes: ours have at most a few hundred.
+#: The longest key that is kept, in bytes: this program's own have a few hundred at most.
 _LONGEST_KEY_BYTES = 1_000
 #: Header of a letter without its value: how many bytes it had.
 VALUE_BYTES = "value-bytes"
 
 
 class Replies(Generic[T]):
-    """Of one stage. `requests`: how many the attempt has sent to the site."""
+    """For one stage. `requests` is how many the attempt has sent to the site."""
 
     def __init__(self, topics: StageTopics) -> None:
         self.topics = topics
 
-    def done(self, delivery: Delivery[T], result: Result, task_partitions: int, requests: int) -> list[Message]:
-        """The completion; before it, the halves of a task that was split."""
+    def done(self, delivery: Delivery[T], result: Result, task_partitions: Callable[[], int], requests: int) -> list[Message]:
+        """The completion, and before it the two halves if the task was split. `task_partitions` is only called in that case."""
         done = Message(self.topics.completion, delivery.task.task_id, results.completion(delivery.task, result, requests))
         if not isinstance(result, Split):
             return [done]
-        places, headers = places_of_halves(delivery.headers, delivery.partition.partition, task_partitions)
+        places, headers = places_of_halves(delivery.headers, delivery.partition.partition, task_partitions())
         halves = zip(result.halves, places, strict=True)
         return [*(Message(self.topics.tasks, half.key, messages.pending(half), headers, place) for half, place in halves), done]
 
     def again(self, delivery: Delivery[T], error_type: str, text: str, failed_attempts: int, at: float, requests: int) -> list[Message]:
         """The task, back in the retry topic until the epoch time `at`, and the error that says so."""
         headers = {**_origin(delivery), **_reason(failed_attempts, error_type, text), "not-before": str(int(at * 1000))}
-        if CUTS in delivery.headers:  # where the halves of this task go if it is split
+        if CUTS in delivery.headers:  # says where the halves go if the task is split
             headers[CUTS] = delivery.headers[CUTS]
         return [
             Message(self.topics.retries, delivery.task.key, delivery.value, headers),
@@ -44,13 +45,13 @@ class Replies(Generic[T]):
         ]
 
     def failed(self, delivery: Delivery[T], error_type: str, text: str, with_value: bool = True, requests: int = 0) -> list[Message]:
-        """The task as a dead letter, and the error that says that it is final."""
+        """The task as a dead letter, and a final error message."""
         headers = {**_origin(delivery), **_reason(delivery.attempt, error_type, text)}
         letter = Message(self.topics.dead_letters, delivery.task.key, delivery.value, headers)
         return [letter if with_value else without_value(letter), self._error(delivery, error_type, text, requests, final=True)]
 
     def no_task(self, record: Any, headers: Headers, error_type: str, text: str) -> Message:
-        """Bytes that are no task, as a dead letter."""
+        """Bytes that are not a valid task, as a dead letter."""
         key = (record.key or b"")[:_LONGEST_KEY_BYTES].decode("utf-8", "replace")
         origin = {
             "original-topic": headers.get("original-topic", record.topic),
@@ -66,7 +67,7 @@ class Replies(Generic[T]):
 
 
 def without_value(letter: Message) -> Message:
-    """A letter that the broker would not take as it is: where the record stands, how large it is and why, in the headers."""
+    """The letter with an empty value, for a broker that would refuse it: its headers say where the record is, how large, and why."""
     headers = {**letter.headers, VALUE_BYTES: str(len(letter.value or b""))}
     headers["error-message"] = headers.get("error-message", "")[:200]
     return Message(letter.topic, letter.key[:200], b"", headers)

@@ -1,17 +1,17 @@
 """The task worker: polls, hands tasks to threads, sends their results, retries, commits.
 
-One thread, the polling thread, owns the consumer and all book-keeping; worker threads only run the handler. A record
-goes through these steps, and its offset is committed after the last one:
+One thread, the polling thread, owns the consumer and keeps the accounts; worker threads only run the handler. A record goes
+through these steps, and its offset is committed after the last one:
 
-    1. polled from the task or the retry topic, decoded (bytes that are no task: dead letter), noted in the ledger
-    2. a retry that is not due yet waits, up to its `not-before`, and holds nothing else up
+    1. polled from the task or the retry topic, noted in the ledger, decoded (or made a dead letter if it is not a valid task)
+    2. a retry waits until its `not-before`, and holds nothing else up
     3. handed to a worker thread, in order per key: two tasks of one key never run at once
     4. the handler's rows are committed to PostgreSQL by the writer thread
     5. its messages are sent, and acknowledged by the broker
-    6. the ledger's safe position, below which every record has come to here, is committed
+    6. the ledger's safe position is committed, below which every record has come this far
 
-Kill the process anywhere, and what had not reached step 6 is delivered again: task_ids are deterministic and writes are
-upserts, so doing it twice is doing it once.
+If the process is killed at any point, records before step 6 are delivered again: task_ids are deterministic and writes are
+upserts, so doing a task twice is doing it once.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ from pipeline.worker.task_queue import TaskQueue
 
 log = logging.getLogger(__name__)
 
-#: Longest wait of one poll, in ms, while tasks are in work: a result is taken up at the latest after that.
+#: Longest wait of one poll, in ms, while tasks are in progress: a result is handled after that at the latest.
 POLL_MS = 20
-#: Longest time in seconds without a poll while there is no room for more tasks: how late a rebalance is noticed at most.
+#: Longest time in seconds without a poll while there is no room for more tasks. A rebalance is noticed that late at most.
 UNPOLLED_SECONDS = 0.5
-#: How many retries that are not due yet are held in memory; above that the retry topic is paused.
+#: How many retries are held in memory until they are due; above that, the retry topic is paused.
 RETRIES_HELD = 1_000
-#: How many records' messages may wait for the broker; above that no more tasks are taken.
+#: The messages of how many records may wait for the broker; above that, no more tasks are taken.
 OUTBOX_HELD = 1_000
-#: Seconds that tasks in work are given when the process is told to stop; what isn't finished then goes back.
+#: Seconds that tasks in progress have to finish when the process is told to stop; unfinished ones are delivered again.
 DRAIN_SECONDS = 15.0
 
 
 class TaskWorker(Generic[T]):
     """Runs `handler` over the tasks of one stage until `stop()`.
 
-    decode: bytes → task, raising MessageError.  threads: how many tasks run at once.  buffered: how many tasks may be
-    in work or wait for a thread; no more are polled.  writer: where rows go, None for a stage without any.
-    untouched: says of a task why it is left alone, None if it is to be done; asked before the handler.
+    decode: bytes → task, raising MessageError.  threads: how many tasks run at once.  buffered: how many tasks may run or wait for
+    a thread; no more are polled.  writer: where rows go, None for a stage without rows.  untouched: why a task is not done on purpose,
+    None if it is to be done; called before the handler.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class TaskWorker(Generic[T]):
         self.writer = writer
         self.untouched = untouched
         self.finished_tasks = 0
-        #: Which fraction of the task topic's partitions is this worker's.
+        #: Which fraction of the task topic's partitions this worker has.
         self.share = 0.0
         self._faults = Faults()
         self._replies: Replies[T] = Replies(topics)
@@ -102,7 +102,7 @@ class TaskWorker(Generic[T]):
         self._last_poll = 0.0
 
     def stop(self) -> None:
-        """Finish what is in work, commit, return from `run`. From any thread or signal handler."""
+        """Finish tasks in progress, commit, and return from `run`. For any thread or signal handler."""
         self._stopping.set()
 
     @property
@@ -110,7 +110,7 @@ class TaskWorker(Generic[T]):
         return self._stopping.is_set()
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop()`. Raises ServiceError if the broker can't be reached at the start, or is another one later."""
+        """Work until `stop()`. Raises ServiceError if the broker is not reachable at the start, or is replaced by another one later."""
         self._sender = Sender(self.settings)
         self._consumer = clients.group_consumer(self.settings, self.topics.group, max(1, self.buffered), "none")
         self._broker = BrokerWatch(self._consumer, self.settings)
@@ -123,7 +123,7 @@ class TaskWorker(Generic[T]):
                 self._round(self._poll)
             self._drain()
         except ServiceError:
-            self._positions.forget()  # in another broker's topics: nothing of them may be committed in this one's
+            self._positions.forget()  # they are of the other broker's topics, and must not be committed here
             raise
         finally:
             self._close()
@@ -151,18 +151,22 @@ class TaskWorker(Generic[T]):
         records = self._positions.poll(POLL_MS if busy else IDLE_POLL_MS, max(1, room))
         kept = self._positions.kept
         if kept is not None:
-            # Tasks of another's partitions that are in work end as they like: nothing of them is committed here.
-            self._tasks.drop_waiting(lambda delivery: delivery.partition not in kept)
-            mine = sum(partition.topic == self.topics.tasks for partition in kept)
-            self.share = mine / max(self._sender.partition_count(self.topics.tasks), 1)
+            # Tasks in progress of other consumers' partitions may end as they like: nothing of them is committed here.
+            for delivery in self._tasks.drop_waiting(lambda delivery: delivery.partition not in kept):
+                self._positions.dropped(delivery.partition, delivery.offset)
+            mine = sum(partition.topic == self.topics.tasks for partition in self._consumer.assignment())
+            self.share = mine / max(self._task_partitions(), 1)
         for record in records:
             self._take(record)
+
+    def _task_partitions(self) -> int:
+        return self._sender.partition_count(self.topics.tasks)
 
     def _room(self) -> int:
         """How many tasks may be polled now."""
         away = self.writer is not None and self.writer.away.is_set()
         room = self.buffered - self._tasks.in_work
-        # Threads have enough to do until a quarter of the tasks are done: a poll for each result would cost more than the task.
+        # The threads have enough work until a quarter of the tasks is done: a poll per result would cost more than the task.
         return 0 if away or room < self.buffered // 4 or len(self._outbox) >= OUTBOX_HELD else max(0, room)
 
     def _take(self, record: Any) -> None:
@@ -174,7 +178,7 @@ class TaskWorker(Generic[T]):
             return
         if reason := intake.too_large(record.value):
             log.error("%s failed for good: %s", delivery.task, reason)
-            self._put(delivery, self._replies.failed(delivery, "TooLarge", reason, with_value=False))
+            self._settle_without_value(record, self._replies.failed(delivery, "TooLarge", reason, with_value=False))
             return
         due = intake.due_at(headers, time.time())
         if due > time.time():
@@ -183,10 +187,17 @@ class TaskWorker(Generic[T]):
             self._submit(self._tasks.add(delivery))
 
     def _no_task(self, record: Any, headers: dict[str, str], error: MessageError) -> None:
-        log.warning("%s[%d]@%d is no task, to the dead letters: %s", record.topic, record.partition, record.offset, error)
+        log.warning("%s[%d]@%d is not a valid task and becomes a dead letter: %s", record.topic, record.partition, record.offset, error)
         letter = self._replies.no_task(record, headers, error.error_type, str(error))
+        if intake.too_large(record.value or b""):
+            self._settle_without_value(record, [without_value(letter)])
+            return
         partition = TopicPartition(record.topic, record.partition)
         self._outbox.put(Settling(partition, record.offset, [letter], lambda reason: [without_value(letter)]))
+
+    def _settle_without_value(self, record: Any, messages: list[Message]) -> None:
+        """Report a record whose value is too large to be sent, without keeping the value in memory until the report has arrived."""
+        self._outbox.put(Settling(TopicPartition(record.topic, record.partition), record.offset, messages, lambda reason: messages))
 
     def _start_due_retries(self) -> None:
         while self._tasks.in_work < self.buffered and (delivery := self._tasks.take_due(time.time())):
@@ -225,8 +236,8 @@ class TaskWorker(Generic[T]):
                 return
             self._submit(self._tasks.finish(delivery))
             if isinstance(result, Outcome):
-                partitions = self._sender.partition_count(self.topics.tasks)
-                self._put(delivery, self._replies.done(delivery, result.result, partitions, requests), requests)
+                messages = self._replies.done(delivery, result.result, self._task_partitions, requests)
+                self._put(delivery, messages, requests)
             elif not self._abandon.is_set():
                 self._failed(delivery, result, requests)
 
@@ -254,15 +265,15 @@ class TaskWorker(Generic[T]):
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Stop polling, finish within DRAIN_SECONDS what a thread has in hand, send and commit it."""
-        log.info("stopping: %d tasks in work", self._tasks.in_work)
+        """Stop polling; within DRAIN_SECONDS, finish the tasks that threads have, send their messages and commit."""
+        log.info("stopping: %d tasks in progress", self._tasks.in_work)
         self._tasks.drop_waiting()
         self._pool.shutdown(wait=False, cancel_futures=False)
         deadline = time.monotonic() + DRAIN_SECONDS
         while (self._tasks.in_work or self._outbox) and time.monotonic() < deadline:
             self._round(lambda: time.sleep(POLL_MS / 1000))
         if self._tasks.in_work:
-            log.warning("%d tasks go back unfinished: they are delivered again", self._tasks.in_work)
+            log.warning("%d tasks are not finished: they are delivered again", self._tasks.in_work)
         self._abandon.set()
 
     def _close(self) -> None:
@@ -271,6 +282,6 @@ class TaskWorker(Generic[T]):
             self._positions.commit()
             clients.leave(self._consumer, self.settings)
         except (kafka.errors.KafkaError, AssertionError) as error:
-            log.warning("the broker did not hear the good-bye: %s: %s", type(error).__name__, error)
+            log.warning("the broker was not told that this consumer ends: %s: %s", type(error).__name__, error)
         self._sender.close(3)
         self._pool.shutdown(wait=False, cancel_futures=True)

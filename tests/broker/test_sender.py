@@ -58,3 +58,17 @@ def test_ten_minutes_of_the_same_trouble_are_twenty_lines(monkeypatch, caplog):
     assert len(caplog.records) == heard == 20
     said.say(logging.WARNING, "the login is refused")
     assert len(caplog.records) == 21, "another cause is news"
+
+
+def test_of_many_lines_that_differ_twenty_a_minute_are_said(monkeypatch, caplog):
+    now = [1_000.0]
+    monkeypatch.setattr(repeated.time, "monotonic", lambda: now[0])
+    said = repeated.Bounded(logging.getLogger("pipeline.test"))
+    for number in range(120):
+        said.say(logging.WARNING, f"record {number}")
+        now[0] += 1
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts[:2] == ["record 0", "record 1"]
+    assert texts[19] == "record 19 (further ones in this minute are not named)"
+    assert texts[20] == "record 60"
+    assert len(texts) == 40

@@ -1,4 +1,4 @@
-"""All that this program reads or replaces of kafka-python's own parts, in one place: `tests/broker/test_internals.py` fails if an
+"""All internals of kafka-python that this program reads or replaces, in one place: `tests/broker/test_internals.py` fails if an
 upgrade has moved one of them.
 
 What is replaced: how fetched bytes become records. If the client can't read a record (its codec is not installed, its checksum is
@@ -33,13 +33,13 @@ _PACKAGES = {"gzip": "", "snappy": "python-snappy", "lz4": "lz4", "zstd": "zstan
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Records that could not be read, from `offset` up to, but not including, `next_offset`; nearly always a single one."""
+    """Records that could not be read, from `offset` up to, but not including, `next_offset`; nearly always one record."""
 
     partition: TopicPartition
     offset: int
     next_offset: int
     reason: str
-    #: Of the batch that they stood in, in ms; -1 where that can't be read either.
+    #: Time of their batch in ms; -1 if that can't be read either.
     timestamp_ms: int = -1
 
     def __str__(self) -> str:
@@ -141,7 +141,7 @@ _UNPACKERS: dict[str, Callable[[Any], bytes]] = {
 
 
 def bound_unpacking() -> None:
-    """From now on no client of this process unpacks a batch without a bound."""
+    """From now on every client of this process unpacks batches up to LARGEST_BATCH_BYTES only."""
     for module in (default_records, legacy_records):
         for name, unpack in _UNPACKERS.items():
             if hasattr(module, name):
@@ -152,13 +152,13 @@ def bound_unpacking() -> None:
 
 
 class _Enough(Exception):
-    """One poll has given out as many bytes as it may."""
+    """A poll has returned as many bytes as it may."""
 
 
 class _Records(Fetcher.PartitionRecords):
-    """The records of one partition's answer, as the client's own, but that those which can't be read are passed over."""
+    """The records of one partition in a fetch's answer, like the client's own class, but records that can't be read are passed over."""
 
-    #: Called for each that is passed over; and what is left of this poll's bytes, one list of one number for all partitions.
+    #: Called for each record that is passed over; and how many bytes this poll may still return, a list of one number for all partitions.
     passed_over: Callable[[Unreadable], None]
     bytes_left: list[int]
     next_fetch_offset: int
@@ -175,12 +175,12 @@ class _Records(Fetcher.PartitionRecords):
         return found
 
     def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Iterator[Any]:
-        """Only bytes: deserializers are not used in this program."""
+        """Of bytes only: this program uses no deserializers."""
         while True:
             try:
                 batch = records.next_batch()
             except (CorruptRecordError, struct.error) as error:
-                # Nothing behind a batch without a length can be found: on with what the next fetch brings.
+                # Without a batch's length nothing behind it can be found: the next fetch goes on.
                 self._pass_over(self.next_fetch_offset, self.next_fetch_offset + 1, error)
                 break
             if batch is None:
@@ -196,7 +196,7 @@ class _Records(Fetcher.PartitionRecords):
                     self.bytes_read += record.size_in_bytes
                     self.next_fetch_offset = max(self.next_fetch_offset, record.offset + 1)
                     yield self._consumer_record(record)
-            # What is behind the last record that is still there, after a compaction or a transaction's marker, is read too.
+            # Offsets without a record, left by a compaction or a transaction's marker, count as read.
             self.next_fetch_offset = max(self.next_fetch_offset, end)
         self.drain()
 
@@ -224,7 +224,7 @@ class _Records(Fetcher.PartitionRecords):
             yield record
 
     def _end_of(self, batch: Any, whole: bool) -> int:
-        """The offset behind a batch. Of an older format it is not known; of a broken one it is believed if it fits its count."""
+        """The offset behind a batch. An older format does not have it; a broken batch is believed if it fits the number of records."""
         begin = max(batch.base_offset, self.next_fetch_offset)
         if batch.magic != 2:
             return int(begin)
@@ -233,11 +233,11 @@ class _Records(Fetcher.PartitionRecords):
         return max(int(batch.base_offset) + delta + 1, begin) if believable else begin + 1
 
     def _pass_over_all(self, batch: Any, end: int, error: Exception) -> None:
-        """What is left of a batch. Of an older format that is one record at a time, so that there is an end to it."""
+        """What is left of a batch. In an older format, one record at a time, so that reading comes to an end."""
         self._pass_over(batch.base_offset, end if batch.magic == 2 else self.next_fetch_offset + 1, error, batch)
 
     def _pass_over(self, offset: int, next_offset: int, error: Exception, batch: Any = None) -> None:
-        """Note it, but what was read or noted with an earlier fetch of the same batch."""
+        """Note it, except for records that an earlier fetch of the same batch has read or noted."""
         if next_offset <= self.next_fetch_offset:
             return
         offset = max(offset, self.next_fetch_offset)
@@ -264,7 +264,7 @@ class _Records(Fetcher.PartitionRecords):
 
 
 def _skip_record(batch: Any) -> int | None:
-    """Step over a record of a batch whose frame is whole but for what is in it; its offset, None where that can't be."""
+    """Step over a record whose frame is intact, though its content is not. Its offset; None if that is not possible."""
     if batch.magic != 2:
         return None
     try:
@@ -314,49 +314,54 @@ def pass_over_unreadable(consumer: KafkaConsumer, noted: Callable[[Unreadable], 
     fetcher.fetched_records = fetched_records
 
 
-# -- what is only read, or kept from being done ---------------------------------------------------------------------------
+# -- what is only read, or prevented ----------------------------------------------------------------------------------------
 
 
 def client_of(connection: Any) -> str:
-    """The client_id of the client whose connection it is, as the client's log names it; empty for anything else."""
+    """The client_id of the client that owns the connection, as the client's log names it; empty for anything else."""
     return str(connection.config["client_id"]) if isinstance(connection, KafkaConnection) else ""
 
 
 def is_connected(client: Any) -> bool:
-    """Whether a consumer or producer has a connection to any broker. The public count has those in it that are still being opened."""
+    """Whether a consumer or producer is connected to any broker. The public count includes connections that are still being opened."""
     return bool(client._manager.least_used_connections())
 
 
 def cluster_id(client: Any) -> str | None:
-    """The id of the cluster that a consumer or producer talks to, as it said last."""
+    """The id of the cluster that a consumer or producer is connected to, by its latest metadata."""
     found: str | None = client._manager.cluster.cluster_id
     return found
 
 
+def topic_id(client: Any, topic: str) -> Any:
+    """The id of the topic, which a topic that is made anew under the same name does not share. None if it is not known."""
+    return client._manager.cluster.topic_id(topic)
+
+
 def read_position(consumer: KafkaConsumer, partition: TopicPartition) -> int:
-    """The offset that it reads next, 0 where that is not known. The public question goes to the broker, and waits for it."""
+    """The offset that it reads next, 0 if that is not known. The public method asks the broker and waits for the answer."""
     state = consumer._subscription.assignment.get(partition)
     return int(state.position.offset) if state is not None and state.position is not None else 0
 
 
 def is_joining(consumer: KafkaConsumer) -> bool:
-    """Whether it is a member of a group that has still to join it, or to join it again."""
+    """Whether it is about to join its group, or to join it again."""
     return consumer._coordinator is not None and bool(consumer._coordinator.need_rejoin())
 
 
 def leave_silently(consumer: KafkaConsumer) -> None:
-    """No LeaveGroup request when it is closed."""
+    """From now on it sends no LeaveGroup request when it is closed."""
     consumer._coordinator.maybe_leave_group = lambda *_, **__: None
 
 
 def advertised(client: Any) -> list[tuple[str, int]]:
-    """Host and port of each broker, as the first one that answered tells them to its clients."""
+    """Host and port of each broker, as the first one that answered sends them to its clients."""
     return [(str(broker.host), int(broker.port)) for broker in client._manager.cluster.brokers()]
 
 
 class Admin(KafkaAdminClient):
     def _process_acl_operations(self, description: Any) -> Any:
-        """Groups and topics come with the rights that one has on them. The embedded broker sends bits there that mean
-        nothing, which would be an error; nobody here asks for them.
+        """Groups and topics come with the rights on them. The embedded broker sends meaningless bits there, which would be an error;
+        nothing in this program uses them.
         """
         return description

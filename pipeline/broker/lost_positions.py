@@ -1,36 +1,67 @@
-"""A group's position that is not there, or names records that are not: where reading goes on, and what is said of it.
+"""A group's position that does not exist, or names records that do not: where reading goes on, and what is logged.
 
-The client would begin anew by itself, and say nothing: tasks that are done again, and tasks that nobody will ever do.
+The client would start again by itself and say nothing, though tasks are then done again, and others will never be done.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 
+from pipeline.broker import internals
+
 log = logging.getLogger(__name__)
 
-#: What `poll` raises of a consumer that is not to begin anew by itself.
+#: What `poll` raises if a consumer must not start again by itself.
 LOST = (kafka.errors.NoOffsetForPartitionError, kafka.errors.OffsetOutOfRangeError, kafka.errors.LogTruncationError)
-#: Partitions that are named in a line.
+#: How many partitions a line names.
 _NAMED = 5
 
 
+class Remade:
+    """Notices that a topic was deleted and made anew: its offsets mean other records then, and the client goes on at the old ones."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._cluster: str | None = None
+        self._ids: dict[str, Any] = {}
+
+    def look(self) -> list[TopicPartition]:
+        """The assigned partitions of topics that are others than at the last look: they are read from their beginning now."""
+        cluster = internals.cluster_id(self._consumer)
+        if cluster != self._cluster:  # another broker's topics are others anyway; BrokerWatch says so
+            self._cluster = cluster
+            self._ids.clear()
+        assigned = self._consumer.assignment()
+        anew = set()
+        for topic in {partition.topic for partition in assigned}:
+            known, found = self._ids.get(topic), internals.topic_id(self._consumer, topic)
+            if found is not None:
+                self._ids[topic] = found
+                if known not in (None, found):
+                    anew.add(topic)
+                    log.warning("topic %s was deleted and made anew: reading it from the beginning", topic)
+        partitions = sorted(partition for partition in assigned if partition.topic in anew)
+        if partitions:
+            self._consumer.seek_to_beginning(*partitions)
+        return partitions
+
+
 def recover(consumer: KafkaConsumer, group: str, error: Exception) -> None:
-    """Go on at the first record that is there, or at a truncated log's end. Raises KafkaError if the broker does not answer."""
+    """Go on at the first record that exists, or at the end of a truncated log. Raises KafkaError if the broker does not answer."""
     if isinstance(error, kafka.errors.LogTruncationError):
         for partition, place in error.divergent_offsets.items():
-            offset = place.offset if place is not None else consumer.beginning_offsets([partition])[partition]
+            offset = place.offset if place is not None else bounds(consumer, [partition])[0][partition]
             log.warning("%s: the broker has lost records that were there before; going on at offset %d", _name(partition), offset)
             consumer.seek(partition, offset)
         return
     named = error.args[0]
-    begins = consumer.beginning_offsets(list(named))
+    begins, ends = bounds(consumer, list(named))
     if isinstance(error, kafka.errors.NoOffsetForPartitionError):
-        ends = consumer.end_offsets(list(named))
         filled = sorted(partition for partition in named if ends[partition] > begins[partition])
         if filled:
             log.warning(
@@ -42,8 +73,18 @@ def recover(consumer: KafkaConsumer, group: str, error: Exception) -> None:
     else:
         for partition, offset in named.items():
             _say_what_is_gone(partition, offset, begins[partition])
+    mine = consumer.assignment()
     for partition in named:
-        consumer.seek(partition, begins[partition])
+        if partition in mine:  # it may be another member's by now
+            consumer.seek(partition, begins[partition])
+
+
+def bounds(consumer: KafkaConsumer, partitions: list[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Where they begin and end. Raises KafkaError, also if one of them has just been deleted, which the client has no error for."""
+    try:
+        return consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    except KeyError as error:
+        raise kafka.errors.UnknownTopicOrPartitionError(str(error)) from error
 
 
 def _say_what_is_gone(partition: TopicPartition, offset: int, begin: int) -> None:

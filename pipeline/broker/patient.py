@@ -1,4 +1,4 @@
-"""The consumer that all of this program reads with: passes over what it can't read, follows topics that grow, rests when nothing comes."""
+"""The consumer class of this program: it passes over what it can't read, follows topics that grow, and rests while nothing comes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.broker import internals
 from pipeline.broker.internals import Unreadable
+from pipeline.broker.lost_positions import Remade
 from pipeline.errors import ServiceError
 from pipeline.repeated import Bounded
 from pipeline.wire.text import one_line
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks of a reader whether there are more partitions.
+#: Seconds between two checks of a reader for new partitions.
 FOLLOW_SECONDS = 10.0
 #: How many unreadable records are kept until somebody counts them.
 UNREADABLE_KEPT = 10_000
-#: Records from which on an answer is worth the next one at once, to one that only looks on.
+#: If an answer has at least so many records, a reader without a group asks for the next one at once.
 FULL_ANSWER = 100
-#: How much longer a consumer rests after each answer with hardly anything, and at most, in ms; what is left of a poll for the answer.
+#: By how many ms a consumer's rest grows with each thin answer, its longest rest, and what it leaves of a poll for the answer.
 REST_MS = 50
 LONGEST_REST_MS = 250
 ANSWER_MS = 50
-#: How long a poll waits where there is nothing else to do: long enough for the longest rest.
+#: How long a poll waits if there is nothing else to do: long enough for the longest rest.
 IDLE_POLL_MS = LONGEST_REST_MS + ANSWER_MS
 
 
 class Patient(KafkaConsumer):
-    """A consumer that passes over what it can't read, and says so, and that rests before it asks a broker again that had nothing
-    for it: longer after each such answer.
+    """A consumer that passes over what it can't read, and says so. If the broker had nothing for it, it rests before it asks again,
+    longer after each such answer.
 
-    While a fetch waits, the embedded broker looks for records again and again; a dozen consumers that always have one
-    waiting there cost a core when there is nothing to do. One that only looks on, without a group, rests after a few records
-    too: to fetch each by itself costs more than all else that it does.
+    While a fetch waits, the embedded broker keeps looking for records: a dozen consumers with a waiting fetch each would use a whole
+    core while nothing happens. A reader without a group also rests after an answer of a few records: to fetch each record by itself
+    would cost more than all else that it does.
     """
 
     thin_answers = 0
@@ -47,13 +48,14 @@ class Patient(KafkaConsumer):
         self._unreadable: list[Unreadable] = []
         self._bounded = Bounded(log)
         self._followed: tuple[str, ...] = ()
+        self._remade = Remade(self)
         self._looked_at = 0.0
         super().__init__(**options)
         internals.bound_unpacking()
         internals.pass_over_unreadable(self, self._note_unreadable)
 
     def take_unreadable(self) -> list[Unreadable]:
-        """The records that were passed over since this was called last."""
+        """The records that were passed over since the last call."""
         found, self._unreadable = self._unreadable, []
         return found
 
@@ -63,11 +65,12 @@ class Patient(KafkaConsumer):
         self._bounded.say(logging.WARNING, f"{one} is passed over, it can't be read: {one_line(one.reason, 200)}")
 
     def follow(self, names: Iterable[str]) -> list[TopicPartition]:
-        """Assign all partitions of the topics, now and whenever they get more: those are read from their beginning. The ones that are
-        new. Raises ServiceError where a topic isn't there.
+        """Assign all partitions of the topics, now and whenever they get more; new ones are read from their beginning. Returns the new
+        ones. Raises ServiceError if a topic does not exist.
         """
         self._followed = tuple(names)
         self._looked_at = time.monotonic()
+        self._remade.look()
         known = self.assignment()
         fresh = [partition for partition in partitions_of(self, self._followed) if partition not in known]
         if fresh:
@@ -82,8 +85,8 @@ class Patient(KafkaConsumer):
             try:
                 self.follow(self._followed)
             except (ServiceError, kafka.errors.KafkaError) as error:
-                log.debug("no look at the partitions: %s", error)  # a broker that is away is said by who watches it
-        # While it joins its group every poll takes it a step further.
+                log.debug("no look at the partitions: %s", error)  # whoever watches the broker says that it is away
+        # While it joins its group, every poll takes it one step further.
         rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)
         if rest_ms:
             time.sleep(rest_ms / 1000)
@@ -94,12 +97,12 @@ class Patient(KafkaConsumer):
 
 
 def rest_of(thin_answers: int, timeout_ms: float) -> float:
-    """How long one poll of so many ms rests before it asks, after so many answers with hardly anything. Pure."""
+    """How many ms a poll of `timeout_ms` rests before it asks, after so many thin answers in a row. Pure."""
     return max(0, min(thin_answers * REST_MS, LONGEST_REST_MS, timeout_ms - ANSWER_MS))
 
 
 def partitions_of(consumer: KafkaConsumer, names: Iterable[str], timeout_seconds: float = 10.0) -> list[TopicPartition]:
-    """All partitions of the topics. Raises ServiceError where one isn't there."""
+    """All partitions of the topics. Raises ServiceError if one does not exist."""
     found: list[TopicPartition] = []
     deadline = time.monotonic() + timeout_seconds
     for name in names:
@@ -108,6 +111,6 @@ def partitions_of(consumer: KafkaConsumer, names: Iterable[str], timeout_seconds
             time.sleep(0.1)
             numbers = consumer.partitions_for_topic(name)
         if not numbers:
-            raise ServiceError(f"topic {name} isn't there: start run_pipeline.py or kafka_scraper_producer.py first")
+            raise ServiceError(f"topic {name} does not exist: start run_pipeline.py or kafka_scraper_producer.py first")
         found += [TopicPartition(name, number) for number in sorted(numbers)]
     return found

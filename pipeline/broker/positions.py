@@ -11,19 +11,20 @@ from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicParti
 
 from config import Kafka
 from pipeline.broker import clients
+from pipeline.broker.lost_positions import bounds
 from pipeline.broker.patient import partitions_of
 
 
 def position(offset: int) -> OffsetAndMetadata:
-    """A position to commit. The leader epoch is unknown, and must be a number all the same."""
+    """A position to commit. The leader epoch is not known, but must be a number."""
     return OffsetAndMetadata(offset, "", -1)
 
 
 def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: float = 20.0) -> dict[TopicPartition, int]:
     """The offset after the last record of each partition, read now.
 
-    Not by `end_offsets`: the embedded broker answers that wrongly for batches of several records. What a fetch says is
-    right on every broker, so each partition is fetched once, from where it is said to end.
+    Not by `end_offsets`: the embedded broker's answer is wrong for batches of several records. A fetch's answer is right on every
+    broker, so each partition is fetched once, from its reported end.
     """
     consumer = clients.reader(settings, for_watermarks=True)
     try:
@@ -36,14 +37,13 @@ def high_watermarks(settings: Kafka, names: Iterable[str], timeout_seconds: floa
 def watermarks(
     consumer: KafkaConsumer, partitions: list[TopicPartition], timeout_seconds: float = 20.0
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """The first offset that is still there, and the one after the last record, of each partition, read now.
+    """The first offset that still exists, and the one after the last record, of each partition, read now.
 
-    consumer: a `reader(for_watermarks=True)`, whose assignment this changes. Raises KafkaError where the broker does not answer in time.
+    consumer: a `reader(for_watermarks=True)`, whose assignment this changes. Raises KafkaError if the broker does not answer in time.
     """
-    begins = consumer.beginning_offsets(partitions)
-    ends = consumer.end_offsets(partitions)
+    begins, ends = bounds(consumer, partitions)
     marks: dict[TopicPartition, int] = {}
-    # What it read of a partition before is forgotten with the assignment.
+    # With the assignment, the consumer forgets what it knew about the partitions.
     consumer.unsubscribe()
     consumer.assign(partitions)
     for partition in partitions:
@@ -61,15 +61,15 @@ def watermarks(
 
 
 def committed_offsets(client: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """What the group has committed; partitions without a commit are left out. Raises KafkaError."""
+    """What the group has committed, without partitions that have no commit. Raises KafkaError."""
     found = from_coordinator(lambda: client.list_group_offsets(group)).get(group, {})
     return {partition: position.offset for partition, position in found.items() if position.offset >= 0}
 
 
 def from_coordinator(ask: Callable[[], Any], timeout_seconds: float = 5.0) -> Any:
-    """What `ask` returns, asked again where the group's coordinator is not ready.
+    """What `ask` returns; it is asked again while the group's coordinator is not ready.
 
-    A cluster makes the topic that groups live in when it is first asked for one, and loads it after each restart.
+    A cluster creates the topic of its groups when it is first asked for one, and loads it after each restart.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:

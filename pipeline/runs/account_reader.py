@@ -14,6 +14,7 @@ from kafka import TopicPartition
 
 from config import Kafka
 from pipeline.broker import clients, positions
+from pipeline.broker.lost_positions import bounds
 from pipeline.errors import MessageError
 from pipeline.runs.account import Account
 from pipeline.wire import messages, topics
@@ -129,7 +130,7 @@ class Tally:
         if not waited_for:
             return {}
         try:
-            begins = self._consumer.beginning_offsets(list({partition for partition, _ in waited_for}))
+            begins, _ = bounds(self._consumer, list({partition for partition, _ in waited_for}))
         except kafka.errors.KafkaError as error:
             log.debug("where the topics begin is not known: %s", error)
             return {}

@@ -1,4 +1,4 @@
-"""A worker's partitions: which are its own, what was taken from each, and up to where that is committed.
+"""A worker's partitions: which ones it has, what was taken from each, and up to where that is committed.
 
 For the polling thread, which owns the consumer.
 """
@@ -15,6 +15,7 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
 from pipeline.broker import internals, lost_positions, positions
 from pipeline.broker.internals import Unreadable
+from pipeline.broker.lost_positions import Remade
 from pipeline.broker.outage import BrokerWatch
 from pipeline.wire.topics import StageTopics
 from pipeline.worker.ledger import OffsetLedger
@@ -26,7 +27,7 @@ COMMIT_SECONDS = 0.5
 
 
 class _Rebalances(ConsumerRebalanceListener):
-    """Only notes what happened: a commit in a listener is refused, so the polling thread acts on it after its poll."""
+    """Only notes what happened. A commit in a listener is refused, so the polling thread acts after its poll."""
 
     def __init__(self) -> None:
         self.assigned = False
@@ -41,7 +42,7 @@ class _Rebalances(ConsumerRebalanceListener):
         self.assigned = True
 
     def on_partitions_lost(self, lost: Any) -> None:
-        log.warning("left the group without a word: %d partitions lost, their tasks are done by others", len(lost))
+        log.warning("removed from the consumer group: %d partitions lost, other consumers do their tasks", len(lost))
         self.lost = True
 
 
@@ -56,19 +57,22 @@ class Positions:
         self._ledgers: dict[TopicPartition, OffsetLedger] = {}
         self._rebalances = _Rebalances()
         self._last_commit = 0.0
-        #: After a poll that has changed whose partitions are whose: those that were this worker's without a break. Else None.
+        self._remade = Remade(consumer)
+        #: Records of topics that were deleted and made anew, whose tasks are still in hand: the new ones of the same offsets are others.
+        self._gone: set[tuple[TopicPartition, int]] = set()
+        #: After a poll that has changed the assignment: the partitions that this worker has had without a break. Otherwise None.
         self.kept: set[TopicPartition] | None = None
         consumer.subscribe([topics.tasks, topics.retries], listener=self._rebalances)
 
     def pause(self, everything: bool, retries: bool) -> None:
-        """Hold back all partitions, or those of retries. A paused consumer goes on polling: that keeps it in its group."""
+        """Pause all partitions, or those of retries. A paused consumer goes on polling, so it stays in its group."""
         assigned = self._consumer.assignment()
         held_back = [tp for tp in assigned if everything or (retries and tp.topic == self._retries)]
         self._consumer.pause(*held_back)
         self._consumer.resume(*(self._consumer.paused() - set(held_back)))
 
     def poll(self, timeout_ms: int, most: int) -> list[Any]:
-        """New records, noted as taken. Those that can't be read are finished: they were said and passed over."""
+        """New records, noted as taken. Unreadable ones are noted as finished: they were logged and passed over."""
         self.kept = None
         try:
             try:
@@ -81,6 +85,9 @@ class Positions:
             time.sleep(0.2)
             return []
         self._after_rebalance()
+        for partition in self._remade.look():
+            found.pop(partition, None)
+            self._begin_anew(partition)
         for one in self._consumer.take_unreadable():
             found.setdefault(one.partition, []).append(one)
         taken = []
@@ -96,16 +103,22 @@ class Positions:
         return taken
 
     def finish(self, partition: TopicPartition, offset: int) -> None:
-        """All outputs of the record are safe. Of a partition that is another's now, nothing is noted."""
-        if partition in self._ledgers:
+        """All outputs of the record are safe. Nothing is noted if the partition belongs to another consumer now."""
+        if (partition, offset) in self._gone:
+            self._gone.discard((partition, offset))
+        elif partition in self._ledgers:
             self._ledgers[partition].finish(offset)
+
+    def dropped(self, partition: TopicPartition, offset: int) -> None:
+        """The record's task is forgotten, and nothing will ever finish it."""
+        self._gone.discard((partition, offset))
 
     def commit_if_due(self) -> None:
         if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Commit of each partition the position below which everything is finished."""
+        """Commit, for each partition, the position below which everything is finished."""
         self._last_commit = time.monotonic()
         mine = self._consumer.assignment()
         for tp, ledger in self._ledgers.items():
@@ -118,17 +131,24 @@ class Positions:
         try:
             self._consumer.commit(offsets, timeout_ms=5_000)
         except (kafka.errors.CommitFailedError, kafka.errors.BrokerResponseError, kafka.errors.RetriableError) as error:
-            # A rebalance or a broker that is away: committed with the next round, or done again by the new owner.
+            # A rebalance, or a broker that is away: the next round commits it, or the new owner does it again.
             self._watch.trouble("commit put off", error, logging.INFO)
             return
         for tp, position in offsets.items():
             self._ledgers[tp].committed(position.offset)
 
+    def _begin_anew(self, partition: TopicPartition) -> None:
+        """Its records are others than before."""
+        self.kept = (set(self._consumer.assignment()) if self.kept is None else self.kept) - {partition}
+        ledger = self._ledgers.pop(partition, None)
+        if ledger is not None:
+            self._gone |= {(partition, offset) for offset in ledger.unfinished()}
+
     def forget(self) -> None:
         self._ledgers.clear()
 
     def _after_rebalance(self) -> None:
-        """Forget partitions that are another's now: nothing of them is committed here, and doing them twice is doing them once."""
+        """Forget partitions that belong to another consumer now: it commits them, and doing a task twice is doing it once."""
         if self._rebalances.lost or self._rebalances.assigned:
             self.kept = set() if self._rebalances.lost else set(self._consumer.assignment())
             self._ledgers = {partition: ledger for partition, ledger in self._ledgers.items() if partition in self.kept}

@@ -55,7 +55,8 @@ def test_whatever_is_dropped_each_task_that_is_left_runs_once_and_in_order(seed)
             start(queue.finish(running.pop(chance.randrange(len(running)))))
         elif chance.random() < 0.3:
             unwanted = chance.choice([TASKS, RETRIES])
-            queue.drop_waiting(lambda one, unwanted=unwanted: one.partition == unwanted)
+            dropped = queue.drop_waiting(lambda one, unwanted=unwanted: one.partition == unwanted)
+            assert sorted(one.offset for one in dropped) == sorted(one.offset for one in waiting if one.partition == unwanted)
             waiting = [one for one in waiting if one.partition != unwanted]
         assert len({one.task.key for one in running}) == len(running)
         assert queue.in_work == len(running) + len(waiting)

@@ -1,1 +1,1 @@
-"""Kafka as this program uses it: clients, positions, groups, and why a broker cannot be reached."""
+"""Kafka as this program uses it: clients, positions, groups, and why a broker is not reachable."""

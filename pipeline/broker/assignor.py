@@ -1,7 +1,7 @@
-"""Who of a consumer group gets which partitions: each topic's are shared out evenly, and move no more than they must.
+"""Assigns partitions to the members of a consumer group: each topic by itself, evenly, and with as few moves as possible.
 
-kafka-python's own sticky assignor balances the sum over all topics. Of two members one then gets all task partitions and
-the other all retry partitions, which are empty: half of the group has nothing to do. Here each topic is balanced by itself.
+kafka-python's own sticky assignor balances the sum over all topics. One of two members may then get all task partitions and the
+other one all retry partitions, which are empty: half of the group has nothing to do.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
 
 
 def shared_out(partitions: Sequence[int], members: Sequence[str], owners: Mapping[int, str]) -> dict[str, list[int]]:
-    """Partitions of one topic by member, as evenly as can be. Pure.
+    """Partitions of one topic by member, as evenly as possible. Pure.
 
-    `owners` is who has a partition now. A member keeps its lowest ones up to its share; the rest goes in runs to those who
-    lack some. So neighbours stay together, and a partition and the one opposite are different members'.
+    `owners` says who has each partition now. A member keeps its lowest ones up to its share; the rest goes in runs to members that have
+    fewer than their share. So neighbours stay together, and a partition and the one opposite belong to different members.
     """
     owned: dict[str, list[int]] = {member: [] for member in members}
     for partition in sorted(partitions):
         if owners.get(partition) in owned:
             owned[owners[partition]].append(partition)
     least, more = divmod(len(partitions), len(members))
-    # One more for those who have most anyway: so the fewest move.
+    # Members that have the most get the additional ones, so that the fewest move.
     order = sorted(members, key=lambda member: (-len(owned[member]), member))
     share = {member: least + (place < more) for place, member in enumerate(order)}
     found = {member: owned[member][: share[member]] for member in members}
@@ -50,7 +50,7 @@ class EvenAssignor(CooperativeStickyAssignor):
             subscribers = [member for member, found in metadata.items() if topic in found.subscription]
             owner_of = {partition.partition: member for partition, member in owners.items() if partition.topic == topic}
             for member, partitions in shared_out(sorted(cluster.partitions_for_topic(topic) or ()), subscribers, owner_of).items():
-                # What another one has now comes to this member when that one has given it up.
+                # A partition that another member has now comes to this one after that member has given it up.
                 now = [partition for partition in partitions if owner_of.get(partition, member) == member]
                 if now:
                     result[member].append((topic, now))

@@ -1,4 +1,4 @@
-"""Kafka clients with the settings that this pipeline needs, and what differs between the brokers, in one place."""
+"""Kafka clients with the settings that this pipeline needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a broker must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8.0
-#: After so many of them one that has refused (a password, an authority) is not asked any longer: it will say the same again.
+#: After so many of them, a broker that has refused (a password, a certificate) is not asked again: its answer would be the same.
 REFUSED_SECONDS = 2.0
 #: Seconds in which a broker must say where it is, when it is asked why it can't be reached.
 ADVERTISED_SECONDS = 1.0
@@ -32,36 +32,36 @@ _numbers = itertools.count(1)
 
 #: How often a client asks for the topics' partitions, in ms.
 METADATA_MS = 20_000
-#: How often a member asks whether there is a rebalance, in ms: that is how long the others wait for it in each.
+#: How often a member asks whether there is a rebalance, in ms: the others wait that long for it in each one.
 LONGEST_HEARTBEAT_MS = 3_000
-#: Largest wait of one `send`, in ms: the polling thread must not stand still for longer.
+#: Longest wait of one `send`, in ms: the polling thread must not be blocked for longer.
 SEND_BLOCK_MS = 5_000
 
 
 def quiet() -> None:
-    """The client logs an ERROR at every lost connection, and comes back by itself: only what is worse is shown.
+    """The client logs an ERROR for each lost connection, and reconnects by itself. From now on only worse things reach the log.
 
-    That a broker is away is said by who waits for it (outages.BrokerWatch, the monitor, the page).
+    An outage is reported by the code that waits for its end (outage.BrokerWatch, the monitor, the page).
     """
     logging.getLogger("kafka").setLevel(logging.WARNING)
     for name in ("kafka.net", "kafka.cluster", "kafka.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # This one is listened to: what it says of a failed connection is the reason that the client does not raise.
+    # Diagnosis listens to this one: it has the reason for a failed connection, which the client does not raise.
     logging.getLogger("kafka.net.connection").setLevel(logging.ERROR)
     _failures.silent = True
     outage.drop_noise()
 
 
 def common(settings: Kafka) -> dict[str, Any]:
-    """What every client needs to reach the brokers. Raises SettingsError where that can't work with any broker."""
+    """What every client needs to reach the brokers. Raises SettingsError if that can't work with any broker."""
     diagnosis.check_files(settings)
     options: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
         "security_protocol": settings.security_protocol,
         "reconnect_backoff_max_ms": 2_000,
-        # How late new partitions of a topic are noticed at most.
+        # New partitions of a topic are noticed after this time at the latest.
         "metadata_max_age_ms": METADATA_MS,
-        # One of its own: by it a client's failures are told from another one's.
+        # Each client has its own, so that its failures can be told from those of other clients.
         "client_id": f"stock-pipeline-{os.getpid()}-{next(_numbers)}",
     }
     if settings.sasl_mechanism:
@@ -78,7 +78,7 @@ def common(settings: Kafka) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def reaching(settings: Kafka) -> Any:
-    """Turn what the client raises where no broker answers into a ServiceError that says what to do."""
+    """Turn what the client raises if no broker answers into a ServiceError that says what to do."""
     before = _failures.count
     try:
         yield
@@ -89,7 +89,7 @@ def reaching(settings: Kafka) -> Any:
 
 
 def _advertised(settings: Kafka) -> list[tuple[str, int]]:
-    """Where the brokers say that they are; empty where none answers in a moment."""
+    """The addresses that the brokers advertise; empty if none of them answers in a moment."""
     if not probe.listens(settings.bootstrap_servers, ADVERTISED_SECONDS):
         return []
     try:
@@ -103,7 +103,7 @@ def _advertised(settings: Kafka) -> list[tuple[str, int]]:
 
 
 def _reached(kind: Callable[..., Any], settings: Kafka, **options: Any) -> Any:
-    """A client that has reached a broker. Raises ServiceError after REACH_SECONDS; sooner where a broker refuses."""
+    """A client that has reached a broker. Raises ServiceError after REACH_SECONDS, and sooner if a broker refuses."""
     options = {**common(settings), **options}
     with reaching(settings):
         try:
@@ -133,10 +133,10 @@ def producer(settings: Kafka) -> KafkaProducer:
         max_in_flight_requests_per_connection=1,
         max_request_size=LARGEST_MESSAGE_BYTES,
         max_block_ms=SEND_BLOCK_MS,
-        # So that a request takes several partitions' completions. Who waits for his messages flushes, and that does not linger.
+        # One request then carries the completions of several partitions. A flush does not linger.
         linger_ms=50,
         batch_size=65536,
-        # Costs less than it saves: the client computes checksums in Python, over what is left to send.
+        # It saves more time than it costs: the client computes checksums in Python, over the compressed bytes.
         compression_type="gzip",
     )
     return client
@@ -145,14 +145,14 @@ def producer(settings: Kafka) -> KafkaProducer:
 def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_reset: str = "earliest") -> KafkaConsumer:
     """A member of a consumer group that commits by hand. Subscribe it yourself.
 
-    auto_offset_reset: "none" raises out of `poll` what lost_positions.py says and mends.
+    auto_offset_reset: with "none", `poll` raises what lost_positions.py reports and repairs.
     """
     session_ms = dialect.of(settings).session_ms
     client: Patient = _reached(
         Patient,
         settings,
         group_id=group,
-        # By it the members are told apart: which process has which partitions.
+        # It tells the members apart: which process has which partitions.
         client_id=f"stock-pipeline-{os.getpid()}",
         enable_auto_commit=False,
         auto_offset_reset=auto_offset_reset,
@@ -167,19 +167,19 @@ def group_consumer(settings: Kafka, group: str, most_records: int, auto_offset_r
 
 
 def leave(consumer: KafkaConsumer, settings: Kafka, timeout_ms: int = 3_000) -> None:
-    """Close a member of a group, without committing; with a word where the broker understands it."""
+    """Close a member of a group without committing. It says that it leaves if the broker handles that well."""
     if not dialect.of(settings).leaves_by_request:
         internals.leave_silently(consumer)
     consumer.close(autocommit=False, timeout_ms=timeout_ms)
 
 
 def reader(settings: Kafka, for_watermarks: bool = False) -> KafkaConsumer:
-    """A consumer without a group: it reads what it is assigned and leaves no trace. `watermarks` needs one of its own."""
+    """A consumer without a group: it reads what it is assigned and leaves no trace. `watermarks` needs one with for_watermarks."""
     client: Patient = _reached(
         Patient,
         settings,
         group_id=None,
-        # Within a fetch session Apache Kafka tells of a partition only what is new: not the watermark it told before.
+        # In a fetch session Apache Kafka only sends what has changed, so not a watermark that it has sent before.
         enable_incremental_fetch_sessions=not for_watermarks,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

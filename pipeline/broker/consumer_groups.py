@@ -19,7 +19,7 @@ _UUID_SUFFIX = 37
 
 @dataclass(frozen=True)
 class Member:
-    """One process of a group. `partitions` is empty on the embedded broker, which does not tell; so is `host`."""
+    """One process of a group. `partitions` and `host` are empty on the embedded broker, which does not report them."""
 
     member_id: str
     client_id: str
@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(frozen=True)
 class PartitionLag:
-    """How far a group is in one partition. `committed` is None where it has committed nothing yet."""
+    """How far a group is in one partition. `committed` is None if it has committed nothing yet."""
 
     begin: int
     end: int
@@ -37,7 +37,7 @@ class PartitionLag:
 
     @property
     def lag(self) -> int:
-        """Records that are there and not done. What retention has removed is no longer behind."""
+        """Records that exist and are not done. What retention has removed does not count."""
         return max(0, self.end - max(self.committed or 0, self.begin))
 
 
@@ -62,7 +62,7 @@ class GroupReader:
     """Reads the groups as often as wanted over the same two connections. Not for several threads at once."""
 
     def __init__(self, settings: Kafka) -> None:
-        """Raises ServiceError where the broker isn't there."""
+        """Raises ServiceError if the broker is not reachable."""
         self.settings = settings
         self._admin = clients.admin(settings)
         try:
@@ -72,7 +72,7 @@ class GroupReader:
             raise
 
     def read(self, stages: tuple[StageTopics, ...] = STAGES) -> dict[str, GroupState]:
-        """The state of each stage's group, by its name. Raises ServiceError where broker or topics don't answer."""
+        """The state of each stage's group, by its name. Raises ServiceError if the broker does not answer or a topic does not exist."""
         with clients.reaching(self.settings):
             # Committed positions before the ends: they only grow, so a lag is never made too small by reading late.
             descriptions = {stage.group: group_description(self._admin, stage.group) for stage in stages}

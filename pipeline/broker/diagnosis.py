@@ -1,7 +1,7 @@
 """Why Kafka can't be reached, in one line that names the setting to look at.
 
-The client tells its log alone why a connection failed (a wrong password, an unknown authority) and raises a time-out that
-says nothing. So its log is listened to, and where that leaves it open whether the port speaks TLS, the port is asked.
+The client only logs why a connection failed (a wrong password, an unknown authority), and raises a time-out that says nothing.
+So this module listens to its log. If that does not say whether the port speaks TLS, the port is asked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _START = "Check KAFKA_BOOTSTRAP_SERVERS, start it (docker compose up -d), or try
 
 
 class Failures(logging.Filter):
-    """Listens to the client's log, for each client of this process by itself: the most telling reason why its connections failed.
+    """Listens to the client's log, and keeps, per client of this process, the most telling reason why its connections failed.
 
     Attached to the logger "kafka.net.connection", whose records never reach the log itself while `silent`.
     """
@@ -39,7 +39,7 @@ class Failures(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.silent = False
-        #: How many there were, of all clients.
+        #: How many failures there were, of all clients.
         self.count = 0
         self._kept: dict[str, tuple[int, BaseException]] = {}  # client_id → number of its last failure, its most telling one
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Failures(logging.Filter):
 
     def _collect(self) -> None:
         """The client leaves the socket of each refused connection to the garbage collector, which hardly runs in a process
-        that does nothing but wait: within an hour without a broker it would have no files left to open.
+        that only waits: after an hour without a broker the process could open no more files.
         """
         if self.count % COLLECT_EVERY == 0:
             gc.collect()
@@ -90,7 +90,7 @@ def _telling(error: BaseException | None) -> int:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a broker answered, and will answer the same until a setting or a right is changed."""
+    """Whether a broker has answered, and will give the same answer until a setting or a right is changed."""
     return isinstance(error, kafka.errors.BrokerResponseError) or "certificate" in str(error)
 
 
@@ -140,7 +140,7 @@ def check_files(settings: Kafka) -> None:
 def explain(settings: Kafka, raised: BaseException, logged: BaseException | None, advertised: Sequence[tuple[str, int]] = ()) -> str:
     """One line: what is wrong, and what to look at. `logged` is why the last connection failed, if that is known.
 
-    advertised: where the brokers say that they are, if one of them answered: clients go there after the first question.
+    advertised: the addresses that the brokers advertise, if one of them answered: clients go there after the first question.
     """
     for host, port in advertised:
         failed = _connect_failure(host, port)
@@ -155,7 +155,7 @@ def explain(settings: Kafka, raised: BaseException, logged: BaseException | None
 
 
 def _connect_failure(host: str, port: int) -> str:
-    """Why nothing can be reached there; empty if something can."""
+    """Why nothing can be reached at this address; empty if something can."""
     try:
         socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as error:
@@ -164,7 +164,7 @@ def _connect_failure(host: str, port: int) -> str:
 
 
 def refusal(settings: Kafka, error: BaseException, topic: str) -> str:
-    """What a broker that is there does not allow, and what would help; empty where that is not what the error says."""
+    """What a reachable broker does not allow, and what would help; empty if the error says something else."""
     if isinstance(error, kafka.errors.TopicAuthorizationFailedError):
         who = settings.sasl_username or "ANONYMOUS"
         return (
@@ -198,7 +198,7 @@ def _what(settings: Kafka, reason: BaseException, raised_name: str) -> str:
         return f"has a certificate that is not trusted: {found.group(1) if found else text}. Check KAFKA_SSL_CAFILE (it is {where})"
     if "Handshake failed" in text or isinstance(reason, ssl.SSLError):
         return f"does not speak TLS there, or not this one. Check the port, and KAFKA_SECURITY_PROTOCOL (it is {protocol})"
-    # A port of another language ends the connection, or what it says is taken for a message of an absurd length.
+    # A port with another protocol ends the connection, or its first bytes look like a message of an absurd length.
     if "disconnected" in text or "Invalid frame length" in text:
         if not protocol.endswith("SSL"):
             if speaks_tls(settings.bootstrap_servers):
@@ -214,7 +214,7 @@ def _what(settings: Kafka, reason: BaseException, raised_name: str) -> str:
 def speaks_tls(servers: str) -> bool:
     """Whether the first of the brokers that accepts a connection answers a TLS greeting."""
     context = ssl.create_default_context()
-    # Nothing is sent over it: this only asks which language is spoken there.
+    # Nothing is sent over it: this only finds out which protocol the port speaks.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     connection = probe.connect(servers, PROBE_SECONDS)
@@ -224,7 +224,7 @@ def speaks_tls(servers: str) -> bool:
         try:
             context.wrap_socket(connection).close()
         except ssl.SSLError as error:
-            # A server that asks for a client's certificate speaks TLS all the same.
+            # A server that asks for a client's certificate speaks TLS as well.
             return "ALERT" in (error.reason or "")
         except OSError:
             return False

@@ -1,8 +1,8 @@
-"""A broker that is away, in a process's log: one line when it goes, one when it is back, in the place of the client's hundreds.
+"""An outage of the broker in a process's log: one line when it begins and one when it ends, instead of hundreds by the client.
 
-The client comes back by itself, and until then logs an ERROR for each of its attempts. Those are dropped by what they are
-about, not by who logs them: an error that only says that nobody answers. A refused login, a missing right, too few replicas
-and all else is shown.
+The client reconnects by itself, and until then logs an ERROR for each attempt. Records are dropped by what they say, not by who
+logs them: those whose error only means that no broker answers. A refused login, a missing right, too few replicas and everything
+else is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.repeated import AGAIN_SECONDS, Repeated
 
 log = logging.getLogger(__name__)
 
-#: What the client meets while a broker is away, or hands its partitions and groups to another one. It tries again by itself.
+#: What the client gets while a broker is away, or hands its partitions and groups to another one. It tries again by itself.
 OUTAGE_ERRORS = (
     kafka.errors.KafkaConnectionError,
     kafka.errors.NodeNotReadyError,
@@ -36,7 +36,7 @@ OUTAGE_ERRORS = (
     kafka.errors.NotCoordinatorError,
 )
 _NAMES = frozenset(error.__name__ for error in OUTAGE_ERRORS)
-#: Loggers of the client that name such errors, at each attempt. Filters count for a logger alone, not for those below it.
+#: Loggers of the client that name such errors at each attempt. A filter applies to its own logger only, not to those below it.
 _LOGGERS = (
     "kafka.coordinator",
     "kafka.coordinator.consumer",
@@ -48,19 +48,19 @@ _LOGGERS = (
     "kafka.producer.transaction_manager",
 )
 
-#: Records of the same without an error in them: the client goes to look for the group's coordinator again.
+#: How such records begin if they contain no error: the client looks for the group's coordinator again.
 _PHRASES = ("Marking the coordinator dead", "Heartbeat session expired")
 
-#: What the heartbeat's task says where a consumer is closed while it waits: at a good end, and to nobody's use.
+#: What the heartbeat's task logs if a consumer is closed while it waits, which is a regular end.
 _CLOSED = "Unhandled Heartbeat loop error: NetworkSelector closed!"
 
-#: Seconds between two looks, and without any connection after which the broker counts as away: a reconnection is no outage.
+#: Seconds between two looks, and seconds without any connection after which the broker counts as away: a reconnection is not an outage.
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 2.0
 
 
 class _Noise(logging.Filter):
-    """Drops the records whose error is an outage's, and those that say again what was said a moment ago."""
+    """Drops records whose error belongs to an outage, and those that repeat what was logged a moment ago."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _Noise(logging.Filter):
             named.append(record.exc_info[1])
         if any(isinstance(one, OUTAGE_ERRORS) or (isinstance(one, str) and one in _NAMES) for one in named):
             return False
-        # Without its arguments: a partition, a time or a number makes it no news.
+        # Without its arguments: another partition, time or number is no news.
         what, now = (record.name, str(record.msg)), time.monotonic()
         if record.levelno < logging.WARNING or now - self._said.get(what, float("-inf")) >= AGAIN_SECONDS:
             self._said[what] = now
@@ -86,7 +86,7 @@ _noise = _Noise()
 
 
 def drop_noise() -> None:
-    """From now on the client's records of an outage don't reach the log."""
+    """From now on the client's records about an outage do not reach the log."""
     known = {name for name in logging.root.manager.loggerDict if name.startswith("kafka.")}
     for name in sorted(known | set(_LOGGERS)):
         logging.getLogger(name).addFilter(_noise)
@@ -108,10 +108,10 @@ class BrokerWatch:
         self._repeated = Repeated(log)
 
     def look(self) -> None:
-        """Call it again and again: says when the broker goes away, and when it is back.
+        """Call it repeatedly: it logs when the broker goes away and when it is back.
 
-        Raises ServiceError where another one has come in its place: an embedded one that was started anew knows none of the
-        offsets and producers of the one before, and refuses this process's messages for ever.
+        Raises ServiceError if another broker has taken its place: an embedded one that was started anew knows none of the offsets and
+        producers of the one before, and refuses this process's messages for ever.
         """
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
@@ -133,7 +133,7 @@ class BrokerWatch:
             self._say_that_it_is_away()
 
     def trouble(self, what: str, error: BaseException, level: int = logging.WARNING) -> None:
-        """Log what failed and is tried again; not while the broker is away, and the same only now and then."""
+        """Log what failed and is tried again; nothing while the broker is away, and the same text only twice a minute."""
         if isinstance(error, OUTAGE_ERRORS) and not self._connected():
             self._say_that_it_is_away()
         if not self.away:
@@ -145,7 +145,7 @@ class BrokerWatch:
             reason = "" if error is None else f" ({_text(error)})"
             log.warning("Kafka at %s is away%s: waiting for it", self.settings.bootstrap_servers, reason)
         self.away = True
-        # One that is there and refuses does not come back by waiting.
+        # If a broker is reachable and refuses, waiting does not help.
         refusal = diagnosis.explain(self.settings, error, error) if error is not None and diagnosis.is_refusal(error) else ""
         if refusal and refusal != self._refusal:
             log.error("%s", refusal)
@@ -156,5 +156,5 @@ class BrokerWatch:
 
 
 def _text(error: BaseException) -> str:
-    """Kafka's errors name their type themselves."""
+    """The text of a Kafka error includes its type."""
     return str(error) if isinstance(error, kafka.errors.KafkaError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Whether anybody listens where brokers are said to be. The client itself waits for eight seconds, and leaks a socket per refusal."""
+"""Whether anything listens at the brokers' addresses. The client itself waits for eight seconds, and leaks a socket per refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates the topics before any client names them, and checks that the cluster will take what is written to them."""
+"""Creates the topics before any client uses them, and checks that the cluster accepts what is written to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.wire import topics
 
 log = logging.getLogger(__name__)
 
-#: So many replicas must have a message before it is acknowledged; where a topic has fewer, none ever is.
+#: A message is acknowledged when so many replicas have it; in a topic with fewer replicas, none ever is.
 _MIN_INSYNC_REPLICAS = "min.insync.replicas"
 _MAX_MESSAGE_BYTES = "max.message.bytes"
 
@@ -24,10 +24,10 @@ _MAX_MESSAGE_BYTES = "max.message.bytes"
 def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozenset[str]:
     """Create the topics that are missing, and return their names. Topics with other partition counts stay, and that is said.
 
-    Both brokers create topics by themselves, with too few partitions, as soon as a client names them: so this must run
-    before any client starts. Several processes may run it at once.
+    Both brokers create a topic with too few partitions as soon as a client names it, so this must run before any client starts. Several
+    processes may run it at once.
 
-    Raises ServiceError where they can't be made, and where the cluster would refuse every write to them.
+    Raises ServiceError if a topic can't be created, or if the cluster would refuse every write to it.
     """
     missing = {
         name: {
@@ -73,9 +73,9 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozen
 
 
 def _check_new_topics(admin: Any, settings: Kafka) -> None:
-    """Before topics are made that would have to be deleted again. Raises ServiceError."""
+    """Check before topics are created that would have to be deleted again. Raises ServiceError."""
     if not dialect.of(settings).tells_settings:
-        return  # it knows no such setting, and drops the connection of who asks
+        return  # it has no such setting, and disconnects a client that asks
     nodes = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
     needed = max(_numbers(admin, ConfigResourceType.BROKER, nodes[:1], _MIN_INSYNC_REPLICAS).values(), default=1)
     if settings.replication_factor < needed:
@@ -86,7 +86,7 @@ def _check_new_topics(admin: Any, settings: Kafka) -> None:
 
 
 def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> None:
-    """replicas: topic → how many its partitions have at least. Raises ServiceError where that is not enough for any write."""
+    """replicas: topic → the fewest that one of its partitions has. Raises ServiceError if that is not enough for any write."""
     if not dialect.of(settings).tells_settings:
         return
     needed = _numbers(admin, ConfigResourceType.TOPIC, list(replicas), _MIN_INSYNC_REPLICAS)
@@ -123,7 +123,7 @@ def _check_limits(admin: Any, settings: Kafka) -> None:
 
 
 def _numbers(admin: Any, kind: Any, names: list[str], setting: str) -> dict[str, int]:
-    """What holds for each broker or topic, by name; nothing where the broker does not tell: not every user may ask."""
+    """The setting of each broker or topic, by name; empty if the broker does not answer: not every user may ask."""
     try:
         resources = [ConfigResource(kind, name, [setting]) for name in names]
         found = admin.describe_configs(resources, config_filter="all")

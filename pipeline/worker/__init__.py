@@ -1,1 +1,1 @@
-"""A task's way from poll to commit, and what becomes of one that fails."""
+"""The way of a task from poll to commit, and what happens to a task that fails."""

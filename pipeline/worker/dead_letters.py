@@ -1,7 +1,7 @@
-"""Dead letters: read, filtered, put back. A letter is the original bytes of a task, with the reason in its headers.
+"""Reads, filters and replays dead letters. A letter is the original bytes of a task, with the reason in its headers.
 
-Replaying a letter leaves a mark behind it in the same partition (an empty record that names the letter), so that it is
-replayed once. The mark comes after the task was put back: a crash between the two puts it back twice, which is one task.
+Replaying a letter writes a mark into the same partition (an empty record that names the letter), so that it is replayed only
+once. The mark is written after the task was put back: after a crash in between, it is put back twice, which is still one task.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pipeline.wire.topics import StageTopics
 
 log = logging.getLogger(__name__)
 
-#: Header of the mark, and of the task that was put back: which letter it is of.
+#: Header of the mark, and of the task that was put back. It names the letter.
 REPLAY_OF = "replay-of"
 
 
 @dataclass(frozen=True)
 class Letter:
-    """One dead letter. `task` is None where the bytes are no task; such a letter belongs to no run."""
+    """One dead letter. `task` is None if the bytes are not a valid task; such a letter belongs to no run."""
 
     stage: StageTopics
     partition: int
@@ -46,13 +46,13 @@ class Letter:
 
     @property
     def subject(self) -> tuple[str, ...]:
-        """What it is about: a task, or the place that bytes came from which are none."""
+        """What the letter is about: a task, or the place of bytes that are not a valid task."""
         if self.task is not None:
             return self.stage.name, self.task.task_id
         return tuple(self.headers.get(f"original-{name}", "") for name in ("topic", "partition", "offset"))
 
     def fields(self) -> dict[str, Any]:
-        """All of it, for `--json` and `show`."""
+        """All fields, for `--json` and `show`."""
         return {
             "id": self.letter_id,
             "stage": self.stage.name,
@@ -72,7 +72,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which letters are meant; None is any. Ages are in seconds."""
+    """Which letters are wanted; None means any. Ages are in seconds."""
 
     stage: str | None = None
     run: str | None = None
@@ -103,10 +103,10 @@ class Wanted:
 
 
 class Letters:
-    """Letters as their records come, partition by partition in order; `found` has them by their id.
+    """Collects letters from records, which come in order within each partition. `found` has them by their id.
 
-    A task that was delivered twice may fail for good twice. As long as its first letter lies there that is one letter, or
-    it would be replayed twice; what comes after a replay is a new one.
+    A task that was delivered twice may fail for good twice. Until its first letter is replayed, the second one does not count, or the
+    task would be replayed twice. A letter after a replay is a new one.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -115,7 +115,7 @@ class Letters:
         self._lying: dict[tuple[str, ...], str] = {}
 
     def note(self, letter: Letter, is_mark: bool) -> None:
-        """A letter, or the mark that one was replayed. Above `most` letters the first one found is forgotten."""
+        """Note a letter, or the mark that one was replayed. Above `most` letters, the oldest one is forgotten."""
         if is_mark:
             name = letter.headers.get(REPLAY_OF, "")
             if name in self.found:
@@ -131,7 +131,7 @@ class Letters:
 
 
 def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: float = 60.0) -> list[Letter]:
-    """All letters up to now that are wanted, oldest first. Raises ServiceError."""
+    """All wanted letters up to now, oldest first. Raises ServiceError."""
     stages = {stage.dead_letters: stage for stage in topics.STAGES}
     marks = positions.high_watermarks(settings, stages)
     consumer = clients.reader(settings)
@@ -153,7 +153,7 @@ def read(settings: Kafka, wanted: Callable[[Letter], bool], timeout_seconds: flo
 
 
 def replay(sender: Sender, letters: Iterable[Letter]) -> int:
-    """Put the tasks back, each with a fresh attempt count; how many. Letters that are no task stay where they are, and so does
+    """Put the tasks back, each with a fresh count of attempts. Returns how many. Letters that are not a valid task stay, and so does
     one that the broker refuses for good.
 
     Raises NotNow if the broker does not acknowledge.
@@ -166,7 +166,7 @@ def replay(sender: Sender, letters: Iterable[Letter]) -> int:
         try:
             sender.send_all([Message(letter.stage.tasks, letter.task.key, letter.value, headers)])
         except PermanentError as error:
-            log.warning("%s stays where it is: %s", letter.letter_id, error)
+            log.warning("%s is not replayed: %s", letter.letter_id, error)
             continue
         sender.send_all([Message(letter.stage.dead_letters, letter.key, None, headers, partition=letter.partition)])
         count += 1
@@ -174,16 +174,16 @@ def replay(sender: Sender, letters: Iterable[Letter]) -> int:
 
 
 def letter_of(stage: StageTopics, record: Any) -> Letter:
-    """A record of the stage's dead-letter topic, not yet known to be replayed."""
+    """The letter in a record of the stage's dead-letter topic. Whether it was replayed is not known yet."""
     try:
         task: Task | None = messages.scraping_task(record.value) if stage is topics.SCRAPING else messages.processing_task(record.value)
     except MessageError:
-        task = None  # that is why it is here: it is shown, and can't be replayed
+        task = None  # it is here for that reason: it is shown, and can't be replayed
     headers = {key: (value or b"").decode("utf-8", "replace") for key, value in record.headers or ()}
     key = (record.key or b"").decode("utf-8", "replace")
     return Letter(stage, record.partition, record.offset, record.timestamp, key, record.value or b"", headers, task)
 
 
 def is_mark(record: Any) -> bool:
-    """Whether the record is no letter, but the mark that one was replayed."""
+    """Whether the record is not a letter but the mark that one was replayed."""
     return record.value is None and any(name == REPLAY_OF for name, _ in record.headers or ())

@@ -1,4 +1,4 @@
-"""What a worker hands to a handler, and what it gets back."""
+"""What a worker passes to a handler, and what the handler returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True)
 class Delivery(Generic[T]):
-    """One task as it was delivered: its record, and what earlier attempts left in its headers."""
+    """One task as it was delivered: its record, and what earlier attempts have left in its headers."""
 
     partition: TopicPartition
     offset: int
@@ -35,7 +35,7 @@ class Delivery(Generic[T]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a handler has found: the rows to write first, then what to say of the task."""
+    """What a handler has found: the rows to write first, and the result to report after that."""
 
     result: Result
     write: Write | None = None

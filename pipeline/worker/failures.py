@@ -1,10 +1,10 @@
-"""What becomes of a task whose handler raised: it comes back later, it failed for good, or it goes back untouched. Pure.
+"""Decides about a task whose handler raised an error: it comes back later, has failed for good, or stays undone. Pure.
 
-RateLimited, NotNow         comes back; the attempt is not counted: the task did nothing wrong
-NoData ("gone")             comes back once, marked: one answer never says that a symbol is dead
-TransientError, lost        comes back, MAX_ATTEMPTS times; then it failed for good
+RateLimited, NotNow         comes back; the attempt does not count: the task is not the cause
+NoData ("gone")             comes back once, marked: a single answer does not prove that a symbol is gone
+TransientError, lost        comes back until MAX_ATTEMPTS attempts have failed; then it has failed for good
   browser, lost service
-PermanentError              failed for good at once
+PermanentError              has failed for good at once
 GoesBack                    stays uncommitted and is delivered again
 Unexpected, anything else   a fault of this program or of a library: reported, and tried again like a TransientError
 """
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 
 from pipeline.errors import NoData, NotNow, PermanentError, RateLimited, ServiceError, TransientError, Unexpected
 
-#: Seconds before the second attempt; doubles with each further one.
+#: Seconds before the second attempt. Doubles with each further one.
 BASE_SECONDS = 1.0
 #: The longest wait, in seconds.
 LARGEST_SECONDS = 60.0
-#: An error of this type in the headers says that the site has called the symbol unknown once already.
+#: This error type in the headers says that the site has called the symbol unknown once before.
 GONE = "Gone"
 
 
 class GoesBack(Exception):
-    """The process ends before it could begin with the task: it stays uncommitted and is delivered again, and no attempt is counted."""
+    """The process ends before the task was started: it stays uncommitted, is delivered again, and no attempt counts."""
 
 
 @dataclass(frozen=True)
 class ComesBack:
-    """The task waits in the retry topic until `at` (epoch seconds); `failed_attempts` is what counts against it by then."""
+    """The task waits in the retry topic until `at` (epoch seconds). `failed_attempts` is how many count by then."""
 
     at: float
     failed_attempts: int
@@ -41,7 +41,7 @@ class ComesBack:
 
 @dataclass(frozen=True)
 class ForGood:
-    """The task is an error message and a dead letter. Not `expected`: a fault of this program, to be reported."""
+    """The task becomes an error message and a dead letter. If not `expected`, a fault of this program is reported."""
 
     error_type: str
     text: str
@@ -50,14 +50,14 @@ class ForGood:
 
 @dataclass(frozen=True)
 class StaysUndone:
-    """The task is delivered again, to whoever is there then."""
+    """The task is delivered again, to this consumer or another one."""
 
 
 Verdict = ComesBack | ForGood | StaysUndone
 
 
 def judge(error: BaseException, failed_attempts: int, max_attempts: int, now: float, random_fraction: float | None = None) -> Verdict:
-    """The verdict on a task that raised `error` after so many failed attempts before this one, at the epoch time `now`."""
+    """The verdict on a task that has raised `error` after `failed_attempts` earlier ones. `now` is in epoch seconds."""
     attempt = failed_attempts + 1
     error_type, text = type(error).__name__, str(error) or repr(error)
 
@@ -80,7 +80,7 @@ def judge(error: BaseException, failed_attempts: int, max_attempts: int, now: fl
 
 
 def delay_seconds(attempt: int, random_fraction: float | None = None) -> float:
-    """Wait after failed attempt number `attempt` (1, 2, …): exponential, and at random between half of that and all of it,
+    """Seconds to wait after failed attempt number `attempt` (1, 2, …): exponential, and at random between half of that and all of it,
     so that tasks that failed together do not come back together.
     """
     fraction = random.random() if random_fraction is None else random_fraction  # noqa: S311 (no secret)

@@ -1,4 +1,4 @@
-"""Messages that must have arrived before a record counts as finished: sent, sent again, and replaced where they are refused for good."""
+"""Messages that must arrive before a record counts as finished: sent, sent again, and replaced if they are refused for good."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.wire.topics import LARGEST_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 
-#: What is on its way at once, in bytes, before more is sent: the client keeps it in memory until it is acknowledged.
+#: How many bytes may be on their way at once: the client keeps them in memory until they are acknowledged.
 MOST_BYTES = 8 * LARGEST_MESSAGE_BYTES
-#: Seconds after which one round of sending ends, if sending itself waits for the broker.
+#: Seconds after which a round of sending ends if `send` itself waits for the broker.
 MOST_SECONDS = 1.0
 
 
@@ -29,16 +29,16 @@ MOST_SECONDS = 1.0
 class Settling:
     """The messages of one record, which is finished when they have arrived.
 
-    instead: given the reason, what to send if the broker refuses one of them for good.
+    instead: takes the reason, and returns what to send if the broker refuses one of the messages for good.
     """
 
     partition: TopicPartition
     offset: int
     messages: list[Message]
     instead: Callable[[str], list[Message]]
-    #: By place in `messages`; of those that were sent and did not fail.
+    #: By place in `messages`, for those that were sent and did not fail.
     futures: dict[int, Any] = field(default_factory=dict)
-    #: One of them was refused, perhaps for what another one in its batch holds: now it is sent by itself.
+    #: A message was refused, perhaps because of another one in its batch: now it is sent by itself.
     alone: bool = False
     refusals: int = 0
     tries: int = 0
@@ -54,7 +54,7 @@ class Settling:
 
 
 class Outbox:
-    """For one thread. Neither waits nor raises: `advance` does what can be done now."""
+    """For one thread. It neither waits nor raises: `advance` does what can be done now."""
 
     def __init__(self, sender: Sender, watch: BrokerWatch) -> None:
         self._sender = sender
@@ -71,7 +71,7 @@ class Outbox:
         self._unsent.append(settling)
 
     def advance(self) -> Iterator[Settling]:
-        """Send what waits, see what has arrived; the records that are finished."""
+        """Send what waits and look at what has arrived. Yields the records that are finished."""
         self._send()
         for _ in range(len(self._on_the_way)):
             settling = self._on_the_way.popleft()
@@ -102,16 +102,16 @@ class Outbox:
                 for place, message in enumerate(settling.messages):
                     if place not in settling.futures:
                         settling.futures[place] = self._sender.send(message)
-            except Exception as error:  # a client that is closed or broken raises more than Kafka's errors
+            except Exception as error:  # a closed or broken client does not only raise Kafka's errors
                 self._failed(settling, settling.messages[place], error)
                 if time.monotonic() - now > MOST_SECONDS:
-                    return  # a `send` that waits for the broker must not keep the polling thread once for each message
+                    return  # if `send` waits for the broker, it must not hold the polling thread once per message
                 continue
             size += settling.size
             self._on_the_way.append(settling)
 
     def _failed(self, settling: Settling, message: Message, error: BaseException) -> None:
-        """It is sent again later; or something else is, if that can never be."""
+        """It is sent again later, or replaced if the broker will never take it."""
         fate = self._sender.failed(error)
         if fate is not Fate.NEVER_THIS_MESSAGE:
             why = diagnosis.refusal(self._watch.settings, error, message.topic)
@@ -125,7 +125,7 @@ class Outbox:
         self._unsent.append(settling)
 
     def _replace(self, settling: Settling, message: Message, error: BaseException) -> None:
-        """The broker will never have it: a letter without a value takes its place, or in the end nothing."""
+        """The broker will never take it: a letter without its value takes its place, and if that is refused too, nothing."""
         reason = f"Kafka refuses a message of {len(message.value or b'')} bytes to {message.topic} for good ({type(error).__name__})"
         settling.futures, settling.alone = {}, False
         settling.refusals += 1

@@ -1,4 +1,4 @@
-"""Which tasks are left alone on purpose: those of a run that was given up, and stocks whose ratios are young."""
+"""Which tasks are not done on purpose: those of a run that was given up, and stocks whose ratios are young."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.wire.results import Untouched
 
 
 class LeftAlone:
-    """Asked by the worker for each task, before its handler. Called by many threads at once."""
+    """The worker asks it for each task, before the handler. Many threads call it at once."""
 
     def __init__(self, abandoned: Polled[frozenset[str]], is_fresh: FreshStocks | None = None) -> None:
         self._abandoned = abandoned

@@ -1,4 +1,4 @@
-"""Batches of records as other tools, or a broken disk, leave them in a topic: made byte by byte, sent without a client's checks."""
+"""Batches of records as other tools or a broken disk leave them in a topic: built byte by byte, and sent without a client's checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from config import Kafka
 from pipeline.broker import clients
 
-#: Where a batch's checksum, and what it is over, begin.
+#: Where a batch's checksum begins, and the bytes that it covers.
 CRC, ATTRIBUTES = 17, 21
 #: Apache Kafka refuses records of a time that lies ahead.
 NOW_MS = int(time.time() * 1000)
@@ -37,7 +37,7 @@ def signed(built):
 
 
 def with_header_name(values, name, offset=0):
-    """A batch whose records have a header of this name, of 4 bytes that need be no text."""
+    """A batch whose records have a header with this name of 4 bytes, which need not be text."""
     return signed(bytearray(batch(values, offset, [("NAME", b"x")]).replace(b"\x08NAME", b"\x08" + name)))
 
 

@@ -1,4 +1,4 @@
-"""A broker that answers, and sends its clients on to where nothing is: the line names that address and the broker's setting."""
+"""A broker that advertises an address at which nothing listens: the line names that address and the broker's setting."""
 
 from __future__ import annotations
 

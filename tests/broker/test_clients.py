@@ -1,4 +1,4 @@
-"""How long a consumer rests before it asks a broker again that had nothing for it."""
+"""How long a consumer rests before it asks again, if the broker had nothing for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.broker.patient import IDLE_POLL_MS, rest_of
         (5, IDLE_POLL_MS, 250),
         (10_000, IDLE_POLL_MS, 250),
         (5, 200, 150),  # what is left is for the answer
-        (5, 20, 0),  # tasks are in work: their results must not wait
+        (5, 20, 0),  # tasks are in progress: their results must not wait
         (5, 0, 0),
     ],
 )

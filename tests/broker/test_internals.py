@@ -1,4 +1,4 @@
-"""The client's own parts that are read or replaced: an upgrade that moves one of them fails here. And what they are replaced for."""
+"""Internals of the client that are read or replaced: an upgrade that moves one of them fails here. And what replaces them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _bounded():
 
 
 def read(data, fetch_offset=0, most=None):
-    """What a consumer gives out of these bytes: (offset, value) of its records, what it passed over, and where it goes on."""
+    """What a consumer reads from these bytes: (offset, value) of the records, what it passed over, and the offset that comes next."""
     noted = []
     kind = type("Records", (internals._Records,), {"passed_over": staticmethod(noted.append), "bytes_left": [internals.POLL_BYTES]})
     records = kind(fetch_offset, PARTITION, MemoryRecords(data))
@@ -139,7 +139,7 @@ def test_a_header_name_that_is_no_text_costs_its_own_record_only():
     assert (found, after) == ([(9, b"c")], 10)
     assert [(one.offset, one.next_offset) for one in noted] == [(7, 8), (8, 9)]
     assert "invalid start byte" in noted[0].reason
-    # From the middle of the batch on, what lies before is not noted again.
+    # Read from the middle of the batch, the part before it is not noted again.
     found, noted, after = read(broken, 8)
     assert ([(one.offset, one.next_offset) for one in noted], found, after) == ([(8, 9)], [], 9)
 

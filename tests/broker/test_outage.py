@@ -26,7 +26,7 @@ sender = logging.getLogger("kafka.producer.sender")
             (1, "stock-scrapers", kafka.errors.NotCoordinatorError()),
         ),
         (coordinator, "Marking the coordinator dead (node %s) for group %s: %s.", (1, "group", "Node Disconnected")),
-        # The client's own word at each `close` that meets a heartbeat just then.
+        # The client logs this if `close` meets a heartbeat.
         (heartbeat, "Unhandled Heartbeat loop error: %s", (RuntimeError("NetworkSelector closed!"),)),
         (fetcher, "Discarding error in ListOffsetResponse because another error is pending: %s", (kafka.errors.NodeNotReadyError(1),)),
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotLeaderForPartitionError", "")),

@@ -1,4 +1,4 @@
-"""A consumer whose partitions are held back and resumed again: whatever it had fetched meanwhile is given out."""
+"""A consumer whose partitions are paused and resumed: it returns whatever it has fetched meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def consumer(own_broker):
 
 
 def test_records_of_several_partitions_that_were_held_back_half_read_all_come(consumer):
-    """A member that takes no more tasks holds its partitions back, one by one as a rebalance brings them."""
+    """A worker that has no room for tasks pauses its partitions, one by one as rebalances bring them."""
     consumer.assign(PARTITIONS)
     consumer.seek_to_beginning()
     found = []

@@ -1,4 +1,4 @@
-"""What differs between the brokers, read the same way on both: watermarks, groups, lag, topics that exist already."""
+"""Watermarks, groups, lag, and topics that exist already: read in the same way on both brokers, though these differ."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_members_and_a_lag_that_falls_to_nothing(kafka, reader):
         hold.set()
         follow(kafka, run_id, lambda account: account.processing["completed"] == 40)
         until(lambda: reader.read()[PROCESSING.group].lag == 0, 30, "the last commit")
-    if ON_APACHE_KAFKA:  # the embedded broker's members leave without a word, and are forgotten when others join
+    if ON_APACHE_KAFKA:  # the embedded broker's members do not say that they leave, and are forgotten when others join
         until(lambda: reader.read()[PROCESSING.group].state == "Empty", 30, "the end of the group")
         assert consumer_groups.group_state(kafka, PROCESSING).members == ()
     state = consumer_groups.group_state(kafka, PROCESSING)

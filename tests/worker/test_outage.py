@@ -1,4 +1,4 @@
-"""What a worker's log says of a broker that goes away: that it is away, and that it is back."""
+"""A worker's log during an outage of the broker: one line when it begins, and one when it ends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
         caplog.clear()
         restarted.stop()
         until(lambda: "is away" in caplog.text, 90, "the first line")
-        # The client would log each of its attempts.
+        # Without the filter, the client would log each attempt.
         attempts = running.worker._broker._failures.count
         until(lambda: running.worker._broker._failures.count > attempts + 5, 60, "more attempts")
         said = [record.getMessage() for record in caplog.records]
@@ -82,16 +82,16 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
         if ON_APACHE_KAFKA:
             until(lambda: "is back after" in caplog.text, 60, "the second line")
         else:
-            # It comes back empty, and refuses the messages of a producer that it does not know.
+            # It comes back empty, and refuses messages of producers that it does not know.
             until(lambda: running.error, 60, "the end")
     assert (running.error is None) == ON_APACHE_KAFKA
     assert ON_APACHE_KAFKA or str(running.error).startswith(f"Kafka at {settings.bootstrap_servers} is another one than before")
-    # The embedded one makes topics for who asks for them first: that is told by those who make them.
+    # The embedded broker creates topics for the client that asks first; whoever creates them logs that.
     records = [record for record in caplog.records if record.name != topic_setup.__name__]
     worse = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     if not ON_APACHE_KAFKA:
-        # A new broker may tell the member that it does not know it before the worker asks which broker it is.
-        worse = [text for text in worse if not text.startswith(("Heartbeat: ", "left the group without a word"))]
+        # A new broker may refuse an unknown member before the worker asks which broker it is.
+        worse = [text for text in worse if not text.startswith(("Heartbeat: ", "removed from the consumer group"))]
     assert len(worse) == 1, worse
 
 

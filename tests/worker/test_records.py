@@ -1,4 +1,4 @@
-"""Records as they really are, in the midst of good ones: none stops a worker, a reader, or the records beside it."""
+"""Odd records among good ones: none of them stops a worker, a reader, or the records beside it."""
 
 from __future__ import annotations
 

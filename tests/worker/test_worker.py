@@ -151,7 +151,7 @@ def test_two_tasks_of_one_symbol_never_run_at_once_and_keep_their_order(kafka):
             running_now[delivery.task.symbol] += 1
             assert running_now[delivery.task.symbol] == 1
             order.append(delivery.task.run_id)
-        time.sleep(0.01)  # long enough for a second thread to come in, if it could
+        time.sleep(0.01)  # long enough for a second thread to enter, if it could
         with lock:
             running_now[delivery.task.symbol] -= 1
         return complete(delivery)

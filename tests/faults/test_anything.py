@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 import string
+from typing import Any
 
 from kafka import KafkaProducer
 
 import config
+from config import Kafka
 from pipeline.broker import clients
 from pipeline.runs.account_reader import Tally
 from pipeline.wire import messages, results, topics
@@ -110,38 +112,50 @@ class Anything:
         return [(self.chance.choice(names), self.chance.choice(values)) for _ in range(self.chance.randrange(4))]
 
 
-def test_anything_in_every_topic_in_the_midst_of_a_run(terminal, request):
-    run = Run(terminal, command=COMMAND)
-    until(lambda: run.shows("logs:"), 150, "the start")
-    settings = config.load(True, terminal.environment()).kafka
-    chance = random.Random(SEED)
-    tally = Tally(settings)
-    until(lambda: tally.poll() >= 0 and tally.newest() is not None, 150, "the run")
-    anything = Anything(tally.newest().run_id, chance)
-    tally.close()
+def pollute(settings: Kafka, run_id: str, chance: random.Random, rounds: int) -> None:
+    """Send anything at all into every topic, so many times, in every codec; twice a record that no client can read."""
+    anything = Anything(run_id, chance)
     producer = KafkaProducer(**clients.common(settings), enable_idempotence=False, max_request_size=10**8)
-    for turn in range(ROUNDS):
-        run.shows("")
+    for turn in range(rounds):
         for topic in topics.ALL:
-            key = chance.choice([b"k", b"\xff" * 50, b"x" * 5_000])
-            codec = chance.choice([0, 1, 3, 4, 2])
-            producer.config["compression_type"] = codec
-            producer.send(topic, anything.value(), key=key, headers=anything.headers(), timestamp_ms=chance.choice([None, 0, 1]))
-            if turn == 5 or turn == 15:
+            key, value = chance.choice([None, b"", b"k", b"\xff" * 50, b"x" * 5_000]), anything.value()
+            producer.config["compression_type"] = chance.choice([0, 1, 3, 4, 2])
+            # The client sends no record with neither key nor value.
+            key = b"" if key is None and value is None else key
+            producer.send(topic, value, key=key, headers=anything.headers(), timestamp_ms=chance.choice([None, 0, 1]))
+            if turn in (rounds // 8, rounds // 2):
                 put(settings, topic, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
         producer.flush(120)
     producer.close()
+
+
+def run_in(settings: Kafka) -> str:
+    """The run_id of the run in these topics, once there is one."""
+    tally = Tally(settings)
+    try:
+        until(lambda: tally.poll() >= 0 and tally.newest() is not None, 150, "the run")
+        return tally.newest().run_id
+    finally:
+        tally.close()
+
+
+def check_end(code: int, summary: dict[str, Any], said: str, least: int) -> None:
+    assert code in (0, 1), said
+    assert [summary[stage]["pending"] for stage in ("scraping", "processing")] == [0, 0], summary
+    assert summary["processing"]["completed"] >= least, summary
+    assert summary["unreadable"] >= 1
+    assert "Traceback" not in said
+
+
+def test_anything_in_every_topic_in_the_midst_of_a_run(terminal):
+    run = Run(terminal, command=COMMAND)
+    until(lambda: run.shows("logs:"), 150, "the start")
+    settings = config.load(True, terminal.environment()).kafka
+    pollute(settings, run_in(settings), random.Random(SEED), ROUNDS)
     run.hit(ROUNDS * len(topics.ALL))
     code = run.process.wait(300)
-    said = terminal.errors(run.process)
-    assert code in (0, 1), f"{said}\n{run.logs()}"
-    summary = json.loads(terminal.output(run.process).splitlines()[-1])
-    for stage in ("scraping", "processing"):
-        counts = dict(summary[stage])
-        assert counts["pending"] == 0, summary
-    assert summary["processing"]["completed"] >= 60, summary
-    assert summary["unreadable"] >= 1
-    assert "Traceback" not in said + run.logs()
+    said = terminal.errors(run.process) + run.logs()
+    check_end(code, json.loads(terminal.output(run.process).splitlines()[-1]), said, 60)
     for path in terminal.home.glob("logs/*/*.log"):
         if path.stem not in ("broker", "postgres"):  # these write their own
             assert b"\x1b" not in path.read_bytes(), path

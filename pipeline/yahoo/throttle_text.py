@@ -100,17 +100,24 @@ def allowed(site: Site) -> str:
         return "no limit is known"
     limits = sorted(site.limits, key=lambda limit: limit.per_hour)
     by_setting = bool(site.ceiling) and (not limits or site.ceiling * _HOUR_SECONDS <= limits[0].per_hour)
-    why = f"REQUESTS_PER_SECOND {site.ceiling:g}" if by_setting else f"{limits[0].requests:.0f} in {duration(limits[0].seconds)}"
+    why = f"REQUESTS_PER_SECOND {site.ceiling:g}" if by_setting else f"{limits[0].requests:,.0f} in {_window(limits[0].seconds)}"
     return f"about {site.per_hour:,.0f} allowed an hour ({why})"
 
 
 def learned(kept: Mapping[str, Any] | None, ceiling: float) -> str:
     """What an earlier run has learned, and when; `kept` as pipeline/yahoo/learned.py loads it."""
     if kept is None or not kept["limits"]:
-        return "nothing was learned of the site yet" + (f"; at most {ceiling:g} requests a second" if ceiling else "")
+        return "the site's limits are not known yet" + (f"; at most {ceiling:g} requests a second" if ceiling else "")
     limits = tuple(Allowed(float(limit["requests"]), float(limit["seconds"])) for limit in kept["limits"])
     when = datetime.fromtimestamp(float(kept["learned_at"]), timezone.utc)
     return f"{allowed(Site(ceiling=ceiling, limits=limits))}, learned {when:%Y-%m-%d %H:%M} UTC"
+
+
+def _window(seconds: float) -> str:
+    """The length of a window as people name it: "200 s", "10 min" or "2 h"."""
+    if seconds % 3600 == 0:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 and seconds % 60 == 0 else f"{seconds:.0f} s"
 
 
 def duration(seconds: float) -> str:

@@ -44,12 +44,12 @@ def test_a_wait_says_for_what_and_how_long():
     site = Site(10, 1, 0.0, 0.0, (Allowed(10, 7200, 0),), 5400.0, "the site answered 429")
     assert (
         throttle_text.text(site)
-        == "10 answered, 1 refused, 0.0/s now; waiting 90 min until the site's allowance has room; about 10 allowed an hour (10 in 2.0 h)"
+        == "10 answered, 1 refused, 0.0/s now; waiting 90 min until the site's allowance has room; about 10 allowed an hour (10 in 2 h)"
     )
     assert (
         throttle_text.text(replace(site, refused_seconds=700.0))
         == "10 answered, 1 refused, 0.0/s now; the site has refused everything for 12 min and is asked again in 90 min; "
-        "about 10 allowed an hour (10 in 2.0 h)"
+        "about 10 allowed an hour (10 in 2 h)"
     )
 
 
@@ -63,6 +63,21 @@ def test_of_a_long_window_what_is_left_can_be_used_at_once():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (Allowed(300, 30), "36,000 allowed an hour (300 in 30 s)"),
+        (Allowed(60, 60), "3,600 allowed an hour (60 in 60 s)"),
+        (Allowed(600, 200), "10,800 allowed an hour (600 in 200 s)"),
+        (Allowed(600, 600), "3,600 allowed an hour (600 in 10 min)"),
+        (Allowed(360, 3600), "360 allowed an hour (360 in 1 h)"),
+        (Allowed(8000, 86_400), "8,000 allowed an hour (8,000 in 24 h)"),
+    ],
+)
+def test_a_limit_is_named_by_its_own_window(limit, text):
+    assert throttle_text.allowed(Site(limits=(limit,))) == f"about {text}"
 
 
 # Kept for the next run
@@ -135,7 +150,7 @@ def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="latin-1")
     assert Learned(settings).load() is None
-    assert throttle_text.learned(None, 4.0) == "nothing was learned of the site yet; at most 4 requests a second"
+    assert throttle_text.learned(None, 4.0) == "the site's limits are not known yet; at most 4 requests a second"
 
 
 def test_what_is_no_file_is_not_waited_for_and_one_of_a_future_day_has_no_history(settings):

@@ -236,7 +236,7 @@ def run(limits, seconds, *, processes=2, learned=None, change=None, **options):
     [
         (ONE, 60, 360, {}),
         (ONE, 60, 360, {"processes": 1, "latency": 1.0}),
-        (ONE, 60, 360, {"processes": 6}),
+        (ONE, 60, 180, {"processes": 6}),
         (TWO, 60, 660, {}),
         ([(600, 60)], 120, 420, {}),
         ([(47, 23)], 60, 360, {}),
@@ -251,12 +251,12 @@ def test_an_allowance_is_found_out_and_kept_to(limits, from_second, to_second, o
     assert world.refused_part(from_second, to_second) <= 0.02
 
 
-@pytest.mark.parametrize("limits", [ONE, TWO])
-def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits):
-    first = run(limits, 600)
+@pytest.mark.parametrize(("limits", "learning"), [(ONE, 120), (TWO, 420)])
+def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits, learning):
+    first = run(limits, learning)
     learned = first.processes["p0"].throttle.learned()
-    second = run(limits, 410, learned={**learned, "history": []})
-    for end in (40, 100, 410):
+    second = run(limits, 310, learned={**learned, "history": []})
+    for end in (40, 100, 310):
         assert second.rate(10, end) >= 0.85 * best(limits)
         assert second.refused_part(0, end) <= 0.02
     # On the same site, at once: what the first run has asked is still in the windows.
@@ -265,34 +265,39 @@ def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits):
     first.run(1.0)
     for name in ("q0", "q1"):
         first.join(name, learned=learned)
-    first.run(400)
-    assert first.refused_part(600, 1000) <= 0.02
-    assert first.rate(611, 1001) >= 0.85 * best(limits)
+    first.run(210)
+    assert first.refused_part(learning, learning + 211) <= 0.02
+    assert first.rate(learning + 11, learning + 211) >= 0.85 * best(limits)
 
 
 @pytest.mark.parametrize(
-    ("limits", "third", "windows"), [(ONE, [(100, 30)], 60), (TWO, [(33, 20), (200, 200)], 400), ([(600, 60)], [(200, 60)], 120)]
+    ("limits", "at", "third", "windows"),
+    [
+        *((ONE, 100 + at, [(100, 30)], 60) for at in (0, 7, 14)),
+        (TWO, 400, [(33, 20), (200, 200)], 400),
+        ([(600, 60)], 150, [(200, 60)], 120),
+    ],
 )
-def test_a_drop_to_a_third_is_followed_within_two_windows(limits, third, windows):
-    world = run(limits, 400 + 3 * windows, change=(400, third))
-    assert world.rate(400 + windows, 400 + 3 * windows) >= 0.85 * best(third)
-    assert world.refused_part(400 + windows, 400 + 3 * windows) <= 0.03
+def test_a_drop_to_a_third_is_followed_within_two_windows(limits, at, third, windows):
+    world = run(limits, at + 3 * windows, change=(at, third))
+    assert world.rate(at + windows, at + 3 * windows) >= 0.85 * best(third)
+    assert world.refused_part(at + windows, at + 3 * windows) <= 0.03
 
 
-@pytest.mark.parametrize(("limits", "double"), [(ONE, [(600, 30)]), (TWO, [(200, 20), (1200, 200)])])
-def test_a_doubling_is_followed_within_ten_minutes(limits, double):
-    world = run(limits, 1300, change=(400, double))
-    assert world.rate(1000, 1300) >= 0.85 * best(double)
-    assert world.refused_part(400, 1300) <= 0.02
+@pytest.mark.parametrize(("limits", "at", "double"), [(ONE, 100, [(600, 30)]), (TWO, 400, [(200, 20), (1200, 200)])])
+def test_a_doubling_is_followed_within_ten_minutes(limits, at, double):
+    world = run(limits, at + 700, change=(at, double))
+    assert world.rate(at + 600, at + 700) >= 0.85 * best(double)
+    assert world.refused_part(at, at + 700) <= 0.02
 
 
 @pytest.mark.parametrize("limits", [ONE, [(600, 200)]])
 def test_one_that_joins_late_on_another_host_does_not_take_the_windows_for_empty(limits):
-    world = run(limits, 420)
+    world = run(limits, 220)
     world.join("late")
-    world.run(400)
-    assert world.refused_part(420, 820) <= 0.02
-    assert world.rate(420, 820) >= 0.85 * best(limits)
+    world.run(200)
+    assert world.refused_part(220, 420) <= 0.02
+    assert world.rate(220, 420) >= 0.85 * best(limits)
 
 
 @pytest.mark.parametrize(
@@ -315,15 +320,15 @@ def test_a_limit_on_the_rate_itself_is_told_from_refusals_at_random(bucket):
 def test_windows_of_other_kinds_are_found_out_too(site):
     world = run(site, 6 * site.seconds)
     assert world.rate(2 * site.seconds, 6 * site.seconds) >= 0.85 * site.requests / site.seconds
-    assert world.refused_part(2 * site.seconds, 6 * site.seconds) <= 0.02
+    assert world.refused_part(2 * site.seconds, 6 * site.seconds) <= 0.03
 
 
 def test_a_site_that_refuses_for_an_hour_is_asked_ever_more_rarely():
-    world = World([], faults=lambda now: 429 if now < START + 3600 else None)
+    world = World([], ceiling=4.0, faults=lambda now: 429 if now < START + 3600 else None)
     world.join("a")
     world.run(4200)
     assert len(world.refused) < 32 + 30
-    assert world.rate(3900, 4200) > 10, "nothing was answered before, so nothing was learned"
+    assert world.rate(3900, 4200) > 3.8, "nothing was answered before, so nothing was learned"
 
 
 # One ceiling for all

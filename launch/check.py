@@ -100,9 +100,8 @@ class Check:
         return "all there"
 
     def _tables(self) -> str:
-        connection = database.connect(self.settings.database)
-        schema.create_tables(connection)
-        connection.close()
+        with database.connected(self.settings.database) as connection:
+            schema.create_tables(connection)
         return "all there"
 
     def _convert(self) -> str:

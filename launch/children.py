@@ -14,6 +14,7 @@ from pipeline.errors import ServiceError
 from pipeline.process import child as child_process
 from pipeline.process.arguments import write_bands
 from pipeline.process.child import Child
+from pipeline.process.log_end import last_lines
 
 #: Seconds within which the page must print its address.
 PAGE_SECONDS = 15.0
@@ -107,6 +108,13 @@ class Children:
             error = SettingsError if code == config.EXIT_SETTINGS else ServiceError
             raise error(f"the producer ended with exit code {code}; {self._producer.log_file} ends with:\n{self._producer.tail()}")
         return code is not None
+
+    def newest_warnings(self) -> list[str]:
+        """Each worker's newest warning, which is probably why nothing gets on: `processor-1: …`."""
+        found = ((child.name, last_lines(child.log_file, 1, lambda line: " WARNING " in line)) for child in self._workers)
+        # Without its time: several workers usually say the same.
+        texts = {text.partition(" WARNING ")[2]: name for name, text in reversed(list(found)) if " WARNING " in text}
+        return [f"{name}: {text}" for text, name in reversed(texts.items())]
 
     def stop_monitor(self) -> None:
         if self._monitor is not None:

@@ -85,9 +85,8 @@ class Orchestrator:
             services.stop()
 
     def _set_up_tables(self) -> None:
-        connection = database.connect(self._settings.database)
-        schema.create_tables(connection)
-        connection.close()
+        with database.connected(self._settings.database) as connection:
+            schema.create_tables(connection)
 
     def _close_runs_of_terminals(self) -> None:
         """Close the runs that scripts in other terminals have finished. An embedded broker's messages end with it, so this is the time."""
@@ -99,16 +98,15 @@ class Orchestrator:
 
     def _open_run(self) -> None:
         given = self._arguments
-        connection = database.connect(self._settings.database)
-        old = None
-        if given.resume:
-            bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
-            was_told = any((given.regions, given.regions_file, *bounds))
-            old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
-        self._plan = old or self._plan.converted(self._settings)
-        close_finished_runs(connection, self._settings, self._say)
-        open_run(connection, self._plan, given.keep_others, self._say)
-        connection.close()
+        with database.connected(self._settings.database) as connection:
+            old = None
+            if given.resume:
+                bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
+                was_told = any((given.regions, given.regions_file, *bounds))
+                old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
+            self._plan = old or self._plan.converted(self._settings)
+            close_finished_runs(connection, self._settings, self._say)
+            open_run(connection, self._plan, given.keep_others, self._say)
 
     def _hold(self, services: Services, children: Children) -> int:
         """Keep the services up for scripts in other terminals, until a stop signal."""
@@ -129,7 +127,7 @@ class Orchestrator:
             account = self._until_done(services, children, tally)
             self._finished = account is not None
             children.stop_monitor()
-            result = self._report(account or tally.newest() or Account(self._plan.run_id), account is None, children.page_address)
+            result = self._report(account or tally.newest() or Account(self._plan.run_id), children, account is None)
             if account is None or self._arguments.exit_when_done:
                 return result
             self._say("the run is done; everything stays up until Ctrl+C")
@@ -194,18 +192,24 @@ class Orchestrator:
             raise ServiceError(f"{dead} died{more}. The logs are in {self._say.log_dir}")
         children.keep_alive(finished_tasks)
 
-    def _report(self, account: Account, stalled: bool, page_address: str) -> int:
+    def _report(self, account: Account, children: Children, stalled: bool) -> int:
         """Write the summary to the terminal (table or JSON) and to `pipeline_run`. Returns the exit code."""
         if stalled:
             self._say(f"stalled: no task was finished for {self._arguments.stall_timeout:g} s; the logs are in {self._say.log_dir}")
+            for warning in children.newest_warnings():
+                self._say(f"  {warning}")
         account.requests += request_count.unclaimed()  # this process's own, for exchange rates
         result = account.summary(time.monotonic() - self._started)
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"
-        site = close_run(self._settings, self._plan.run_id, status, result)
+        try:
+            site = close_run(self._settings, self._plan.run_id, status, result).text()
+        except ServiceError as error:
+            # The account is in the topics. It must be shown, even if it can't be stored.
+            site = f"the summary is not stored in pipeline_run, and the ratios are not held against the site's own: {error}"
         stays = not (stalled or self._arguments.exit_when_done)
-        self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), page_address, stays))
-        self._say(f"\n{site.text()}")
+        self._say("\n" + summary.text(account, result, self._settings, str(self._say.log_dir), children.page_address, stays))
+        self._say(f"\n{site}")
         if self._arguments.json:
             print_result(json.dumps(result))
         return config.EXIT_STALLED if stalled else config.EXIT_TASKS_FAILED if account.failed else config.EXIT_DONE

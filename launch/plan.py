@@ -129,12 +129,12 @@ def _unsent(run: run_table.Run, account: Account) -> tuple[RegionBand, ...]:
 
 
 def close_run(settings: Settings, run_id: str, status: str, summary: dict[str, Any]) -> site_check.SiteCheck:
-    """Compare the run's ratios with the site's own, add the result to `summary`, and write it into `pipeline_run`."""
-    connection = database.connect(settings.database)
-    try:
+    """Compare the run's ratios with the site's own, add the result to `summary`, and write it into `pipeline_run`.
+
+    Raises ServiceError if the database is away or refuses it.
+    """
+    with database.connected(settings.database) as connection:
         site = site_check.check(run_table.trailing_rows(connection, run_id))
         summary["site_check"] = site.summary()
         run_table.finish_run(connection, run_id, status, summary, datetime.now(timezone.utc))
-    finally:
-        connection.close()
     return site

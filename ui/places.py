@@ -68,7 +68,10 @@ class Places:
         connection = self._take(wanted)
         try:
             with connection.cursor() as cursor:
+                # For this transaction only. Behind a pooler such as PgBouncer, what is set for a session is set for other clients too.
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", (str(QUERY_MS),))
                 yield cursor
+            connection.rollback()
         except psycopg2.errors.UndefinedTable:
             connection.close()
             raise ServiceError(NO_TABLES) from None
@@ -111,9 +114,7 @@ class Places:
                 return connection
             connection.close()
         connection = database.connect(wanted, CONNECT_SECONDS)
-        connection.set_session(readonly=True, autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(QUERY_MS),))
+        connection.set_session(readonly=True)
         return connection
 
 
@@ -122,6 +123,7 @@ def _works(connection: Any) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        connection.rollback()
     except psycopg2.Error:
         return False
     return True

@@ -139,9 +139,10 @@ class Stocks:
         try:
             connection.set_session(readonly=True)
             with connection.cursor() as cursor:
-                # PostgreSQL itself ends the transaction if the client reads nothing for so long, even if nothing else does.
+                # PostgreSQL itself ends the transaction if the client reads nothing for so long, even if nothing else does. Both hold
+                # for this transaction only: a pooler may give the session to others.
                 cursor.execute(
-                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false), set_config('statement_timeout', %s, false)",
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('statement_timeout', %s, true)",
                     (str(IDLE_MS), str(QUERY_MS)),
                 )
             texts = export.csv_texts(export.rows(connection, view.screen))

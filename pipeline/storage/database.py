@@ -13,6 +13,7 @@ import psycopg2
 
 from config import Database
 from pipeline.errors import ServiceError
+from pipeline.storage.judgement import Cause, judge
 from pipeline.wire.text import one_line
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
@@ -55,6 +56,21 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             "Check DB_HOST, DB_PORT, DB_DEV_NAME, DB_USER and DB_PASSWORD (environment or .env); if no DB_* is set, "
             "run_pipeline.py starts its own database."
         ) from error
+
+
+@contextlib.contextmanager
+def connected(settings: Database) -> Iterator[Any]:
+    """A connection for the block, closed after it. Raises ServiceError if there is none, or if the database refuses a statement."""
+    connection = connect(settings)
+    try:
+        yield connection
+    except psycopg2.Error as error:
+        if judge(error) is not Cause.DATABASE:
+            raise
+        where = f"PostgreSQL {settings.user}@{settings.host}:{settings.port}/{settings.name}"
+        raise ServiceError(f"{where} refuses what a run needs: {one_line(' '.join(str(error).split()), 300)}") from error
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager

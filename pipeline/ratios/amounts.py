@@ -3,45 +3,129 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from math import log
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from math import log, log10
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline.ratios.fundamentals import KEYS
+from pipeline.ratios.count_checks import LEAST_EPS
+from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS, KEYS, major, unit_value
+from pipeline.ratios.share_counts import SHARES
 
 if TYPE_CHECKING:
     from pipeline.ratios.periods import Statement
 
+Lines = Mapping[str, tuple[date, float]]
+
 #: Amounts that are this many times those of the period beside it, in the median of all lines, are in another unit. No company grows so.
 UNIT_STEP = 300.0
+#: The same between amounts of which one is labelled with a trading unit (pence): a wrong label is a hundred times off.
+LABEL_STEP = 10.0
 #: Lines that are no amounts of money.
-_NO_AMOUNTS = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs", "DilutedEPS"})
+_NO_AMOUNTS = frozenset({SHARES, "TaxRateForCalcs", "DilutedEPS"})
+_INCOME = frozenset(INCOME_KEYS) - _NO_AMOUNTS
+_PARTS = (frozenset(BALANCE_KEYS) - _NO_AMOUNTS, frozenset(CASH_FLOW_KEYS))
 _AMOUNTS = KEYS - _NO_AMOUNTS
+#: Lines that are never near zero in one year alone.
+_STEADY = ("TotalRevenue", "CostOfRevenue", "TotalAssets", "TotalLiabilitiesNetMinorityInterest")
 #: Fewer lines than this in common say nothing about a unit.
 _LEAST_LINES = 3
+#: Shares ÷ (earnings ÷ earnings per share) within these are of one unit; thousands of times off, to this power of ten, are of two.
+_ONE_UNIT = (1 / 30, 30.0)
+_THOUSANDS = (3.0, 6.0)
+_NEARLY = 0.12
 
 
-def odd_amounts(statements: Sequence[Statement]) -> list[int]:
-    """A number for each statement, 0 for those in the unit that most of them have; the same number is the same unit.
+def odd_amounts(statements: Sequence[Statement], balance: Statement | None = None) -> list[int]:
+    """A number for each statement, 0 for those in single units or, if nothing tells, in the unit that most of them have.
 
-    Statements in different currencies are not compared. Where there is no most, none gets 0.
+    The same number is the same unit. If there is no most, none gets 0. Statements in different currencies are not compared. `balance`
+    belongs to the first statement, if that has none of its own.
     """
-    levels = [0] * len(statements)
-    for i in range(1, len(statements)):
-        levels[i] = levels[i - 1] + _step(statements[i - 1], statements[i])
-    counts = Counter(levels).most_common(2)
+    levels = _levels(statements, _AMOUNTS)
+    shown: Counter[int] = Counter()
+    for number, (level, one) in enumerate(zip(levels, statements, strict=True)):
+        shown[level] += _in_single_units({**balance.lines, **one.lines} if balance and not number else one.lines)
+    best = max(shown.values(), default=0)
+    fitting = [level for level in levels if shown[level] == best] if best >= 0 else []
+    counts = Counter(fitting).most_common(2)
     usual = counts[0][0] if len(counts) == 1 or (counts and counts[0][1] > counts[1][1]) else None
     return [2 * level + 1 if usual is None else level - usual for level in levels]
 
 
-def _step(one: Statement, other: Statement) -> int:
-    """1 where the other is in units a thousand times larger or so (its figures smaller), -1 the other way round, 0 in one unit."""
-    if one.currency != other.currency:
+def _in_single_units(lines: Lines) -> int:
+    """1 if earnings and earnings per share give about the number of shares, -1 if they give a thousandth of it, 0 if nothing tells."""
+    count, eps = lines.get(SHARES), lines.get("DilutedEPS")
+    earned = lines.get("NetIncomeCommonStockholders") or lines.get("NetIncome")
+    if not count or not eps or not earned or count[1] <= 0 or abs(eps[1]) < LEAST_EPS or eps[1] * earned[1] <= 0:
         return 0
-    pairs = [(a[1], other.lines[key][1]) for key, a in one.lines.items() if key in _AMOUNTS and key in other.lines]
-    pairs = [(abs(a), abs(b)) for a, b in pairs if a * b > 0]
-    if len(pairs) < _LEAST_LINES or all(a < UNIT_STEP * b and b < UNIT_STEP * a for a, b in pairs):
+    times = count[1] * eps[1] / earned[1]
+    if _ONE_UNIT[0] < times < _ONE_UNIT[1]:
+        return 1
+    return -1 if any(abs(log10(times) - power) < _NEARLY for power in _THOUSANDS) else 0
+
+
+def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
+    """The statements without what is in another unit than the rest: a balance sheet, a cash-flow statement, a single large line."""
+    found = list(statements)
+    compared = (_compared(one, other, _AMOUNTS) for one, other in pairwise(found))
+    if all(a < least * b and b < least * a for pairs, least in compared for a, b in pairs):
+        return found
+    income = _levels(found, _INCOME)
+    for part in _PARTS:
+        off = [own - base for own, base in zip(_levels(found, part), income, strict=True)]
+        if any(off):
+            (usual, most), *_ = Counter(off).most_common(1)
+            if 2 * most > len(off):
+                found = [one if level == usual else _without(one, part) for one, level in zip(found, off, strict=True)]
+    for key in _STEADY:
+        for before, one, after in zip(found, found[1:], found[2:], strict=False):
+            if _is_spike([(statement, statement.lines.get(key)) for statement in (before, one, after)]):
+                found = [_without(other, (key,)) if other is one else other for other in found]
+    return found
+
+
+def _is_spike(three: Sequence[tuple[Statement, tuple[date, float] | None]]) -> bool:
+    """Whether the second figure is hundreds of times off both others, which it is not beside in other lines."""
+    (before, first), (one, second), (after, third) = three
+    if not first or not second or not third or len({before.currency, one.currency, after.currency}) > 1:
+        return False
+    if first[1] * second[1] <= 0 or third[1] * second[1] <= 0 or _step(before, one, _AMOUNTS) or _step(one, after, _AMOUNTS):
+        return False
+    offs = (log(second[1] / first[1]), log(second[1] / third[1]))
+    return min(abs(off) for off in offs) >= log(UNIT_STEP) and offs[0] * offs[1] > 0
+
+
+def _without(statement: Statement, keys: Iterable[str]) -> Statement:
+    return replace(statement, lines={key: line for key, line in statement.lines.items() if key not in keys})
+
+
+def _levels(statements: Sequence[Statement], keys: frozenset[str]) -> list[int]:
+    """How many units each statement is above the first one's, by the steps from one to the next."""
+    levels = [0] * len(statements)
+    for i in range(1, len(statements)):
+        levels[i] = levels[i - 1] + _step(statements[i - 1], statements[i], keys)
+    return levels
+
+
+def _step(one: Statement, other: Statement, keys: frozenset[str]) -> int:
+    """1 if the other is in units a thousand times larger or so (its figures smaller), -1 the other way round, 0 in one unit."""
+    pairs, least = _compared(one, other, keys)
+    if len(pairs) < _LEAST_LINES or all(a < least * b and b < least * a for a, b in pairs):
         return 0
     middle = median(log(a) - log(b) for a, b in pairs)
-    return 0 if abs(middle) < log(UNIT_STEP) else 1 if middle > 0 else -1
+    return 0 if abs(middle) < log(least) else 1 if middle > 0 else -1
+
+
+def _compared(one: Statement, other: Statement, keys: frozenset[str]) -> tuple[list[tuple[float, float]], float]:
+    """The figures of each line that both have with one sign, and from how many times on they are odd; none in two currencies."""
+    scale, least = 1.0, UNIT_STEP
+    if one.currency != other.currency:
+        if major(one.currency) != major(other.currency):
+            return [], least
+        scale, least = unit_value(one.currency) / unit_value(other.currency), LABEL_STEP
+    pairs = [(a[1], other.lines[key][1]) for key, a in one.lines.items() if key in keys and key in other.lines]
+    return [(abs(a) * scale, abs(b)) for a, b in pairs if a * b > 0], least

@@ -120,6 +120,8 @@ class Figures:
         if now.value is None or before.value is None or earlier is None:
             return now, before
         before = before.but(self.period.flows.codes.get(name) != earlier.codes.get(name), Rank.CURRENCY_CHANGED, "currency_changed")
+        if before.value is None:
+            return now, before
         first, last = earlier.lines[name][0], self.period.flows.lines[name][0]
         between = [factor for day, factor in self._splits.items() if first < day <= last]
         later = [factor for day, factor in self._splits.items() if day > last]
@@ -128,8 +130,13 @@ class Figures:
             for earned, figure in zip(self.pair("earnings"), (now, before), strict=True)
         ]
         jump = counts[0] / counts[1] if counts[0] and counts[1] else None
-        factor = growth_by_splits(jump, between, later)
+        # Of an earlier loss there is no growth anyway.
+        factor = growth_by_splits(jump, between, later, self._share_growth() if before.value > 0 else None)
         return now, before.but(factor is None, Rank.SPLIT_UNCLEAR, "split_unclear") * (1 / (factor or 1.0))
+
+    def _share_growth(self) -> float | None:
+        now, before = (count.value for count in self.shares())
+        return now / before if now and before else None
 
     def compare_three_years(self, name: str) -> tuple[Figure, Figure]:
         """`name` at the period's end and three fiscal years earlier."""

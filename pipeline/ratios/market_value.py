@@ -15,7 +15,7 @@ from pipeline.ratios.figure import Figure, Rank
 from pipeline.ratios.fundamentals import Fundamentals, Points, major, unit_value
 from pipeline.ratios.periods import Period
 from pipeline.ratios.rates import rate
-from pipeline.ratios.share_counts import SHARES, ShareCounts, product
+from pipeline.ratios.share_counts import SHARES, ShareCounts, is_real_split, product
 
 #: A close this many days before the period's end still is the period's.
 CLOSE_DAYS = 10
@@ -28,12 +28,25 @@ UNIT_BAND = 2.0
 #: Bounds are met within this, relatively.
 ROUNDING = 1e-9
 
-#: No price moves by so many times from one close to the next: that is another unit (a hundredth, a thousandth).
+#: No price moves by so many times from one close to the next: that is another unit (a hundredth, a thousandth). Up, fewer are enough:
+#: shares can lose nearly all in a day, but they don't become eight times as dear.
 UNIT_STEP = 50.0
+STEP_UP = 8.0
+#: Closes between a step by so many times and one back are mistakes.
+THERE_AND_BACK = 3.0
+#: A step back undoes the other within this.
+_SAME_STEP = log(1.3)
+#: Splits from this factor on are noticed by a close that moves by it exactly, on the very day.
+EXACT_SPLIT = 1.2
+_EXACTLY = log(1.02)
 #: Splits from this factor on show in the closes where they were not, or twice, undone.
 LEAST_SPLIT = 1.5
 #: A step counts as a split's within so many days of it.
 SPLIT_DAYS = 14
+#: A quoted price this many times off a close of the same days is none.
+PRICE_OFF, SAME_DAYS = 5.0, 3
+#: Days from a split on a holiday's eve to the next close.
+_WEEKEND = 4
 #: A quote and a close of the same days are within this of each other.
 QUOTE_AND_CLOSE = (0.5, 2.0)
 
@@ -116,7 +129,9 @@ def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesse
     for market_cap, how in candidates.items():
         for name, witness in witnesses.items():
             if _within(market_cap / witness, SHARE_UNIT):
-                return market_cap, name + how
+                return (quoted, "disagrees") if _are_other_shares(fundamentals, price, market_cap, witnesses) else (market_cap, name + how)
+    if unit != 1 and _is_in_the_major_unit(fundamentals, quoted, witnesses):
+        return quoted, "closes_times_shares"
     if witnesses:
         return quoted, "disagrees"
     if unit != 1 and price and fundamentals.shares_outstanding and fundamentals.shares_outstanding > 0:
@@ -124,6 +139,24 @@ def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesse
         if _within(times, (1 / UNIT_BAND, UNIT_BAND)):
             return quoted * unit, "no witness"
     return quoted, "no witness"
+
+
+def _are_other_shares(fundamentals: Fundamentals, price: float | None, market_cap: float, witnesses: Mapping[str, float]) -> bool:
+    """Whether the market cap is a depositary receipt's price times the ordinary shares: earnings per share and the quote's count, which
+    are of the receipts, agree against it."""
+    by_earnings, outstanding = witnesses.get("price_times_earnings_by_eps"), fundamentals.shares_outstanding
+    if not by_earnings or not outstanding or outstanding <= 0 or not price:
+        return False
+    return _within(price * outstanding / by_earnings, SHARE_UNIT) and not _within(market_cap / by_earnings, (0.5, 2.0))
+
+
+def _is_in_the_major_unit(fundamentals: Fundamentals, quoted: float, witnesses: Mapping[str, float]) -> bool:
+    """Whether a price that is labelled with a trading unit is in the currency: closes and market cap say so, each for itself."""
+    newest, code, unit = fundamentals.newest_close, fundamentals.chart_currency, unit_value(fundamentals.currency)
+    if not newest or not code or major(code) != major(fundamentals.currency) or not fundamentals.price:
+        return False
+    agrees = _within(newest[1] * unit_value(code) / fundamentals.price, QUOTE_AND_CLOSE)
+    return agrees and any(_within(quoted * unit / witness, SHARE_UNIT) for witness in witnesses.values())
 
 
 def _is_disputed(fundamentals: Fundamentals, price: float | None) -> bool:
@@ -164,9 +197,25 @@ def market_now(market: Market, period: Period) -> Value:
         return _none(Rank.NO_PRICE, "no_price", inputs, checks)
     if market.market_cap_check == "disagrees":
         return _none(Rank.SHARE_UNIT, "share_unit", inputs, checks)
+    if market.market_cap_check != "closes_times_shares" and (times := _off_the_closes(market)) is not None:
+        return _none(Rank.PRICE_UNIT, "price_unit", inputs, {**checks, "price_unit": f"the newest close is {times:.3g} times the quote"})
     if market.split_unclear:
         return _none(Rank.SPLIT_UNCLEAR, "split_unclear", inputs, checks)
     return _converted(fundamentals, market.market_cap, fundamentals.currency or "", period.currency, None, inputs, checks)
+
+
+def _off_the_closes(market: Market) -> float | None:
+    """How many times the quoted price the close of the same days is, if that is beyond what a price can move; None if it is not."""
+    fundamentals, newest = market.fundamentals, market.fundamentals.newest_close
+    code = market.chart_currency
+    if newest is None or market.price is None or fundamentals.quoted_on is None or major(code) != major(fundamentals.currency):
+        return None
+    if abs((fundamentals.quoted_on - newest[0]).days) > SAME_DAYS:
+        return None
+    times = newest[1] * unit_value(code) / market.price
+    # The two may be as before and as after a split of these days, or the chart in another unit than it says: then nobody knows which is.
+    late = any(abs((day - newest[0]).days) <= SPLIT_DAYS for day in fundamentals.splits)
+    return None if late or _within(times, (1 / PRICE_OFF, PRICE_OFF)) or not _within(times, (1 / UNIT_STEP, UNIT_STEP)) else times
 
 
 # At a period's end -------------------------------------------------------------------------------------------------------
@@ -216,10 +265,12 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     """Whether the close of `day` is in the unit of today's price: what was found, and whether it holds."""
     fundamentals = market.fundamentals
     for when, step in sorted(fundamentals.steps.items()):
-        if when > day and abs(log(step)) >= log(UNIT_STEP):
+        if when > day and not 1 / UNIT_STEP < step < STEP_UP:
             return f"closes change by {step:.3g} times on {when}", False
         if when > day and _is_a_splits(when, step, fundamentals.splits):
             return f"closes change by {step:.3g} times beside a split on {when}", False
+    if _is_there_and_back(day, fundamentals.steps):
+        return "the close is several times off those before and after it", False
     newest = fundamentals.newest_close
     if newest and any(when > newest[0] and abs(log(factor)) >= log(LEAST_SPLIT) for when, factor in fundamentals.splits.items()):
         return "no close since the newest split shows whether they are as after it", False
@@ -236,9 +287,18 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     return "one unit", True
 
 
+def _is_there_and_back(day: date, steps: Mapping[date, float]) -> bool:
+    """Whether the close of `day` lies between a step and one that undoes it: a mistake of one day or of some weeks."""
+    large = [(when, log(step)) for when, step in steps.items() if abs(log(step)) >= log(THERE_AND_BACK)]
+    return any(abs(there + back) <= _SAME_STEP for one, there in large if one <= day for other, back in large if other > day)
+
+
 def _is_a_splits(when: date, step: float, splits: Mapping[date, float]) -> bool:
     """Whether a step of the closes is what a split near its day would leave that was not undone, or twice."""
     near = [abs(log(factor)) for day, factor in splits.items() if abs((day - when).days) <= SPLIT_DAYS]
+    on_the_day = [abs(log(factor)) for day, factor in splits.items() if 0 <= (when - day).days <= _WEEKEND and is_real_split(factor)]
+    if any(factor >= log(EXACT_SPLIT) - ROUNDING and abs(abs(log(step)) - factor) <= _EXACTLY for factor in on_the_day):
+        return True
     near = [factor for factor in near if factor >= log(LEAST_SPLIT) - ROUNDING]
     return any(abs(log(step)) >= factor - max(log(1.2), factor / 4) for factor in near)
 
@@ -249,6 +309,8 @@ def _share_unit(market: Market) -> tuple[str, bool]:
     if market.split_unclear or shares is None:
         # Said by its own reason: without a count nothing is computed anyway.
         return "not shown", True
+    if market.market_cap_check == "disagrees":
+        return "market cap is of other shares", False
     if market.market_cap and market.price:
         agrees = _within(market.market_cap / (market.price * shares), SHARE_UNIT)
         return ("market cap" if agrees else "market cap is of other shares"), agrees

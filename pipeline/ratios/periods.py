@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from math import isfinite
 
-from pipeline.ratios.amounts import odd_amounts
+from pipeline.ratios.amounts import UNIT_STEP, odd_amounts, without_odd_parts
+from pipeline.ratios.count_checks import believed_counts
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, FLOW_KEYS, Fundamentals, Point, Points, Statements, major
-from pipeline.ratios.share_counts import without_placeholders
 
 #: Keys whose figures are in no currency, so a currency code of their own means nothing.
 _WITHOUT_CURRENCY = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs"})
@@ -33,6 +33,10 @@ QUARTER_DAYS = (80, 100)
 SPLIT_FACTORS = (1e-6, 1e6)
 #: Four quarters of a fiscal year sum to its figure within this; the source rounds, and restates one and not the other.
 SUM_TOLERANCE = 0.02
+#: Trailing figures are a year's if they are within this of a fiscal year, or of four quarters, that ends with them.
+TRAILING_TO_SUM = (0.8, 1.25)
+#: Trailing figures that are the newest quarter's own, within this, are three months'.
+SAME_FIGURE = 1e-3
 #: One quarter of a fiscal year is this much of it; six months, or a year to date, are more.
 QUARTER_SHARE = (0.1, 0.4)
 
@@ -92,7 +96,7 @@ def usable(fundamentals: Fundamentals) -> Fundamentals:
     low, high = SPLIT_FACTORS
     splits = {day: factor for day, factor in fundamentals.splits.items() if low < factor < high and day <= fundamentals.as_of}
     fundamentals = replace(fundamentals, splits=splits)
-    return replace(fundamentals, statements=without_placeholders(past, fundamentals))
+    return replace(fundamentals, statements=believed_counts(past, fundamentals))
 
 
 def periods(fundamentals: Fundamentals) -> list[Period]:
@@ -102,8 +106,14 @@ def periods(fundamentals: Fundamentals) -> list[Period]:
     """
     years = fiscal_years(fundamentals)
     trailing = _trailing_year(fundamentals, years)
+    if trailing and trailing.balance and trailing.balance.currency == trailing.currency:
+        newest, *years = without_odd_parts([replace(trailing.flows, lines={**trailing.balance.lines, **trailing.flows.lines}), *years])
+        kept = {key: line for key, line in trailing.balance.lines.items() if key in newest.lines}
+        trailing = replace(trailing, balance=replace(trailing.balance, lines=kept))
+    else:
+        years = without_odd_parts(years)
     first = [trailing.flows] if trailing else []
-    units = odd_amounts([*first, *years])
+    units = odd_amounts([*first, *years], trailing.balance if trailing else None)
     years = [replace(year, unit=unit) for year, unit in zip(years, units[len(first) :], strict=True)]
     chosen = []
     for number, year in enumerate(years[:4]):
@@ -124,7 +134,24 @@ def fiscal_years(fundamentals: Fundamentals) -> list[Statement]:
     ends = _ends(annual, tuple(annual))
     years = [_statement(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in _ends(annual, _DATING_KEYS)]
     complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in _DATING_KEYS)]
-    return [replace(year, odd_length=_odd_length(year.end, ends)) for year in complete]
+    return [replace(year, odd_length=_odd_length(year.end, ends)) for year in _of_one_date(complete)]
+
+
+def _of_one_date(years: list[Statement]) -> list[Statement]:
+    """Without years that stand in the answer twice, since they were dated anew: that date stays which is whole years before the newest."""
+    found: list[Statement] = []
+    for year in years:
+        if found and (found[-1].end - year.end).days < REDATED_DAYS:
+            if len(found) > 1:
+                found[-1] = min(found[-1], year, key=lambda one: _days_off_whole_years(found[0].end, one.end))
+        else:
+            found.append(year)
+    return found
+
+
+def _days_off_whole_years(end: date, other: date) -> float:
+    days = (end - other).days
+    return abs(days - 365.25 * round(days / 365.25))
 
 
 def _odd_length(end: date, ends: Sequence[date]) -> bool:
@@ -147,11 +174,12 @@ def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period
     """The trailing twelve months: of the site's own trailing points, else of four quarters that agree with the fiscal year among them."""
     trailing, quarterly = fundamentals.statements.trailing, fundamentals.statements.quarterly
     default = _default_currency(fundamentals)
-    ends = _ends(trailing, _DATING_KEYS)
-    checks = {"length": "trailing figures of the site"}
-    if ends:
-        points = [_statement(trailing, FLOW_KEYS, end, default) for end in ends]
-        flows, earlier_flows = points[0], _ending_before(points, ends[0])
+    points = [_statement(trailing, FLOW_KEYS, end, default) for end in _ends(trailing, _DATING_KEYS)]
+    lengths = [_is_a_year(one, quarterly, default, years) for one in points]
+    if lengths and lengths[0] is not False:
+        flows = points[0]
+        earlier_flows = _ending_before([one for one, length in zip(points, lengths, strict=True) if length is not False], flows.end)
+        checks = {"length": "trailing figures of the site"}
     else:
         summed = _four_quarters(quarterly, default, years)
         if summed is None:
@@ -167,6 +195,34 @@ def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period
     if (earlier is None or "TotalAssets" not in earlier.lines) and any(_same(year.end, flows.end) for year in years):
         earlier = _ending_before(years, flows.end) or earlier
     return Period("ttm", flows, balance, earlier_flows, earlier, None, _dividends_seen(fundamentals, flows.end), checks)
+
+
+def _is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[Statement]) -> bool | None:
+    """Whether trailing figures are twelve months', by the fiscal year or the quarters that end with them; None if nothing tells."""
+    revenue = _revenue(trailing)
+    year = next((year for year in years if _same(year.end, trailing.end) and year.currency == trailing.currency), None)
+    if revenue is None:
+        return None
+    if year is not None and not year.odd_length and (whole := _revenue(year)) is not None:
+        # Hundreds of times off is another unit (amounts.py), no other length.
+        off = revenue / whole
+        return None if not 1 / UNIT_STEP < off < UNIT_STEP else _within(off, TRAILING_TO_SUM)
+    quarters = [_statement(quarterly, FLOW_KEYS, end, default) for end in _quarters_until(trailing.end, _ends(quarterly, _DATING_KEYS))]
+    parts = [_revenue(quarter) for quarter in quarters[:4]]
+    if len(parts) == 4 and None not in parts and quarters[0].currency == trailing.currency and _agree(quarters, years):
+        return _within(revenue / sum(part or 0.0 for part in parts), TRAILING_TO_SUM)
+    newest = parts[0] if _same(quarters[0].end, trailing.end) else None
+    return False if newest is not None and abs(newest - revenue) <= SAME_FIGURE * revenue else None
+
+
+def _revenue(statement: Statement) -> float | None:
+    """Revenue above zero."""
+    line = statement.lines.get("TotalRevenue")
+    return line[1] if line and line[1] > 0 else None
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= bounds[1]
 
 
 def _of_the_day(balances: list[Statement], end: date, years: list[Statement]) -> Statement | None:

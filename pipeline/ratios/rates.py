@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
-from math import isfinite
+from math import isfinite, log
 from statistics import median
 from typing import Any
 
@@ -16,6 +16,10 @@ from pipeline.ratios.fundamentals import Fundamentals, Rates, major, unit_value
 RATE_DAYS = 7
 #: No rate moves by so many times from one day to the next: such a step is a change of the unit, or a mistake.
 RATE_STEP = 50.0
+#: A rate of a day, or of some days, this many times off those before and after it is a mistake.
+RATE_SPIKE = 3.0
+#: From so many times on it is asked whether today's rate is the inverse of the newest close.
+_INVERTED = log(1.1)
 #: Days of a series, to either side, whose median a rate is held against.
 _NEIGHBOURS = 15
 
@@ -23,23 +27,29 @@ _NEIGHBOURS = 15
 def steady(series: Mapping[date, float], today: float | None, today_on: date | None) -> Rates:
     """Rates of a pair's series without those that are out of line with it.
 
-    A rate fifty times off its neighbours is left out. Where the whole series changes its unit, only what comes after the change is
-    kept, since today's rate belongs to that.
+    A rate three times off its neighbours to either side is left out. If the whole series changes its unit, only what comes after the
+    change is kept, since today's rate belongs to that. Today's rate is left out if it is far from the series, or its newest upside down.
     """
     days = sorted(day for day, rate in series.items() if isfinite(rate) and rate > 0)
     rates = [series[day] for day in days]
-    if any(_far(later, earlier) for earlier, later in pairwise(rates)):
-        kept = [i for i, rate in enumerate(rates) if not _far(rate, median(rates[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1]))]
+    if any(_far(later, earlier, RATE_SPIKE) for earlier, later in pairwise(rates)):
+        near = [median(rates[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1]) for i in range(len(rates))]
+        kept = [i for i, rate in enumerate(rates) if not _far(rate, near[i], RATE_SPIKE)]
         days, rates = [days[i] for i in kept], [rates[i] for i in kept]
         breaks = [i + 1 for i, (earlier, later) in enumerate(pairwise(rates)) if _far(later, earlier)]
         days, rates = days[max(breaks, default=0) :], rates[max(breaks, default=0) :]
-    if today is not None and (not isfinite(today) or today <= 0 or (rates and _far(today, median(rates[-_NEIGHBOURS:])))):
+    if today is not None and (not isfinite(today) or today <= 0 or (rates and _is_out_of_line(today, rates))):
         today = None
     return Rates(today, dict(zip(days, rates, strict=True)), today_on if today is not None else None)
 
 
-def _far(one: float, other: float) -> bool:
-    return not 1 / RATE_STEP < one / other < RATE_STEP
+def _far(one: float, other: float, times: float = RATE_STEP) -> bool:
+    return not 1 / times < one / other < times
+
+
+def _is_out_of_line(today: float, rates: list[float]) -> bool:
+    off, off_inverse = abs(log(today / rates[-1])), abs(log(today * rates[-1]))
+    return _far(today, median(rates[-_NEIGHBOURS:])) or (off > _INVERTED and 2 * off_inverse < off)
 
 
 @dataclass(frozen=True)

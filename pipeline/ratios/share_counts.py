@@ -1,25 +1,20 @@
-"""Share counts over time: which of them can be believed, and whether each was restated for the splits after it. Pure.
+"""Whether each of a company's share counts was restated for the splits after it. Pure.
 
-The site restates closes for later splits always, counts at times. Which it was is decided by evidence: how the count moved across the
-split. Rules: docs/ratios.md.
+The site always restates closes for later splits, and share counts sometimes. Which it was is decided by evidence: by how the count moved
+across the split. Counts that can't be believed at all are left out before (`count_checks`). Rules: docs/ratios.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from math import log
-from statistics import median
 
-from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements, unit_value
+from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
 
 SHARES = "OrdinarySharesNumber"
-#: A count this many times off both its neighbours is none.
-COUNT_STEP = 100.0
-#: What the site fills in where it knows no count.
-PLACEHOLDERS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 #: After so many days the quote's count and market cap are as after a split; before, they can still be those before it.
 SPLIT_SETTLED_DAYS = 30
 #: One explanation is believed where it is so many times nearer than the other, in logarithms.
@@ -28,44 +23,14 @@ TIMES_AS_NEAR = 2.0
 _FLIP = log(1.4)
 #: Factors nearer to 1 than this make no difference that would be worth a doubt.
 _NEGLIGIBLE = log(1.02)
+#: A count is of its date, or of a few days before or after: a split so near to it can be on either side.
+_NEAR_DAYS = 10
+#: A jump within this of the inverse of a split's factor: the site has the split upside down, or something else is wrong.
+_EXACTLY = log(1.03)
+#: Earnings per share say nothing if the shares behind them moved so many times more than the count did; fewer times, if that stood still.
+_ODD, _ODD_IF_COUNT_STANDS = log(5.0), log(3.5)
 #: A real split's factor is a ratio of whole numbers, the smaller of them at most this.
 _LARGEST_WHOLE = 100
-
-
-def without_placeholders(statements: Statements, fundamentals: Fundamentals) -> Statements:
-    """The statements without share counts that are none: fillers, and counts a hundred times off both neighbours."""
-    counts = sorted(
-        {(day, point.value) for table in (statements.annual, statements.quarterly) for day, point in table.get(SHARES, {}).items()}
-    )
-    if fundamentals.shares_outstanding and fundamentals.shares_outstanding > 0:
-        counts.append((fundamentals.as_of, fundamentals.shares_outstanding))
-    wrong = {(day, count) for day, count in counts if count > 0 and _is_none(day, count, counts, fundamentals.splits)}
-    if not wrong:
-        return statements
-
-    def cleaned(points: Points) -> Points:
-        kept: dict[date, Point] = {day: point for day, point in points.get(SHARES, {}).items() if (day, point.value) not in wrong}
-        others = {key: by_day for key, by_day in points.items() if key != SHARES}
-        return {**others, SHARES: kept} if kept else others
-
-    return Statements(cleaned(statements.annual), cleaned(statements.quarterly), statements.trailing)
-
-
-def _is_none(day: date, count: float, counts: list[tuple[date, float]], splits: Mapping[date, float]) -> bool:
-    others = [(other_day, other) for other_day, other in counts if (other_day, other) != (day, count) and other > 0]
-    if not others:
-        return False
-    later = product(factor for when, factor in splits.items() if when > day)
-
-    def off(other: float) -> bool:
-        # A reverse split of 1 for 190 is no mistake.
-        return min(abs(log(count) - log(other) + sign * log(later)) for sign in (-1, 0, 1)) >= log(COUNT_STEP) - 1e-9
-
-    if count in PLACEHOLDERS and off(median(other for _, other in others)):
-        return True
-    before = [other for other_day, other in others if other_day <= day][-1:]
-    after = [other for other_day, other in others if other_day > day][:1]
-    return len(others) > 1 and bool(before) and bool(after) and all(off(other) for other in before + after)
 
 
 def product(factors: Iterable[float]) -> float:
@@ -135,10 +100,10 @@ class ShareCounts:
         splits = self._between(day, date.max)
         factor = product(splits.values())
         if not splits or abs(log(factor)) < 1e-9:
-            return 1.0
+            return self._of_a_split_on_the_day(day, fundamentals)
         settled = max(splits) <= fundamentals.as_of - timedelta(days=SPLIT_SETTLED_DAYS)
         verdicts: set[str] = set()
-        for today in _counts_of_the_quote(fundamentals):
+        for today in counts_of_the_quote(fundamentals):
             verdict = nearest(today / self._counts[day], (1.0, factor, 1 / factor))
             # The statement was restated already, and the quote was not.
             if verdict is not None:
@@ -153,6 +118,14 @@ class ShareCounts:
             return 1.0
         return None
 
+    def _of_a_split_on_the_day(self, day: date, fundamentals: Fundamentals) -> float:
+        """1, unless all that the quote says is that the newest count is of before a split of the same days."""
+        factor = product(self._between(day - timedelta(days=_NEAR_DAYS), day).values())
+        if abs(log(factor)) < _NEGLIGIBLE:
+            return 1.0
+        said = {nearest(today / self._counts[day], (1.0, factor)) for today in counts_of_the_quote(fundamentals)}
+        return factor if said == {factor} else 1.0
+
     def _of_earlier(self, day: date, after: date) -> float | None:
         """By how the count moved from `day` to the next count, whose factor is known."""
         known = self._factors[after]
@@ -162,7 +135,11 @@ class ShareCounts:
         if not 0 < jump < float("inf"):
             return None
         splits = self._between(day, after)
+        if not splits:
+            splits = self._between(day - timedelta(days=_NEAR_DAYS), day)
         factor = product(splits.values())
+        if abs(log(factor)) >= _FLIP and abs(log(jump) + log(factor)) < _EXACTLY:
+            return None
         chosen = nearest(jump, (1.0, factor))
         own = None if chosen is None else known if chosen == 1.0 else known * factor
         if chosen == 1.0:
@@ -181,7 +158,7 @@ class ShareCounts:
         return own
 
 
-def _counts_of_the_quote(fundamentals: Fundamentals) -> list[float]:
+def counts_of_the_quote(fundamentals: Fundamentals) -> list[float]:
     """What the quote says of the number of shares: directly, and by its market cap and price."""
     found = [fundamentals.shares_outstanding]
     if fundamentals.price and fundamentals.market_cap:
@@ -189,18 +166,22 @@ def _counts_of_the_quote(fundamentals: Fundamentals) -> list[float]:
     return [count for count in found if count and 0 < count < float("inf")]
 
 
-def growth_by_splits(jump: float | None, between: Iterable[float], later: Iterable[float]) -> float | None:
-    """How many shares as now each share behind an earlier figure per share is, 1 where both are per share alike; None: can't be told.
+def growth_by_splits(jump: float | None, between: Iterable[float], later: Iterable[float], grew: float | None = None) -> float | None:
+    """How many shares as now each share behind an earlier figure per share is, 1 if both are per share alike; None: nothing tells.
 
     `jump` is by how much the shares behind the two figures (earnings ÷ earnings per share) grew, None if that is not known. `between`
-    and `later` are the factors of the splits between the two dates and after them.
+    and `later` are the factors of the splits between the two dates and after them. `grew` is by how much the share count itself did.
     """
     factor, after = product(between), product(later)
-    if abs(log(factor)) < 1e-9 and abs(log(after)) < _FLIP:
-        return 1.0
+    if abs(log(factor)) >= 1e-9:
+        return nearest(jump, (1.0, factor)) if jump is not None else None
     if jump is None or not 0 < jump < float("inf"):
         # Splits after both dates alone: both figures come in one answer, restated or not.
-        return 1.0 if abs(log(factor)) < 1e-9 else None
-    if abs(log(factor)) < 1e-9:
+        return 1.0
+    if abs(log(after)) >= _FLIP:
         return 1.0 if nearest(jump, (1.0, after, 1 / after)) == 1.0 else None
-    return nearest(jump, (1.0, factor))
+    if grew is not None and 0 < grew < float("inf"):
+        # One of the two is in another unit (pence), or of before a split that the site doesn't know.
+        odd = abs(log(jump / grew)) >= (_ODD_IF_COUNT_STANDS if abs(log(grew)) < log(1.25) else _ODD)
+        return None if odd else 1.0
+    return 1.0

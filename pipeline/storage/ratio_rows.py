@@ -1,6 +1,7 @@
 """`financial_ratios`: how new rows are merged with stored ones. Older never replaces newer, nothing never replaces something.
 
-- One trailing row per stock: the transaction that writes a newer one deletes the older one; that of an older answer is not written.
+- One trailing row per stock: the transaction that writes a newer one deletes the older one; that of an older answer is not written, neither
+  one of an older period nor one of the same period with an older quote.
 - A trailing row that is older than the newest fiscal year is deleted.
 - A fiscal year whose date has moved by fewer than 20 days replaces its row.
 - What an answer lacks (prices, rates, a whole statement) stays as it is stored (pipeline.ratios.stored_row).
@@ -30,9 +31,11 @@ WHERE new.period_type <> 'ttm' OR NOT EXISTS (
 ON CONFLICT (symbol, period_type, period_end) DO UPDATE SET
     {", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS[3:])}, computed_at = now()
 """  # noqa: S608 (the names are this program's own)
+_NOT_OLDER = """WHERE (EXCLUDED.period_type <> 'ttm' OR COALESCE(
+    EXCLUDED.inputs -> 'market' ->> 'quoted_on' >= financial_ratios.inputs -> 'market' ->> 'quoted_on', TRUE))"""
 _COMPARED = tuple(name for name in _COLUMNS[3:] if name != "run_id")
 _IF_CHANGED = (
-    f"WHERE ({', '.join(f'financial_ratios.{name}' for name in _COMPARED)})"
+    f" AND ({', '.join(f'financial_ratios.{name}' for name in _COMPARED)})"
     f" IS DISTINCT FROM ({', '.join(f'EXCLUDED.{name}' for name in _COMPARED)})"
 )
 _DELETE_OLD_TRAILING = f"""
@@ -76,7 +79,7 @@ def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_change
     if redated:
         execute_values(cursor, _DELETE_REDATED, redated, page_size=1000)
     texts = [_as_json(*pair) for pair in rows]
-    cursor.execute(_UPSERT + (_IF_CHANGED if only_changes else ""), (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
+    cursor.execute(_UPSERT + _NOT_OLDER + (_IF_CHANGED if only_changes else ""), (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
 
 
 def _with_what_is_known(cursor: Any, rows: list[tuple[str, RatioRow]]) -> list[tuple[str, RatioRow]]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 #: A rate that is so many times off what is known of its pair, or more, and nearer to its inverse, stands upside down.
 _UPSIDE_DOWN = 3.0
 _UPSIDE_DOWN_STORED = 1.1
+#: A rate so many times off the currencies' usual size is a filler or in another unit; within the other of its inverse, upside down.
+_FAR, _NEARLY_INVERSE = 50.0, 1.3
 
 
 class DayRate(NamedTuple):
@@ -112,3 +114,13 @@ def upside_down(currency: str, per_dollar: float, stored: float | None = None) -
         return False
     off, off_inverse = abs(log(per_dollar / known)), abs(log(per_dollar * known))
     return off_inverse < off and off > log(_UPSIDE_DOWN if stored is None else _UPSIDE_DOWN_STORED)
+
+
+def is_plausible(source: str, target: str, rate: float) -> bool:
+    """Whether one unit of `source` can cost `rate` of `target`, as far as the usual sizes of the two tell."""
+    sizes = [1.0 if code == "USD" else _ABOUT_PER_DOLLAR.get(code) for code in (source, target)]
+    if sizes[0] is None or sizes[1] is None:
+        return True
+    known = sizes[1] / sizes[0]
+    off, off_inverse = abs(log(rate / known)), abs(log(rate * known))
+    return off < log(_FAR) and not (off > log(_UPSIDE_DOWN) and off_inverse < log(_NEARLY_INVERSE))

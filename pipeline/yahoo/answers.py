@@ -223,6 +223,8 @@ LEAST_STEP = (1 / 1.4, 1.4)
 _NUMBERS = (float, int)
 #: No price, share count or amount of the real world is above it.
 _LARGEST = 1e300
+#: A time so large is in milliseconds.
+_MILLISECONDS = 1e11
 #: Epoch seconds within _YEARS.
 _FIRST_SECOND, _LAST_SECOND = -2_208_988_800, 7_258_118_400
 
@@ -248,16 +250,39 @@ def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
 
 
 def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
+    """Day → new shares for one old. A split that is lost makes a value wrong, so texts and lists are read as well."""
     events = result.get("events")
     splits = events.get("splits") if isinstance(events, dict) else None
     found: dict[date, float] = {}
-    for event in splits.values() if isinstance(splits, dict) else ():
+    for event in splits.values() if isinstance(splits, dict) else splits if isinstance(splits, list) else ():
         if not isinstance(event, dict):
             continue
-        stamp, new, old = number(event.get("date")), number(event.get("numerator")), number(event.get("denominator"))
-        if stamp is not None and _FIRST_SECOND < stamp < _LAST_SECOND and new and old and 0 < new / old < _LARGEST:
-            found[_local_day(int(stamp), zone)] = new / old
+        stamp, factor = _figure(event.get("date")), _split_factor(event)
+        if stamp is not None and stamp >= _MILLISECONDS:
+            stamp /= 1000
+        if stamp is not None and factor is not None and _FIRST_SECOND < stamp < _LAST_SECOND:
+            found[_local_day(int(stamp), zone)] = factor
     return found
+
+
+def _split_factor(event: dict[str, Any]) -> float | None:
+    new, old = _figure(event.get("numerator")), _figure(event.get("denominator"))
+    if new is None or old is None:
+        # "4:1", which stands beside the two.
+        ratio = event.get("splitRatio")
+        parts = ratio.split(":") if isinstance(ratio, str) else []
+        new, old = (_figure(parts[0]), _figure(parts[1])) if len(parts) == 2 else (None, None)
+    return new / old if new and old and 0 < new / old < _LARGEST else None
+
+
+def _figure(value: Any) -> float | None:
+    """As `number`, also of a text."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return number(value)
 
 
 def _zone(meta: dict[str, Any]) -> tzinfo:

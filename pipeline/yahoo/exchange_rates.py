@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from datetime import date
+from math import isclose
 
 from pipeline.ratios.fundamentals import Rates, major
 from pipeline.ratios.rates import RATE_DAYS
+from pipeline.wire.currencies import is_plausible
 
 #: Seconds for which it is believed that the site has no such pair: it says so for moments.
 EMPTY_SECONDS = 300.0
@@ -90,15 +92,28 @@ def _between(source: str, target: str, as_of: date, get: Callable[[str], Rates])
 
 
 def _either_way(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
-    """The pair's own rates, else the other way round: the site has USDSEK where it lacks SEKUSD."""
-    own = get(source + target)
-    if _is_recent(own, as_of):
+    """The pair's own rates, else the other way round: the site may have USDSEK alone, or SEKUSD with a single digit."""
+    own = _plausible(source, target, get(source + target))
+    if _is_recent(own, as_of) and not _is_coarse(own.today):
         return own
-    other = get(target + source)
+    other = _plausible(target, source, get(target + source))
     if not _is_recent(other, as_of) or not other.today:
         return own
+    if _is_coarse(own.today):
+        own = Rates()
     by_day = {day: 1 / rate for day, rate in other.by_day.items() if rate}
     return Rates(1 / other.today, {**by_day, **own.by_day}, other.today_on)
+
+
+def _plausible(source: str, target: str, rates: Rates) -> Rates:
+    """The rates, or none if they are of a size that the pair never has."""
+    newest = rates.today or (rates.by_day[max(rates.by_day)] if rates.by_day else None)
+    return rates if newest is None or is_plausible(source, target, newest) else Rates()
+
+
+def _is_coarse(rate: float | None) -> bool:
+    """Whether it is rounded to the last of four digits: 0.0001 for 0.00006."""
+    return rate is not None and rate < 1e-3 and isclose(rate, round(rate, 4), rel_tol=1e-9)
 
 
 def _is_recent(rates: Rates, as_of: date) -> bool:

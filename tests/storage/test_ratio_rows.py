@@ -67,6 +67,14 @@ def test_a_newer_trailing_row_takes_the_older_ones_place_and_an_older_answer_cha
     assert len(stored(connection, "annual")) == 2
 
 
+def test_a_quote_older_than_the_stored_one_changes_nothing(connection):
+    store(connection, company(market_cap=3000.0))
+    store(connection, company(market_cap=2700.0, quoted_on=date(2024, 7, 15)), LATER_RUN)
+    assert stored(connection, "ttm", "run_id, market_cap") == [(RUN, 3000.0)]
+    store(connection, company(market_cap=2800.0), LATER_RUN)
+    assert stored(connection, "ttm", "run_id, market_cap") == [(LATER_RUN, 2800.0)]
+
+
 def test_an_answer_without_trailing_figures_leaves_the_row_until_a_fiscal_year_ends_after_it(connection):
     store(connection, company(QUARTER))
     store(connection, company(None))

@@ -97,9 +97,11 @@ def verdict(
     if refresh_all:
         return Verdict(True, ALL)
     waits = last.newest_period is None and last.ask_on is not None and now.date() < last.ask_on
-    if not _above_zero(quote.get("regularMarketPrice")) and not waits:
-        return Verdict(True, NO_QUOTE)
     before = last.quote
+    # A stock that had no price at the last fetch either, such as a suspended one, is not fetched each night for that.
+    had_price = _above_zero(before.get("regularMarketPrice"))
+    if had_price and not _above_zero(quote.get("regularMarketPrice")) and not waits:
+        return Verdict(True, NO_QUOTE)
     reasons = (
         (APPEARED, (last.newest_period is None or last.asked > 0) and _has_appeared(quote, before)),
         (EARNINGS, _reported(quote, before, last.fetched_at, now)),

@@ -108,7 +108,7 @@ class Processor:
     def _quote(self, task: ProcessingTask, last: Evidence | None, now: datetime) -> tuple[Mapping[str, Any], bool]:
         """What is known of the stock today, and whether the site was asked for it."""
         quote = task.quote if _is_recent(task.quote, now) else {}
-        enough = all(quote.get(name) is not None for name in _TODAY) and any(quote.get(name) is not None for name in _SAYS_MORE)
+        enough = all(quote.get(name) for name in _TODAY) and any(quote.get(name) is not None for name in _SAYS_MORE)
         if last is None or self._refresh.all or enough:
             return quote, False
         try:

@@ -89,8 +89,11 @@ def test_shares_that_are_none_are_no_change(shares: Any) -> None:
     assert asked(replace(LAST, quote={**QUOTE, "sharesOutstanding": shares})) == (False, "unchanged")
 
 
-def test_a_price_of_nothing_is_no_price() -> None:
+def test_a_price_of_nothing_is_no_price_and_a_suspended_stock_is_not_fetched_each_night() -> None:
     assert asked(regularMarketPrice=0) == (True, "no_quote")
+    suspended = after_fetch({**QUOTE, "regularMarketPrice": 0}, LAST, "no_quote", LAST.newest_period, FETCHED, False)
+    assert asked(suspended, regularMarketPrice=None) == (False, "unchanged")
+    assert asked(suspended, regularMarketPrice=None, bookValue=3.1) == (True, "book_value_changed")
 
 
 def test_a_symbol_that_another_company_has_taken_over_is_due() -> None:
@@ -224,7 +227,7 @@ def test_whatever_the_quotes_hold_there_is_a_verdict_with_a_reason(
     found = verdict(now, last, FETCHED + timedelta(days=days), age, False, "ABC")
     assert found.why
     assert found.due == (found.why != "unchanged")
-    assert found.due or (days < age and now.get("regularMarketPrice") is not None)
+    assert found.due or days < age
 
 
 @given(QUOTES, st.integers(0, 5), st.booleans())

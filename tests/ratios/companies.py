@@ -136,16 +136,27 @@ def with_lines(**changes: float | None) -> Fundamentals:
     return plain(statements=annual(changed(LINES, **changes), EARLIER))
 
 
-def trailing(flows: Points, balances: Points, years: Points | None = None) -> Statements:
-    return Statements(annual=years or {}, quarterly=balances, trailing=flows)
-
-
 def flows_of(lines: Mapping[str, float]) -> dict[str, float]:
     return {key: value for key, value in lines.items() if key in FLOW_KEYS}
 
 
 def balance_of(lines: Mapping[str, float]) -> dict[str, float]:
     return {key: value for key, value in lines.items() if key in BALANCE_KEYS}
+
+
+def trailing(
+    by_day: Mapping[date, Mapping[str, float]],
+    years: Points | None = None,
+    currency: str = "USD",
+    balances: Mapping[date, Mapping[str, float]] | None = None,
+) -> Statements:
+    """Trailing figures by their end, with the balance sheets of the same days if `balances` has no others."""
+    sheets = by_day if balances is None else balances
+    return Statements(
+        annual=years or {},
+        quarterly=points({day: balance_of(lines) for day, lines in sheets.items()}, currency),
+        trailing=points({day: flows_of(lines) for day, lines in by_day.items()}, currency),
+    )
 
 
 def row(company: Fundamentals, end: date = NOW, period_type: str = "annual") -> RatioRow:

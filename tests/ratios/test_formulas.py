@@ -16,9 +16,7 @@ from tests.ratios.companies import (
     QUARTER,
     QUARTER_BEFORE,
     annual,
-    balance_of,
     changed,
-    flows_of,
     plain,
     points,
     row,
@@ -213,9 +211,9 @@ def test_the_tax_rate_stays_within_zero_and_a_half(changes: dict[str, float | No
 
 def test_the_trailing_year_pairs_flows_with_the_quarters_balance_and_todays_market_value() -> None:
     years = points({BEFORE: EARLIER, NOW: LINES})
-    balances = points({date(2023, 3, 31): balance_of(EARLIER), QUARTER: balance_of(changed(LINES, CommonStockEquity=760))})
-    flows = points({QUARTER: flows_of(changed(LINES, TotalRevenue=1100, NetIncomeCommonStockholders=125))})
-    found = ttm(plain(statements=trailing(flows, balances, years)))
+    newest = changed(LINES, TotalRevenue=1100, NetIncomeCommonStockholders=125)
+    balances = {QUARTER_BEFORE: EARLIER, QUARTER: changed(LINES, CommonStockEquity=760)}
+    found = ttm(plain(statements=trailing({QUARTER: newest}, years, balances=balances)))
     assert found.period_end == QUARTER
     assert found.values["market_cap"] == 3000  # as quoted
     assert found.values["price_to_sales"] == pytest.approx(3000 / 1100)
@@ -230,9 +228,7 @@ def test_the_trailing_year_pairs_flows_with_the_quarters_balance_and_todays_mark
 
 
 def test_the_trailing_year_grows_from_a_trailing_point_of_a_year_before() -> None:
-    flows = points({date(2023, 3, 31): flows_of(EARLIER), QUARTER: flows_of(LINES)})
-    balances = points({date(2023, 3, 31): balance_of(EARLIER), QUARTER: balance_of(LINES)})
-    found = ttm(plain(statements=trailing(flows, balances)))
+    found = ttm(plain(statements=trailing({QUARTER_BEFORE: EARLIER, QUARTER: LINES})))
     assert found.values["revenue_growth"] == pytest.approx(0.25)
     assert (found.values["piotroski_f"], found.values["piotroski_tested"]) == (8, 9)
 
@@ -285,7 +281,7 @@ def test_inputs_hold_the_lines_with_both_dates_and_what_made_the_market_value() 
 
 
 def test_inputs_of_the_trailing_year_hold_the_sites_own_ratios() -> None:
-    flows = trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}))
+    flows = trailing({QUARTER: LINES})
     inputs = ttm(plain(statements=flows, site_ratios={"trailingPE": 25.9})).inputs
     assert inputs["site_ratios"] == {"trailingPE": 25.9}
     assert inputs["market"]["quoted_market_cap"] == 3000.0

@@ -14,9 +14,7 @@ from tests.ratios.companies import (
     QUARTER,
     TODAY,
     annual,
-    balance_of,
     changed,
-    flows_of,
     plain,
     points,
     row,
@@ -30,8 +28,7 @@ CLOSE_DAY = date(2023, 12, 29)
 def both(reported: str = "USD", **changes: Any) -> Fundamentals:
     """The plain company with two fiscal years and a trailing year, all in the currency `reported`."""
     years = annual(LINES, EARLIER, reported).annual
-    flows, balances = points({QUARTER: flows_of(LINES)}, reported), points({QUARTER: balance_of(LINES)}, reported)
-    return plain(statements=trailing(flows, balances, years), financial_currency=reported, **changes)
+    return plain(statements=trailing({QUARTER: LINES}, years, reported), financial_currency=reported, **changes)
 
 
 def test_each_year_has_the_market_value_of_its_own_day() -> None:
@@ -255,15 +252,15 @@ def test_a_market_cap_far_from_price_times_shares_means_another_kind_of_share(ma
 
 def test_one_witness_is_enough_for_the_quoted_market_cap() -> None:
     # An ADR of four shares: its earnings per share are those of an ADR.
-    flows = points({QUARTER: changed(flows_of(LINES), DilutedEPS=4 * 1.16)})
-    company = plain(statements=trailing(flows, points({QUARTER: balance_of(LINES)})), market_cap=750.0, shares_outstanding=25.0)
+    per_adr = trailing({QUARTER: changed(LINES, DilutedEPS=4 * 1.16)})
+    company = plain(statements=per_adr, market_cap=750.0, shares_outstanding=25.0)
     assert ttm(company).values["market_cap"] == 750
     assert ttm(company).quality["market_cap"] == "price_times_earnings_by_eps"
 
 
 def test_without_any_witness_the_quoted_market_cap_is_taken_and_it_is_said() -> None:
-    flows = points({QUARTER: changed(flows_of(LINES), DilutedEPS=None)})
-    found = ttm(plain(statements=trailing(flows, {}), market_cap=750.0))
+    without = trailing({QUARTER: changed(LINES, DilutedEPS=None)}, balances={})
+    found = ttm(plain(statements=without, market_cap=750.0))
     assert (found.values["market_cap"], found.quality["market_cap"]) == (750, "no witness")
 
 

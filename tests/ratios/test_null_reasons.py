@@ -11,9 +11,7 @@ from tests.ratios.companies import (
     QUARTER,
     THREE_YEARS_AGO,
     annual,
-    balance_of,
     changed,
-    flows_of,
     plain,
     points,
     row,
@@ -69,7 +67,7 @@ def test_a_balance_without_current_items_has_no_liquidity() -> None:
 
 
 def test_no_balance_at_all_is_a_gap_not_a_company_without_current_items() -> None:
-    found = ttm(plain(statements=trailing(points({QUARTER: flows_of(LINES)}), {})))
+    found = ttm(plain(statements=trailing({QUARTER: LINES}, balances={})))
     assert found.null_reasons["current_ratio"] == "missing:CurrentAssets"
 
 
@@ -229,7 +227,7 @@ def test_a_negative_enterprise_value_has_no_multiples_but_is_told() -> None:
 
 @pytest.mark.parametrize("quoted", [0.0, -1.0])
 def test_a_market_cap_that_is_not_above_zero_is_none(quoted: float) -> None:
-    flows = trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}))
+    flows = trailing({QUARTER: LINES})
     found = ttm(plain(statements=flows, market_cap=quoted))
     for name in ("market_cap", "enterprise_value", "price_to_sales", "earnings_yield", "altman_z"):
         assert found.null_reasons[name] == "non_positive:market_cap"

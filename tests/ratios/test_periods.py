@@ -132,9 +132,8 @@ def test_points_without_a_currency_are_in_the_financial_one() -> None:
 
 def test_a_stale_trailing_point_is_missing_though_another_key_is_fresh() -> None:
     # The site returns share counts and EPS of last year beside this year's revenue.
-    fresh = changed(flows_of(LINES), DilutedEPS=None)
-    flows = points({NOW: {"DilutedEPS": 1.0, "EBITDA": 7}, QUARTER: changed(fresh, EBITDA=None)})
-    found = ttm(plain(statements=trailing(flows, points({QUARTER: balance_of(LINES)}))))
+    fresh = changed(LINES, DilutedEPS=None, EBITDA=None)
+    found = ttm(plain(statements=trailing({NOW: {"DilutedEPS": 1.0, "EBITDA": 7}, QUARTER: fresh}, balances={QUARTER: LINES})))
     assert found.null_reasons["diluted_eps_growth"] == "missing:DilutedEPS"
     assert found.null_reasons["ebitda_margin"] == "missing:EBITDA"
     assert found.values["net_margin"] == 0.12
@@ -246,8 +245,8 @@ def test_what_is_compared_with_a_year_of_another_length_is_null_and_a_mean_of_ba
 
 
 def test_a_half_yearly_reporter_has_a_trailing_year_by_the_sites_own_points() -> None:
-    half_years = points({date(2023, 6, 30): balance_of(EARLIER), NOW: balance_of(LINES)})
-    found = ttm(plain(statements=trailing(points({NOW: flows_of(LINES)}), half_years, annual(LINES, EARLIER).annual)))
+    half_years = {date(2023, 6, 30): EARLIER, NOW: LINES}
+    found = ttm(plain(statements=trailing({NOW: LINES}, annual(LINES, EARLIER).annual, balances=half_years)))
     assert found.period_end == NOW
     assert found.values["current_ratio"] == 2.0
     # The quarterly balance of a year before is not there, but the fiscal year's own.
@@ -255,33 +254,35 @@ def test_a_half_yearly_reporter_has_a_trailing_year_by_the_sites_own_points() ->
 
 
 def test_a_trailing_year_older_than_the_newest_fiscal_year_is_left_out() -> None:
-    flows, balances = points({date(2023, 9, 30): flows_of(LINES)}), points({date(2023, 9, 30): balance_of(LINES)})
-    assert ends(plain(statements=trailing(flows, balances, points({NOW: LINES})))) == [("annual", NOW)]
-    assert ends(plain(statements=trailing(flows, balances, points({BEFORE: LINES})))) == [("annual", BEFORE), ("ttm", date(2023, 9, 30))]
+    september = date(2023, 9, 30)
+    assert ends(plain(statements=trailing({september: LINES}, points({NOW: LINES})))) == [("annual", NOW)]
+    assert ends(plain(statements=trailing({september: LINES}, points({BEFORE: LINES})))) == [("annual", BEFORE), ("ttm", september)]
 
 
 def test_a_trailing_year_that_ends_with_the_fiscal_year_stays() -> None:
-    flows, balances = points({NOW: flows_of(LINES)}), points({NOW: balance_of(LINES)})
-    assert ends(plain(statements=trailing(flows, balances, points({NOW: LINES})))) == [("annual", NOW), ("ttm", NOW)]
+    assert ends(plain(statements=trailing({NOW: LINES}, points({NOW: LINES})))) == [("annual", NOW), ("ttm", NOW)]
 
 
 def test_the_trailing_balance_is_of_that_day_within_a_week() -> None:
-    flows = points({QUARTER: flows_of(LINES)})
-    assert ttm(plain(statements=trailing(flows, points({QUARTER + timedelta(days=7): balance_of(LINES)})))).values["current_ratio"] == 2.0
-    other = ttm(plain(statements=trailing(flows, points({QUARTER - timedelta(days=8): balance_of(LINES)}))))
+    def balance_on(day: date) -> Statements:
+        return trailing({QUARTER: LINES}, balances={day: LINES})
+
+    assert ttm(plain(statements=balance_on(QUARTER + timedelta(days=7)))).values["current_ratio"] == 2.0
+    other = ttm(plain(statements=balance_on(QUARTER - timedelta(days=8))))
     assert other.null_reasons["current_ratio"] == "missing:CurrentAssets"
     assert other.values["net_margin"] == 0.12
 
 
 def test_the_trailing_balance_is_an_annual_one_on_the_fiscal_years_last_day_alone() -> None:
     years = annual(LINES, EARLIER).annual
-    assert ttm(plain(statements=trailing(points({NOW: flows_of(LINES)}), {}, years))).values["price_to_book"] == 4
-    found = ttm(plain(statements=trailing(points({QUARTER: flows_of(LINES)}), {}, years)))
+    assert ttm(plain(statements=trailing({NOW: LINES}, years, balances={}))).values["price_to_book"] == 4
+    found = ttm(plain(statements=trailing({QUARTER: LINES}, years, balances={})))
     assert found.null_reasons["price_to_book"] == "missing:CommonStockEquity"
 
 
 def test_a_trailing_year_in_a_new_currency_does_not_take_a_balance_in_the_old() -> None:
-    company = plain(statements=trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}, "EUR")))
+    in_euros = Statements({}, points({QUARTER: balance_of(LINES)}, "EUR"), points({QUARTER: flows_of(LINES)}))
+    company = plain(statements=in_euros)
     assert ttm(company).null_reasons["price_to_book"] == "missing:CommonStockEquity"
     # The share count, in no currency, is left: that makes no balance sheet without current items.
     assert ttm(company).null_reasons["current_ratio"] == "missing:CurrentAssets"

@@ -15,11 +15,8 @@ from tests.ratios.companies import (
     QUARTER,
     TODAY,
     annual,
-    balance_of,
     changed,
-    flows_of,
     plain,
-    points,
     row,
     trailing,
     ttm,
@@ -99,22 +96,21 @@ def test_a_split_that_was_restated_is_not_undone_again() -> None:
 
 def test_an_indian_company_that_reports_in_dollars_has_a_sane_price_to_book() -> None:
     # 1,500 rupees × 100 shares = 150,000 rupees = 1,800 dollars at 0.012; the site divides rupees by dollars: 200.
-    flows = trailing(points({QUARTER: flows_of(LINES)}), points({QUARTER: balance_of(LINES)}))
+    flows = trailing({QUARTER: LINES})
     company = plain(statements=flows, currency="INR", price=1500.0, market_cap=150_000.0, rates={"INRUSD": Rates(0.012, today_on=TODAY)})
     assert ttm(company).values["price_to_book"] == pytest.approx(2.4)
 
 
 def test_a_london_stock_in_pence_has_a_sane_price_to_book() -> None:
     # 3,000 pence a share and book value of 7.5 pounds: 4, where the site has 400.
-    flows = trailing(points({QUARTER: flows_of(LINES)}, "GBP"), points({QUARTER: balance_of(LINES)}, "GBP"))
+    flows = trailing({QUARTER: LINES}, currency="GBP")
     company = plain(statements=flows, currency="GBp", financial_currency="GBP", price=3000.0, market_cap=3000.0)
     assert ttm(company).values["price_to_book"] == pytest.approx(4.0)
 
 
 def test_an_adrs_price_is_not_multiplied_by_the_ordinary_shares() -> None:
     # One ADR is four shares: 25 units at 30 dollars are worth 750, and 30 × 100 shares would be 3,000.
-    per_adr = changed(flows_of(LINES), DilutedEPS=4 * 1.16)
-    flows = trailing(points({QUARTER: per_adr}), points({QUARTER: balance_of(LINES)}), annual(LINES, EARLIER).annual)
+    flows = trailing({QUARTER: changed(LINES, DilutedEPS=4 * 1.16)}, annual(LINES, EARLIER).annual)
     company = plain(statements=flows, market_cap=750.0, shares_outstanding=25.0)
     assert ttm(company).values["market_cap"] == 750
     assert row(company).null_reasons["market_cap"] == "share_unit"

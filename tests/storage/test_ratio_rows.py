@@ -19,11 +19,11 @@ from tests.ratios.companies import (
     QUARTER,
     TODAY,
     annual,
-    balance_of,
     changed,
     flows_of,
     plain,
     points,
+    trailing,
 )
 
 RUN, LATER_RUN = "20261124T071326Z-1f3a", "20261125T071326Z-1f3a"
@@ -37,12 +37,10 @@ def connection(tables):
     opened.close()
 
 
-def company(trailing=QUARTER, years=None, **changes):
-    statements = Statements(
-        annual=annual(LINES, EARLIER).annual if years is None else points(years),
-        trailing=points({trailing: flows_of(LINES)}) if trailing else {},
-        quarterly=points({trailing: balance_of(LINES)}) if trailing else {},
-    )
+def company(until=QUARTER, years=None, **changes):
+    """A company with trailing figures until that day, if any."""
+    fiscal_years = annual(LINES, EARLIER).annual if years is None else points(years)
+    statements = trailing({until: LINES} if until else {}, fiscal_years)
     return plain(statements=statements, **{"as_of": date(2024, 7, 20), "quoted_on": date(2024, 7, 19), **changes})
 
 

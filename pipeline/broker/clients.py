@@ -126,7 +126,7 @@ def producer(settings: Kafka) -> KafkaProducer:
     message of this pipeline may arrive twice anyway.
     """
     client: KafkaProducer = _reached(
-        KafkaProducer,
+        internals.Producer,
         settings,
         enable_idempotence=False,
         acks="all",

@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
-from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
 from kafka.net.connection import KafkaConnection
 from kafka.record import default_records, legacy_records
 from kafka.record.util import decode_varint
 
 #: The largest size in bytes that one batch of records may unpack to; a larger one is passed over.
 LARGEST_BATCH_BYTES = 32 * 1024 * 1024
+#: Seconds that a producer gets to end after what it could not send was dropped.
+CLOSE_SECONDS = 1.0
 #: Bytes of values, at most, that one poll gives out before it stops: what is left comes with the next one.
 POLL_BYTES = 16 * 1024 * 1024
 _SNAPPY_STREAM = b"\x82SNAPPY\x00"
@@ -365,3 +367,17 @@ class Admin(KafkaAdminClient):
         nothing in this program uses them.
         """
         return description
+
+
+class Producer(KafkaProducer):
+    """Its `close` always closes. The client's own raises if the broker does not acknowledge in time, stays open, and raises
+    again when it is collected, as a traceback on the terminal.
+    """
+
+    def close(self, timeout: float | None = None, null_logger: bool = False) -> None:
+        try:
+            super().close(timeout, null_logger)
+        except KafkaError:
+            self._sender.force_close()  # drops what is not acknowledged: whoever waits for it sends it again
+            self._sender.join(CLOSE_SECONDS)
+            super().close(CLOSE_SECONDS, null_logger)

@@ -34,6 +34,9 @@ from pipeline.process.arguments import add_region_flags, chosen_bands, parse_age
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.yahoo import recording
 
+#: Longest time, in seconds, that a flag may name: a year.
+MOST_SECONDS = 366 * 86_400.0
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger than this, such as 24h")
     parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run")
     parser.add_argument("--keep-others", action="store_true", help="let older unfinished runs go on too")
-    parser.add_argument("--stall-timeout", type=float, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
+    parser.add_argument("--stall-timeout", type=_seconds, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
     recording.add_flag(parser)
     market = parser.add_argument_group("the demo's market")
     market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
@@ -88,6 +91,16 @@ def _width(text: str) -> int:
     if not (text.isdecimal() and int(text) <= 64):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 64")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_SECONDS:  # nan is not either
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+    return seconds
 
 
 def main() -> int:

@@ -62,7 +62,8 @@ def chosen_regions(text: str | None, usual: Sequence[dict[str, str]]) -> list[di
     codes = list(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
     unknown = [code for code in codes if code not in REGIONS]
     if unknown or not codes:
-        raise SettingsError(f"--regions {text!r}: {', '.join(unknown) or 'nothing'} is unknown; expected codes from {', '.join(REGIONS)}")
+        problem = f"unknown: {', '.join(unknown)}" if unknown else "no region is named"
+        raise SettingsError(f"--regions {text!r}: {problem}; expected codes from {', '.join(REGIONS)}")
     return [{"code": code, "name": names.get(code, REGIONS[code])} for code in codes]
 
 

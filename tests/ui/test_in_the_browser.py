@@ -244,6 +244,14 @@ def test_every_view_is_quick_and_fits_a_phone(window, page):
         assert width <= 390, view
 
 
+def test_the_stocks_and_their_default_columns_fit_a_window_of_1300(window, page):
+    with window.narrow(1300):
+        window.open(f"{page.url}/stocks?sort=-market_cap_usd")
+        inside, whole = window.run("const e = document.querySelector('.scroll'); return [e.clientWidth, e.scrollWidth]")
+        assert whole <= inside
+        assert window.texts("[data-testid=stocks-table] thead th")[-1] == "Period"
+
+
 def test_every_view_can_be_used_by_keyboard_and_screen_reader(window, page):
     for view in (
         "",

@@ -89,7 +89,7 @@ class Stocks:
     def table(self, view: View) -> Table:
         names = ("symbol", "name", "region", "sector", "period_type", "period_end", "currency", *view.shown_columns)
         ((count,),) = self.places.query(*query.count(view.screen))
-        sql, values = query.select(view.screen, names, forms.PAGE_ROWS, (view.page - 1) * forms.PAGE_ROWS)
+        sql, values = query.select_page(view.screen, names, forms.PAGE_ROWS, (view.page - 1) * forms.PAGE_ROWS)
         found = self.places.query(sql, values) if count else []
         rows = [dict(zip(names, row, strict=False), listed=listed_size(*row[len(names) :])) for row in found]
         return Table(rows, count, max(1, -(-count // forms.PAGE_ROWS)))

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from pipeline.stocks import query
-from pipeline.stocks.listed import ARGUMENTS, listed_size
+from pipeline.stocks import listed, query
 from pipeline.stocks.query import Screen
 from pipeline.wire.text import printable
 
@@ -19,7 +18,7 @@ _SELECTED = ("symbol", "name", "region", "exchange", "sector", "industry", "peri
 #: The columns of an export, in order. The last two are the market cap in the currency that the stock is traded in.
 COLUMNS = (*_SELECTED, "listed_market_cap", "listed_currency")
 #: Index of the caller's own columns in a fetched row.
-_MORE = len(_SELECTED) + len(ARGUMENTS)
+_MORE = len(_SELECTED) + len(listed.COLUMNS)
 #: Rows that are fetched at a time, and rows per piece of text.
 ROWS_AT_A_TIME = 500
 #: The beginnings of formulas for a spreadsheet, including the full-width forms of eastern keyboards: at the start of a cell, and after
@@ -34,7 +33,7 @@ def rows(connection: Any, screen: Screen, more: str = "") -> Iterator[tuple[Any,
         cursor.itersize = ROWS_AT_A_TIME
         cursor.execute(sql, values)
         for row in cursor:
-            listing = listed_size(*row[len(_SELECTED) : _MORE])
+            listing = listed.listed_size(*row[len(_SELECTED) : _MORE])
             yield (*row[: len(_SELECTED)], *(listing or (None, None)), *row[_MORE:])
 
 

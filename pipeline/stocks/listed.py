@@ -8,11 +8,17 @@ from typing import Any, NamedTuple
 
 from pipeline.ratios.fundamentals import in_trading_unit, major, unit_value
 
-#: SQL of the arguments of `listed_size` (`r` is the row of ratios, `q` the stock's newest quote).
-ARGUMENTS = (
-    *("r.period_type", "r.inputs -> 'market'", "r.market_cap", "r.market_cap_usd", "r.currency"),
-    *("q.market_cap", "q.currency", "q.price", "q.shares_outstanding"),
-)
+#: Name → column of each argument of `listed_size`, in order (`r` is the row of ratios, `q` the stock's newest quote).
+COLUMNS = {
+    **{"row_period": "r.period_type", "row_inputs": "r.inputs", "row_market_cap": "r.market_cap"},
+    **{"row_market_cap_usd": "r.market_cap_usd", "row_currency": "r.currency", "quote_market_cap": "q.market_cap"},
+    **{"quote_currency": "q.currency", "quote_price": "q.price", "quote_shares": "q.shares_outstanding"},
+}
+
+
+def arguments(columns: Mapping[str, str]) -> list[str]:
+    """SQL of the arguments of `listed_size`, from SQL of the columns. Of the inputs, which are large, only a part is read."""
+    return [f"{sql} -> 'market'" if name == "row_inputs" else sql for name, sql in columns.items()]
 
 
 class ListedSize(NamedTuple):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.ratios.formulas import RATIOS
-from pipeline.stocks import conditions
+from pipeline.stocks import conditions, listed
 from pipeline.stocks.catalog import IN_DOLLARS
 from pipeline.stocks.conditions import DATE, NUMBER, TEXT, Field
-from pipeline.stocks.listed import ARGUMENTS
 from pipeline.wire.messages import clean_text
 
 # The ratio of the two market caps is the row's own rate to the dollar. PostgreSQL raises an error if a result is beyond what a double
@@ -79,20 +78,44 @@ class Screen:
         return conditions.parse(self.where, FIELDS) if self.where.strip() else None
 
 
-def select(screen: Screen, columns: Sequence[str], limit: int | None = None, offset: int = 0, more: str = "") -> tuple[str, list[Any]]:
-    """Select the rows in order, each followed by `listed.ARGUMENTS` and `more`, which is SQL of further columns, never from a user.
+def select(screen: Screen, columns: Sequence[str], more: str = "") -> tuple[str, list[Any]]:
+    """Select all rows in order, each followed by `listed.arguments` and `more`, which is SQL of further columns, never from a user.
 
     Raises ConditionError.
     """
     where, values = _where(screen)
-    chosen = ", ".join([*(f"{FIELDS[name].sql} AS {name}" for name in columns), *ARGUMENTS, *([more] if more else [])])
-    order = f"{compared_by(screen.sort)} {'DESC' if screen.descending else 'ASC'} NULLS LAST"
-    tables = f"{_PERIOD_TABLES[screen.period]} LEFT JOIN quote q ON q.symbol = s.symbol"
-    sql = f"SELECT {chosen} FROM {tables}{where} ORDER BY {order}, s.symbol, r.period_end DESC"  # noqa: S608
-    if limit is not None:
-        sql += " LIMIT %s OFFSET %s"
-        values = [*values, limit, offset]
-    return sql, values
+    chosen = ", ".join([*_named(columns), *listed.arguments(listed.COLUMNS), *([more] if more else [])])
+    return f"SELECT {chosen} FROM {_tables(screen)}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC", values  # noqa: S608
+
+
+def select_page(screen: Screen, columns: Sequence[str], limit: int, offset: int) -> tuple[str, list[Any]]:
+    """The same for one page of rows. Raises ConditionError."""
+    where, values = _where(screen)
+    keys = (f"{compared_by(screen.sort)} AS sort_key", "s.symbol AS sort_symbol", "r.period_end AS sort_end")
+    # The inputs are unpacked after the sorting, for the rows of the page only.
+    inner = (
+        f"SELECT {', '.join([*_named(columns), *(f'{sql} AS {name}' for name, sql in listed.COLUMNS.items()), *keys])} "  # noqa: S608
+        f"FROM {_tables(screen)}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC LIMIT %s OFFSET %s"
+    )
+    outer = [*columns, *listed.arguments({name: name for name in listed.COLUMNS})]
+    sql = f"SELECT {', '.join(outer)} FROM ({inner}) page ORDER BY sort_key{_direction(screen)}, sort_symbol, sort_end DESC"  # noqa: S608
+    return sql, [*values, limit, offset]
+
+
+def _named(columns: Sequence[str]) -> list[str]:
+    return [f"{FIELDS[name].sql} AS {name}" for name in columns]
+
+
+def _tables(screen: Screen) -> str:
+    return f"{_PERIOD_TABLES[screen.period]} LEFT JOIN quote q ON q.symbol = s.symbol"
+
+
+def _order(screen: Screen) -> str:
+    return f"{compared_by(screen.sort)}{_direction(screen)}"
+
+
+def _direction(screen: Screen) -> str:
+    return f" {'DESC' if screen.descending else 'ASC'} NULLS LAST"
 
 
 def compared_by(name: str) -> str:

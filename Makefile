@@ -70,6 +70,7 @@ $(VENV)/.installed: requirements.txt requirements-local.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.10 or newer is needed (make setup PYTHON=/path/to/python3)" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is `$(PYTHON) -c 'import platform; print(platform.python_version())'`: Python 3.10 or newer is needed (make setup PYTHON=/path/to/python3)" >&2; exit 2; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV), which takes a minute or two the first time"
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-local.txt -r requirements-dev.txt
 	@touch $@
 

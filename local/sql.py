@@ -50,7 +50,11 @@ def _database(demo: bool, live: bool) -> Iterator[config.Database]:
     if not stopped:
         raise ServiceError("there is no database yet: run make demo, or python run_pipeline.py, first")
     # If neither is running, take the one that was used last.
-    folder = max((config.state_dir(is_demo) for is_demo in stopped), key=_last_used)
+    is_demo = max(stopped, key=lambda is_demo: _last_used(config.state_dir(is_demo)))
+    folder = config.state_dir(is_demo)
+    if len(stopped) > 1:
+        which, other = ("the demo's", "--live opens the live runs'") if is_demo else ("the live runs'", "--demo opens the demo's")
+        print(f"{which} database, which was used last; make sql ARGS={other}", file=sys.stderr)
     state = State.acquire(folder)
     try:
         server = Postgres.start(state.data_dir, folder / "sql.log")

@@ -127,4 +127,4 @@ def _lock_exclusively(lock: io.TextIOWrapper, folder: Path) -> None:
         time.sleep(0.02)
     holder = config.lock_holder(folder)
     who = f"process {holder}" if holder else "another process"
-    raise ServiceError(f"{who} already runs the services in {folder}: stop it first, or use its services")
+    raise ServiceError(f"{who} already runs the services in {folder}: stop it first, or use its services (docs/usage.md)")

@@ -60,8 +60,18 @@ def test_sql_and_clean_over_the_database_of_a_run_that_has_ended(tmp_path: Path)
     shutil.rmtree(demo, ignore_errors=True) if os.geteuid() == 0 else (demo / "lock").unlink()
     cloned = run("local.sql", tmp_path, "-At", "-c", "SELECT answer FROM kept")
     assert (cloned.stdout, cloned.stderr, cloned.returncode) == ("42\n", "", 0)
+    # Another one of the live runs that was used later, by --check for example: what is opened is named.
+    live = tmp_path / ".pipeline" / "live"
+    state = State.acquire(live)
+    with python(OWNER, str(live)) as owner:
+        said(owner)
+        owner.communicate("")
+    state.release()
+    newest = run("local.sql", tmp_path, "-At", "-c", "SELECT to_regclass('kept') IS NULL")
+    assert newest.stdout == "t\n"
+    assert newest.stderr == "the live runs' database, which was used last; make sql ARGS=--demo opens the demo's\n"
     assert has_data(demo / "postgres")
-    assert run("local.clean", tmp_path).returncode == 0
+    assert run("local.clean", tmp_path, "--live").returncode == 0
     assert not has_data(demo / "postgres")
     assert not demo.exists()
 

@@ -7,7 +7,7 @@ from math import isfinite
 
 
 class Rank(IntEnum):
-    """Where several reasons hold, the first of these is told; of equal ones the first in the formula."""
+    """If several reasons hold, the one that comes first here is given; of two equal ones, the first in the formula."""
 
     NO_PRICE = auto()
     PRICE_UNIT = auto()
@@ -36,8 +36,8 @@ Problem = tuple[Rank, str]
 class Figure:
     """A number, or the problems that kept it from being one. `+ - * /` work on both and never raise.
 
-    Exactly one of `value` and `problems` is there, but for a number that is fit for some uses only (an enterprise value
-    of zero or less): those uses add their problem. `name` is what `non_positive:` calls it as a denominator.
+    It has either a `value` or `problems`. A number that only some uses cannot take (an enterprise value of zero or less) has
+    its value, and those uses add their problem. `name` is what `non_positive:` calls it as a denominator.
     """
 
     __slots__ = ("name", "problems", "value")
@@ -89,5 +89,5 @@ class Figure:
 
 
 def positive(figure: Figure, rank: Rank, name: str) -> Figure:
-    """The figure where it is above zero."""
+    """The figure, with a problem if it is not above zero."""
     return figure.but(figure.value is not None and figure.value <= 0, rank, f"non_positive:{name}")

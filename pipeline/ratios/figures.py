@@ -1,4 +1,4 @@
-"""What the formulas see of one period: lines by their names, now and a year earlier, and why one is not there. Pure."""
+"""What the formulas see of one period: its lines by name, now and a year earlier, and why one is missing. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS
 from pipeline.ratios.periods import Period, Statement
 from pipeline.ratios.share_counts import SHARES, growth_by_splits
 
-#: Names of the formulas below that are no key: the first line whose keys are all there, at both dates where two are compared.
+#: Names that the formulas use beside the keys. Each is the first of its lines whose keys are all there, at both dates if two are compared.
 NAMES: dict[str, tuple[str, ...]] = {
     "cash": ("CashCashEquivalentsAndShortTermInvestments", "CashAndCashEquivalents"),
     "equity": ("CommonStockEquity", "StockholdersEquity"),
@@ -58,7 +58,7 @@ class Figures:
         splits: Mapping[date, float],
         formulas: Mapping[str, Callable[[Figures], Figure]],
     ) -> None:
-        """`split_factor` says how many shares as after every split one share as counted on a day is, None if that is unclear."""
+        """`split_factor` gives, for a day, how many of today's shares one share of that day has become by splits; None if unclear."""
         self.period = period
         self._formulas = formulas
         self.lines: dict[str, tuple[date, float]] = {**period.flows.lines, **(period.balance.lines if period.balance else {})}
@@ -68,7 +68,7 @@ class Figures:
             "market_cap": positive(market_cap, Rank.MARKET_CAP, "market_cap").named("market_cap"),
             "market_cap_usd": positive(market_cap_usd, Rank.MARKET_CAP, "market_cap"),
         }
-        # Set against figures of the statements, which must be in the unit that the company's other statements are in.
+        # It is compared with figures of the statements, so those must be in the unit of the company's other statements.
         odd = period.flows.unit != 0
         self._now["market_value"] = self._now["market_cap"].but(odd, Rank.AMOUNT_UNIT, "amount_unit").named("market_cap")
         self._pairs: dict[str, tuple[Figure, Figure]] = {}
@@ -108,7 +108,7 @@ class Figures:
         return growth_of(*self.pair(name), name)
 
     def shares(self) -> tuple[Figure, Figure]:
-        """OrdinarySharesNumber at the period's end and one year earlier, both as after all splits known today."""
+        """OrdinarySharesNumber at the period's end and one year earlier, both restated for all splits known today."""
         earlier = self._earlier(SHARES)
         now, before = self.pair(SHARES)
         return self._split_adjusted(now, self.lines), self._split_adjusted(before, earlier.lines if earlier else {})

@@ -19,7 +19,7 @@ from pipeline.ratios.periods import DIVIDEND_KEYS, Period, Statement, has_cash_f
 
 
 def _dividends(y: Figures) -> Figure:
-    """Dividends on common stock as an amount ≥ 0; 0 where the period's cash-flow statement is there and nothing speaks of a dividend."""
+    """Dividends on common stock, ≥ 0; 0 if the period's cash-flow statement is there and no line speaks of a dividend."""
     common, total, preferred = (y.value(key) for key in DIVIDEND_KEYS)
     if common is None and total is not None:
         # A company without preferred stock has no line for its dividend.
@@ -66,7 +66,7 @@ def _interest_expense(y: Figures) -> Figure:
 
 
 def _avg_equity(y: Figures) -> Figure:
-    """avg(equity) where it is above zero at both ends."""
+    """avg(equity), if equity is above zero at both ends."""
     now, earlier = (positive(end, Rank.EQUITY_AT_EITHER_END, "equity") for end in y.pair("equity"))
     return mean_of(now, earlier).named("equity")
 
@@ -81,7 +81,7 @@ def _after_tax(y: Figures) -> Figure:
 
 
 def _firm(y: Figures) -> Figure:
-    """enterprise_value as a numerator: a multiple of a negative one says nothing."""
+    """enterprise_value as a numerator: multiples of a negative one mean nothing."""
     return positive(y["enterprise_value"], Rank.ENTERPRISE_VALUE, "enterprise_value")
 
 
@@ -181,7 +181,7 @@ At = Callable[[str], Figure]
 
 
 def _above(left: Figure, right: Figure) -> bool | None:
-    """left > right by more than rounding; None where either is not there."""
+    """Whether left exceeds right by more than rounding; None if either is missing."""
     if left.value is None or right.value is None:
         return None
     return left.value > right.value and not isclose(left.value, right.value, rel_tol=ROUNDING)
@@ -206,7 +206,7 @@ def _no_new_shares(y: Figures) -> bool | None:
     return None if rose is None else not rose
 
 
-#: The nine tests: name → whether the company passes, None where a figure is missing.
+#: The nine tests: name → whether the company passes, None if a figure is missing.
 PIOTROSKI: dict[str, Callable[[Figures], bool | None]] = {
     "return_on_assets_positive": lambda y: _above(y["NetIncome"] / y["TotalAssets"], Figure(0.0)),
     "operating_cash_flow_positive": lambda y: _above(y["OperatingCashFlow"], Figure(0.0)),

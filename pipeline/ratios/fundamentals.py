@@ -82,7 +82,7 @@ def major(code: str | None) -> str:
 
 
 def unit_value(code: str | None) -> float:
-    """How much of its currency one unit of the code is: 0.01 of GBp, 1 of a currency."""
+    """What one unit of the code is worth in its currency: 0.01 for GBp, 1 for a currency."""
     known = _code(code)
     return MINOR_UNITS[known][1] if known in MINOR_UNITS else 1.0
 
@@ -100,7 +100,7 @@ def in_trading_unit(market_cap: float, price: float | None, shares: float | None
 
 
 class Point(NamedTuple):
-    """One reported figure, finite, and the ISO code of its currency ("" where the site names none)."""
+    """One reported figure, finite, and the ISO code of its currency ("" if the site names none)."""
 
     value: float
     currency: str
@@ -121,10 +121,10 @@ class Statements:
 
 @dataclass(frozen=True)
 class Rates:
-    """What one unit of the first currency of a pair costs in the second: at present, and at the close of past days.
+    """What one unit of a pair's first currency costs in its second: now, and at the close of past days.
 
-    `today_on` is the day of the present rate: without it, or a week later, it is none. `pipeline.ratios.rates.steady` makes these of a
-    series and leaves out what is out of line.
+    `today_on` is the day of the present rate. A rate of no known day, or of more than a week ago, is not used.
+    `pipeline.ratios.rates.steady` makes these of a series and leaves out what is out of line.
     """
 
     today: float | None = None
@@ -157,10 +157,10 @@ class Fundamentals:
     price: float | None = None
     market_cap: float | None = None
     shares_outstanding: float | None = None
-    #: Day of the newest trade; None where nothing says so.
+    #: Day of the newest trade; None if unknown.
     quoted_on: date | None = None
     statements: Statements = field(default_factory=Statements)
-    #: None where the chart names none: then the quote's.
+    #: None if the chart names none; then it is the quote's.
     chart_currency: str | None = None
     closes: Mapping[date, float] = field(default_factory=dict)
     newest_close: tuple[date, float] | None = None

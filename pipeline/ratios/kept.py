@@ -1,8 +1,8 @@
 """`Fundamentals` as plain JSON and back: what is kept of a company so that its rows can be computed without the site. Pure.
 
-All fields but those of the quote and the rates, which are another day's; the price stays, beside the newest close, to tell in which
-units the two are. A
-new field of `Fundamentals` is kept by itself, as long as it is made of texts, numbers, days, tuples, mappings and dataclasses.
+All fields are kept but those of the quote and the rates, which belong to one day. The price is kept beside the newest close, since the two
+show each other's unit. A new field of `Fundamentals` is kept without a change here, if it is made of texts, numbers, days, tuples, mappings
+and dataclasses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements
 
-#: Fields that are a day's own.
+#: Fields that belong to one day.
 OF_THE_DAY = frozenset({"symbol", "as_of", "market_cap", "shares_outstanding", "quoted_on", "rates"})
 #: What makes a version: what the company has published, and in which units.
 _CONTENT = ("statements", "splits", "currency", "financial_currency", "chart_currency")
@@ -31,7 +31,7 @@ def to_payload(found: Fundamentals) -> dict[str, Any]:
 
 
 def from_payload(payload: Mapping[str, Any], **of_the_day: Any) -> Fundamentals:
-    """The company with the fields of a day put in. Fields that this version doesn't know are passed over."""
+    """The company with the fields of one day added. Fields that this version does not know are ignored."""
     decoders = _decoders()
     known = {name: decoders[name](value) for name, value in payload.items() if name in decoders}
     return Fundamentals(**known, **of_the_day)

@@ -17,19 +17,19 @@ from pipeline.ratios.periods import Period
 from pipeline.ratios.rates import rate
 from pipeline.ratios.share_counts import SHARES, ShareCounts, is_real_split, product
 
-#: A close this many days before the period's end still is the period's.
+#: A close up to this many days before the period's end still counts as the period's.
 CLOSE_DAYS = 10
-#: A quote whose last trade is older than this many days is no price of today: the longest holidays close an exchange for nine.
+#: A quote whose last trade is more than this many days old is not today's price. The longest holidays close an exchange for nine.
 QUOTE_DAYS = 10
-#: Two market values within these of each other are about the same shares: prices and counts are of different days.
+#: Two market values whose quotient is within these are of the same shares; it is not 1, since prices and counts are of different days.
 SHARE_UNIT = (0.67, 1.5)
-#: How far a market cap in a trading unit may be from the unit's own factor.
+#: How many times a market cap in a trading unit may be off the unit's own factor.
 UNIT_BAND = 2.0
-#: Bounds are met within this, relatively.
+#: Relative tolerance of all bounds.
 ROUNDING = 1e-9
 
-#: No price moves by so many times from one close to the next: that is another unit (a hundredth, a thousandth). Up, fewer are enough:
-#: shares can lose nearly all in a day, but they don't become eight times as dear.
+#: No price moves by so many times from one close to the next: that is a change of the unit (a hundredth, a thousandth). Upwards, fewer
+#: times are enough: a share can lose nearly all its value in a day, but it does not become eight times as dear.
 UNIT_STEP = 50.0
 STEP_UP = 8.0
 #: Closes between a step by so many times and one back are mistakes.
@@ -39,7 +39,7 @@ _SAME_STEP = log(1.3)
 #: Splits from this factor on are noticed by a close that moves by it exactly, on the very day.
 EXACT_SPLIT = 1.2
 _EXACTLY = log(1.02)
-#: Splits from this factor on show in the closes where they were not, or twice, undone.
+#: From this factor on, closes show whether a split was left out of them or applied twice.
 LEAST_SPLIT = 1.5
 #: A step counts as a split's within so many days of it.
 SPLIT_DAYS = 14
@@ -53,7 +53,7 @@ QUOTE_AND_CLOSE = (0.5, 2.0)
 
 @dataclass(frozen=True)
 class Value:
-    """A market value and one in dollars, what they were made from, and what the checks said (check → word)."""
+    """A market value, the same in dollars, what they were made from, and what each check found."""
 
     figure: Figure
     in_dollars: Figure
@@ -70,14 +70,14 @@ class Market:
     quarterly_counts: ShareCounts
     #: Price of one share as quoted; None without one above zero.
     price: float | None
-    #: The newest ordinary shares as after every split; None without any, or where a split makes them unclear.
+    #: The newest ordinary shares, restated for every split; None if there are none, or if a split makes them unclear.
     shares: float | None
     split_unclear: bool
-    #: What the witnesses say that the market cap is: price × ordinary shares, price × earnings ÷ earnings per share.
+    #: What each witness says the market cap is: price × ordinary shares, price × earnings ÷ earnings per share.
     witnesses: Mapping[str, float]
-    #: The quoted market cap, pence taken for what they are; None without one.
+    #: The quoted market cap in the currency, also if it was quoted in pence; None without one.
     market_cap: float | None
-    #: How it was taken: by which witness, or "no witness", or "disagrees".
+    #: The witness that confirmed it, or "no witness", or "disagrees".
     market_cap_check: str
 
     @property
@@ -103,7 +103,7 @@ def market_of(fundamentals: Fundamentals, periods: list[Period]) -> Market:
 
 
 def _shares_behind_earnings(fundamentals: Fundamentals, periods: list[Period]) -> float | None:
-    """Earnings ÷ earnings per share of the newest period that has both in one currency; None where a split came after it."""
+    """Earnings ÷ earnings per share of the newest period that has both in one currency; None if a split came after it."""
     for flows in sorted((period.flows for period in periods), key=lambda flows: flows.end, reverse=True):
         eps, earnings = (flows.lines.get(key) for key in ("DilutedEPS", "NetIncomeCommonStockholders"))
         earnings = earnings or flows.lines.get("NetIncome")
@@ -307,7 +307,7 @@ def _share_unit(market: Market) -> tuple[str, bool]:
     """Whether one share of the quote is one ordinary share: by what it was shown, and whether it was."""
     fundamentals, shares = market.fundamentals, market.shares
     if market.split_unclear or shares is None:
-        # Said by its own reason: without a count nothing is computed anyway.
+        # This has a reason of its own: without a count nothing is computed anyway.
         return "not shown", True
     if market.market_cap_check == "disagrees":
         return "market cap is of other shares", False
@@ -322,7 +322,7 @@ def _share_unit(market: Market) -> tuple[str, bool]:
 
 
 def _spun_off(market: Market, day: date) -> float | None:
-    """What closes before a spin-off that came as a split must be multiplied by; None where they were not divided by it for sure."""
+    """The factor that undoes, in the close of `day`, spin-offs that came as splits; None unless closes surely were divided by them."""
     fundamentals, factors = market.fundamentals, []
     for when in market.annual_counts.spin_offs:
         if when > day:
@@ -367,6 +367,6 @@ def _converted(
 
 
 def newest_quarter(points: Points, keys: tuple[str, ...]) -> dict[str, float]:
-    """The newest figure of each key, where all are of one day: for a comparison with what the site computes of a quarter."""
+    """The newest figure of each key, if all are of one day: to compare with what the site computes for a quarter."""
     days = [max(points[key]) for key in keys if points.get(key)]
     return {key: points[key][days[0]].value for key in keys} if len(days) == len(keys) and len(set(days)) == 1 else {}

@@ -16,20 +16,20 @@ _WITHOUT_CURRENCY = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs"})
 #: Keys that may carry the quote's currency code beside statements in another: kept, with the code they carry.
 _OF_A_SHARE = frozenset({"DilutedEPS"})
 _NOT_IN_ONE_CURRENCY = _WITHOUT_CURRENCY | _OF_A_SHARE
-#: Keys that say a period's income statement is there.
+#: Keys that show that a period's income statement is there.
 _DATING_KEYS = ("TotalRevenue", "NetIncome")
 #: Rates and per-share figures of four quarters don't add up to a year's.
 _NOT_SUMMED = frozenset({"TaxRateForCalcs", "DilutedEPS"})
 DIVIDEND_KEYS = ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStockDividendPaid")
 
-#: Ends this many days apart or fewer are one period.
+#: Ends at most this many days apart are of one period.
 SAME_PERIOD_DAYS = 7
 #: A fiscal year that is dated anew moves by fewer days than this.
 REDATED_DAYS = 20
 #: A period that ends this many days before another is the one a year earlier.
 YEAR_DAYS = (350, 380)
 QUARTER_DAYS = (80, 100)
-#: New shares for an old one: outside these it is no split.
+#: New shares for one old share; outside these it is not a split.
 SPLIT_FACTORS = (1e-6, 1e6)
 #: Four quarters of a fiscal year sum to its figure within this; the source rounds, and restates one and not the other.
 SUM_TOLERANCE = 0.02
@@ -50,9 +50,9 @@ class Statement:
     lines: Mapping[str, tuple[date, float]]
     #: Currency code of the lines that may have one of their own.
     codes: Mapping[str, str] = field(default_factory=dict)
-    #: Whether it holds something else than a year, by the fiscal year before it: then its flows can't be compared with a year's.
+    #: Whether it covers something else than a year, by the end of the fiscal year before: its flows cannot be compared with a year's.
     odd_length: bool = False
-    #: 0 where the amounts are of the company's usual size; two statements of different numbers are in different units.
+    #: 0 if the amounts are in the company's usual unit. Statements with different numbers are in different units.
     unit: int = 0
 
 
@@ -60,7 +60,7 @@ class Statement:
 class Period:
     """A fiscal year ("annual") or the trailing twelve months ("ttm"), with what it is compared with.
 
-    `balance` is None where there is no balance sheet of that day. The earlier ones are None where no period ends
+    `balance` is None if there is no balance sheet of that day. The earlier ones are None if no period ends
     350 to 380 days before (three years: 1,050 to 1,140).
     """
 
@@ -85,7 +85,7 @@ class Period:
 
 
 def usable(fundamentals: Fundamentals) -> Fundamentals:
-    """The same without points of periods that have not ended yet, share counts that are none, and splits that can be none."""
+    """The same without periods that have not ended, share counts that cannot be believed, and impossible splits."""
 
     def ended(points: Points) -> Points:
         kept = {key: {day: point for day, point in by_day.items() if day <= fundamentals.as_of} for key, by_day in points.items()}
@@ -100,7 +100,7 @@ def usable(fundamentals: Fundamentals) -> Fundamentals:
 
 
 def periods(fundamentals: Fundamentals) -> list[Period]:
-    """Up to four fiscal years, newest first, then the trailing twelve months where they are not older than those.
+    """Up to four fiscal years, newest first, then the trailing twelve months if they are not older than those.
 
     Of fundamentals as `usable` gives them.
     """
@@ -189,7 +189,7 @@ def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period
     balances = [_statement(quarterly, BALANCE_KEYS, end, default) for end in _ends(quarterly, BALANCE_KEYS)]
     balance = _of_the_day(balances, flows.end, years)
     if balance and balance.currency != flows.currency:
-        # Of this very day in another currency: nothing that could be set against the flows.
+        # In another currency than the flows, so it cannot be set against them.
         balance = _statement(quarterly, BALANCE_KEYS, balance.end, default, flows.currency)
     earlier = _ending_before(balances, flows.end)
     if (earlier is None or "TotalAssets" not in earlier.lines) and any(_same(year.end, flows.end) for year in years):
@@ -226,7 +226,7 @@ def _within(value: float, bounds: tuple[float, float]) -> bool:
 
 
 def _of_the_day(balances: list[Statement], end: date, years: list[Statement]) -> Statement | None:
-    """The quarter's balance sheet of that day; on a fiscal year's last day the year's, where the quarter's is missing."""
+    """The quarterly balance sheet of that day; on a fiscal year's last day, the annual one if the quarterly one is missing."""
     near = min((one for one in balances if _same(one.end, end)), key=lambda one: abs((one.end - end).days), default=None)
     year = next((year for year in years if _same(year.end, end)), None)
     if near is None or (year is not None and "TotalAssets" not in near.lines):
@@ -286,9 +286,9 @@ def _ending_before(statements: list[Statement], end: date, years: int = 1) -> St
 
 
 def _four_quarters(quarterly: Points, default: str, years: list[Statement]) -> Statement | None:
-    """The sum of the newest four quarters that follow one another, in one currency, where they agree with a fiscal year.
+    """The sum of the newest four quarters that follow one another, in one currency, if they agree with a fiscal year.
 
-    A stray quarter among them, or after them, is passed over.
+    A stray quarter among them, or after them, is left out.
     """
     ends = _ends(quarterly, _DATING_KEYS)
     for newest in ends:

@@ -1,4 +1,4 @@
-"""Exchange rates: which of a series can be believed, and which is a day's. Pure."""
+"""Exchange rates: which rates of a series can be believed, and which one belongs to a day. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.ratios.fundamentals import Fundamentals, Rates, major, unit_value
 
-#: An exchange rate this many days before a day still is the day's: holidays close markets for that long.
+#: A rate up to this many days before a day still counts as the day's: holidays close markets for that long.
 RATE_DAYS = 7
 #: No rate moves by so many times from one day to the next: such a step is a change of the unit, or a mistake.
 RATE_STEP = 50.0
@@ -54,7 +54,7 @@ def _is_out_of_line(today: float, rates: list[float]) -> bool:
 
 @dataclass(frozen=True)
 class Rate:
-    """What one unit of a currency is in another on a day, None where there is no rate; and what it was taken from."""
+    """What one unit of a currency costs in another on a day, None if there is no rate; and where it came from."""
 
     value: float | None
     inputs: dict[str, Any]

@@ -110,6 +110,6 @@ def _lines_used(period: Period) -> dict[str, dict[str, float]]:
 
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON-able, without what isn't there."""
+    """As JSON can hold it, without what is missing."""
     kept = {key: value.isoformat() if isinstance(value, date) else value for key, value in inputs.items()}
     return {key: value for key, value in kept.items() if value is not None and (not isinstance(value, float) or isfinite(value))}

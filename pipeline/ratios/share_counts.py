@@ -17,7 +17,7 @@ from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
 SHARES = "OrdinarySharesNumber"
 #: After so many days the quote's count and market cap are as after a split; before, they can still be those before it.
 SPLIT_SETTLED_DAYS = 30
-#: One explanation is believed where it is so many times nearer than the other, in logarithms.
+#: One explanation is believed if it is so many times nearer than every other, in logarithms.
 TIMES_AS_NEAR = 2.0
 #: A count that jumps by a factor that no split between explains, from here on, may be one restated beside one that was not.
 _FLIP = log(1.4)
@@ -50,7 +50,7 @@ def is_real_split(factor: float) -> bool:
 
 
 def nearest(jump: float, factors: Iterable[float]) -> float | None:
-    """The one of `factors` that explains the jump; None where none is twice as near as all others, in logarithms."""
+    """The one of `factors` that explains the jump; None if none is twice as near as all others, in logarithms."""
     if not 0 < jump < float("inf"):
         return None
     different: list[float] = []
@@ -89,7 +89,7 @@ class ShareCounts:
         return next(reversed(self._counts.items()), None)
 
     def factor(self, day: date) -> float | None:
-        """Shares as after every split for one share as counted on `day`; None where that can't be told."""
+        """How many of today's shares one share counted on `day` has become by splits; None if that is unclear."""
         return self._factors.get(day, 1.0)
 
     def _between(self, after: date, until: date) -> dict[date, float]:
@@ -147,7 +147,7 @@ class ShareCounts:
         return own if chosen is None else self._flipped(day, jump, known, own)
 
     def _flipped(self, day: date, jump: float, known: float, own: float | None) -> float | None:
-        """`own`, or another factor where the count was restated and the next one was not, or the other way round."""
+        """`own`, or another factor if only one of this count and the next was restated."""
         moved = abs(log(jump) + log(known) - log(own or 1.0))
         if own is None or moved < _FLIP:
             return own

@@ -1,7 +1,7 @@
-"""Our ratios held against the site's own: where they differ by more than 5 %, and why if that is known. Pure.
+"""Our ratios compared with the site's own: which differ by more than 5 %, and why, if that is known. Pure.
 
 The site computes a few ratios itself (trailing P/E, P/B, margins, returns). They are no truth: its P/B of a London stock in
-pence can be 100 times off. But a difference that nothing explains is worth a look. A cause is named only where applying it to our own
+pence can be 100 times off. But a difference that nothing explains is worth a look. A cause is named only if applying it to our own
 figures brings the two within 5 %.
 """
 

@@ -1,4 +1,4 @@
-"""Something does not give way to nothing: what of a stored row stays where the new answer lacks it. Pure."""
+"""Nothing never replaces something: which stored figures stay if a new answer lacks what they need. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.ratios.market_value import QUOTE_DAYS
 from pipeline.ratios.periods import SAME_PERIOD_DAYS
 from pipeline.ratios.rows import RatioRow
 
-#: Reasons that say the answer had no price, or no rate; not those that say that what it had can't be believed.
+#: Reasons that say that the answer had no price or no rate; not those that say that what it had cannot be believed.
 _NO_ANSWER = frozenset({"no_price", "fx_unavailable"})
 _STATEMENTS = tuple(frozenset(keys) for keys in (INCOME_KEYS, BALANCE_KEYS, CASH_FLOW_KEYS))
 _STATEMENT_OF = {key: statement for statement in _STATEMENTS for key in statement}

@@ -1,4 +1,4 @@
-"""Quotes: what a listing said about a stock, as sent in a processing task, by the site's field names, with `seen_at`. Pure."""
+"""Quotes: what a listing says about a stock, by the site's field names and with `seen_at`, as processing tasks carry it. Pure."""
 
 from __future__ import annotations
 

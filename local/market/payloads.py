@@ -198,11 +198,7 @@ def quote_summary(company: Company, modules: Iterable[str]) -> dict[str, Any]:
 
 @lru_cache(maxsize=2048)
 def _modules(company: Company) -> dict[str, dict[str, Any]]:
-    of = company.statements.latest
     listed = quote(company)
-    revenue, net, equity = of("TotalRevenue"), of("NetIncome"), of("StockholdersEquity")
-    debt = of("TotalDebt")
-    percent = None if debt is None or not equity else round(debt / equity * 100, 3)
     return {
         "quoteType": {key: listed[key] for key in ("symbol", "shortName", "longName", "quoteType", "exchange")}
         | {"timeZoneFullName": company.exchange.timezone, "exchangeTimezoneName": company.exchange.timezone},
@@ -223,39 +219,53 @@ def _modules(company: Company) -> dict[str, dict[str, Any]]:
             "marketCap": listed["marketCap"],
             "previousClose": listed["regularMarketPreviousClose"],
             "volume": listed["regularMarketVolume"],
-            **_known(trailingPE=listed.get("trailingPE"), priceToSalesTrailing12Months=_ratio(listed["marketCap"], revenue)),
-        },
-        "defaultKeyStatistics": {
-            "sharesOutstanding": company.shares,
             **_known(
-                bookValue=listed.get("bookValue"),
-                priceToBook=listed.get("priceToBook"),
-                trailingEps=listed.get("epsTrailingTwelveMonths"),
-                netIncomeToCommon=of("NetIncomeCommonStockholders"),
-                profitMargins=_ratio(net, revenue),
+                trailingPE=listed.get("trailingPE"),
+                priceToSalesTrailing12Months=_ratio(listed["marketCap"], company.statements.latest("TotalRevenue")),
             ),
         },
-        "financialData": {
-            "financialCurrency": company.financial_currency,
-            "currentPrice": company.price,
-            **_known(
-                totalCash=of("CashCashEquivalentsAndShortTermInvestments"),
-                totalDebt=debt,
-                totalRevenue=revenue,
-                ebitda=of("EBITDA"),
-                grossProfits=of("GrossProfit"),
-                freeCashflow=of("FreeCashFlow"),
-                operatingCashflow=of("OperatingCashFlow"),
-                currentRatio=_ratio(of("CurrentAssets"), of("CurrentLiabilities")),
-                # In percent, unlike every other ratio here.
-                debtToEquity=percent,
-                grossMargins=_ratio(of("GrossProfit"), revenue),
-                # Of the newest quarter, unlike the other margins.
-                operatingMargins=_ratio(_newest(company, "OperatingIncome"), _newest(company, "TotalRevenue")),
-                ebitdaMargins=_ratio(of("EBITDA"), revenue),
-                profitMargins=_ratio(net, revenue),
-                returnOnEquity=_ratio(net, equity),
-                returnOnAssets=_return_on_assets(company),
-            ),
-        },
+        "defaultKeyStatistics": _key_statistics(company, listed),
+        "financialData": _financial_data(company),
+    }
+
+
+def _key_statistics(company: Company, listed: dict[str, Any]) -> dict[str, Any]:
+    of = company.statements.latest
+    return {
+        "sharesOutstanding": company.shares,
+        **_known(
+            bookValue=listed.get("bookValue"),
+            priceToBook=listed.get("priceToBook"),
+            trailingEps=listed.get("epsTrailingTwelveMonths"),
+            netIncomeToCommon=of("NetIncomeCommonStockholders"),
+            profitMargins=_ratio(of("NetIncome"), of("TotalRevenue")),
+        ),
+    }
+
+
+def _financial_data(company: Company) -> dict[str, Any]:
+    of = company.statements.latest
+    revenue, net, equity, debt = of("TotalRevenue"), of("NetIncome"), of("StockholdersEquity"), of("TotalDebt")
+    return {
+        "financialCurrency": company.financial_currency,
+        "currentPrice": company.price,
+        **_known(
+            totalCash=of("CashCashEquivalentsAndShortTermInvestments"),
+            totalDebt=debt,
+            totalRevenue=revenue,
+            ebitda=of("EBITDA"),
+            grossProfits=of("GrossProfit"),
+            freeCashflow=of("FreeCashFlow"),
+            operatingCashflow=of("OperatingCashFlow"),
+            currentRatio=_ratio(of("CurrentAssets"), of("CurrentLiabilities")),
+            # In percent, unlike every other ratio here.
+            debtToEquity=None if debt is None or not equity else round(debt / equity * 100, 3),
+            grossMargins=_ratio(of("GrossProfit"), revenue),
+            # Of the newest quarter, unlike the other margins.
+            operatingMargins=_ratio(_newest(company, "OperatingIncome"), _newest(company, "TotalRevenue")),
+            ebitdaMargins=_ratio(of("EBITDA"), revenue),
+            profitMargins=_ratio(net, revenue),
+            returnOnEquity=_ratio(net, equity),
+            returnOnAssets=_return_on_assets(company),
+        ),
     }

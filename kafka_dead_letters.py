@@ -61,8 +61,8 @@ def wanted(arguments: argparse.Namespace) -> Wanted:
         region=arguments.region,
         symbol=arguments.symbol,
         error_type=arguments.error_type,
-        older_than=parse_age(arguments.older_than) if arguments.older_than else None,
-        newer_than=parse_age(arguments.newer_than) if arguments.newer_than else None,
+        older_than=arguments.older_than,
+        newer_than=arguments.newer_than,
         letter_id=arguments.id,
         replayed_too=arguments.all and arguments.command != "replay",
     )
@@ -151,8 +151,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--region", metavar="CODE", help="only letters of this region, such as fr")
     parser.add_argument("--symbol", help="only letters of this stock, such as MC.PA")
     parser.add_argument("--error-type", metavar="TYPE", help="such as PermanentError, LayoutChanged, MessageError")
-    parser.add_argument("--older-than", metavar="AGE", help="such as 30m, 2h, 1d")
-    parser.add_argument("--newer-than", metavar="AGE", help="such as 30m, 2h, 1d")
+    parser.add_argument("--older-than", type=parse_age, metavar="AGE", help="such as 30m, 2h, 1d")
+    parser.add_argument("--newer-than", type=parse_age, metavar="AGE", help="such as 30m, 2h, 1d")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the oldest N")
     parser.add_argument("--all", action="store_true", help="list, show: include letters that were replayed")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back")

@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 import config
+import kafka_dead_letters
 import kafka_scraper_producer
 from config import SettingsError
 from pipeline.process.arguments import asked_band, chosen_bands, chosen_regions, read_bands, write_bands
@@ -104,3 +105,9 @@ def test_what_a_producer_is_told_to_send_reads_back_with_its_rates(tmp_path):
     bands = [RegionBand("jp", 44_700_000_000, 299_000_000_000, wanted), RegionBand("fr", 1, 2)]
     write_bands(tmp_path / "tasks.json", bands)
     assert read_bands(tmp_path / "tasks.json") == bands
+
+
+def test_a_wrong_age_is_told_before_any_broker_is_looked_for(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["kafka_dead_letters.py", "list", "--newer-than", "x"])
+    with pytest.raises(SettingsError, match="age 'x': expected a number followed by s, m, h or d"):
+        kafka_dead_letters.parse_arguments()

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-#: The largest numbers of requests and of seconds that make sense here.
+#: The largest number of requests, and of seconds, that is accepted.
 _MOST = 10_000_000
 
 
@@ -39,7 +39,7 @@ class Allowance:
         self.replace(limits)
 
     def replace(self, limits: Iterable[Limit]) -> None:
-        """Use these limits instead; what was answered before still counts, as far back as the limits so far reached."""
+        """Use these limits instead. Earlier answers still count, as far back as the previous limits reached."""
         self.limits = tuple(limits)
 
     def admits(self, now: float) -> bool:
@@ -48,7 +48,7 @@ class Allowance:
         while self._answered and self._answered[0] <= now - longest:
             self._answered.popleft()
         for limit in self.limits:
-            # The one that has to be out of the window: as many as are allowed have come since.
+            # The answer that must be out of the window: as many as are allowed have come since.
             if len(self._answered) >= limit.requests and self._answered[-limit.requests] > now - limit.seconds:
                 return False
         if self.limits:

@@ -81,7 +81,7 @@ class Server:
         return app
 
     async def start(self, port: int) -> int:
-        """Listen on loopback; return the port. Raises OSError where it is taken."""
+        """Listen on loopback; return the port. Raises OSError if it is taken."""
         # A handler ends with its client: a hang must not outlive the one who waits for it.
         self._runner = web.AppRunner(self.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()

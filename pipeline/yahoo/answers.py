@@ -1,4 +1,4 @@
-"""Reads the site's answers: the quote, statement points, charts. Pure; never raises: what can't be read is not there."""
+"""Reads the site's answers: quotes, statement points and charts. Pure. Never raises: a value that can't be read counts as missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.ratios.fundamentals import KEYS, Point, Statements
 
-#: Days outside these years (the last one not included) are mistakes, and near the ends of what a date can hold.
+#: Days outside these years (the last one excluded) are mistakes, and close to the limits of a date.
 _YEARS = (1900, 2200)
 
 #: The one period type that counts for each prefix of the timeseries' keys.
@@ -74,7 +74,7 @@ class Info:
 
 
 def same_symbol(named: Any, symbol: str) -> bool:
-    """Whether an answer about `named` is one about `symbol`. One that names none is."""
+    """Whether an answer that names `named` is about `symbol`. An answer that names nothing is believed."""
     if named == symbol or not isinstance(named, str) or not named:
         return True
     if symbol.endswith("=X"):
@@ -102,7 +102,7 @@ def parse_timeseries(payload: Any) -> Statements:
     """Points of a fundamentals-timeseries answer (facts: one request may mix the three prefixes).
 
     Only known keys, and points of the prefix's own period type, count. The same asOfDate twice: the last one wins, also
-    with no figure. What can't be read (null, text, a date that is none) is a missing point. Never raises.
+    with no figure. A value that can't be read (null, text, an invalid date) is a missing point. Never raises.
     """
     found: dict[str, dict[str, dict[date, Point]]] = {prefix: {} for prefix in PERIOD_TYPES}
     for item in _result(payload, "timeseries"):
@@ -116,7 +116,7 @@ def parse_timeseries(payload: Any) -> Statements:
 
 
 def _result(payload: Any, name: str) -> list[dict[str, Any]]:
-    """The dictionaries in `payload[name]["result"]`; nothing where the answer has another shape."""
+    """The dictionaries in `payload[name]["result"]`; none if the answer has another shape."""
     outer = payload.get(name) if isinstance(payload, dict) else None
     result = outer.get("result") if isinstance(outer, dict) else None
     return [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
@@ -124,7 +124,7 @@ def _result(payload: Any, name: str) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=512)
 def _split_name(name: str) -> tuple[str, str]:
-    """("annual", "TotalRevenue") of "annualTotalRevenue"; ("", "") of a name that isn't asked for."""
+    """("annual", "TotalRevenue") of "annualTotalRevenue"; ("", "") for a key that is not requested."""
     for prefix in PERIOD_TYPES:
         if name.startswith(prefix) and name[len(prefix) :] in KEYS:
             return prefix, name[len(prefix) :]
@@ -221,7 +221,7 @@ def parse_chart(payload: Any) -> Chart:
 #: Moves of a close that are kept.
 LEAST_STEP = (1 / 1.4, 1.4)
 _NUMBERS = (float, int)
-#: No price, share count or amount of the real world is above it.
+#: No real price, share count or amount is larger.
 _LARGEST = 1e300
 #: A time so large is in milliseconds.
 _MILLISECONDS = 1e11
@@ -241,7 +241,7 @@ def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
     pairs = [
         (stamp, float(close))
         for stamp, close in zip(stamps, closes, strict=False)
-        # NaN fails the comparison; what is no plain number is no close.
+        # NaN fails the comparison. Anything but a plain number is not a close.
         if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and _FIRST_SECOND < stamp < _LAST_SECOND
     ]
     # Equal stamps keep their order, so the last of two closes of one day wins.

@@ -99,7 +99,7 @@ def with_rates(found: Fundamentals, get_rates: Callable[[str], Rates], chosen: S
 
 
 def _priced(found: Fundamentals, info: Info, chart: PricesOf) -> Fundamentals:
-    """With currency, price and its day from the chart where the quote has none: a price of 0 is no price."""
+    """Take currency, price and its day from the chart if the quote has none. A price of 0 counts as none."""
     currency = found.currency or chart.currency
     price = found.price
     if not (price and price > 0) and chart.price and major(chart.currency) == major(currency):

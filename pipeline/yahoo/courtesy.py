@@ -1,10 +1,10 @@
-"""How an error from 500 on makes a process slower: it gives way at once and comes back slowly. Pure."""
+"""How a server error (500 and above) slows a process down: it gives way at once and comes back slowly. Pure."""
 
 from __future__ import annotations
 
 import math
 
-#: Errors within so many seconds are one warning: they were on their way already.
+#: Errors within this many seconds count as one: their requests were already in flight.
 SAME_WARNING_SECONDS = 1.0
 #: The rate is never cut below this fraction.
 LEAST_COURTESY = 1 / 8
@@ -28,7 +28,7 @@ class Courtesy:
         return True
 
     def recover(self, now: float) -> None:
-        """Come back a step: as far as the time since the last good answer goes, at most a second's worth, so that silence earns nothing."""
+        """Come back a step: by the time since the last good answer, but by a second's worth at most, so that silence earns nothing."""
         if self.factor < 1.0:
             passed = min(max(0.0, now - self._recovered_at), 1.0)
             self._recovered_at = now

@@ -1,4 +1,4 @@
-"""Exchange rates of the site: one request a day for each pair, and across the dollar where it has no such pair."""
+"""Exchange rates from the site: one request per pair and day, or by way of the dollar if the site lacks the pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.ratios.fundamentals import Rates, major
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.wire.currencies import is_plausible
 
-#: Seconds for which it is believed that the site has no such pair: it says so for moments.
+#: Seconds for which the site's word that it lacks a pair is believed: sometimes it is wrong for a moment.
 EMPTY_SECONDS = 300.0
 
 _CODE = re.compile("[A-Z]{3}")
@@ -33,7 +33,7 @@ class RateCache:
         self._empty_until: dict[str, float] = {}
 
     def get(self, pair: str) -> Rates:
-        """Rates of a pair such as "GBPUSD", as the site gives them; empty ones where it has no such pair.
+        """Rates of a pair such as "GBPUSD", as the site gives them; empty if it lacks the pair.
 
         Raises as session.get_json does; the threads that waited for the same answer get the same error, the next one asks again.
         """
@@ -64,11 +64,11 @@ class RateCache:
         return rates
 
     def ask(self, fetch_rates: Callable[[str], Rates]) -> None:
-        """Get rates from there from now on."""
+        """Get rates from `get` from now on."""
         self._fetch = fetch_rates
 
     def clear(self) -> None:
-        """Forget all: for a process that turns to another site."""
+        """Forget everything, for a process that turns to another site."""
         with self._lock:
             self._day = None
 
@@ -81,7 +81,7 @@ def rates_between(source: str, targets: Iterable[str], as_of: date, get: Callabl
 
 
 def _between(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
-    """The pair's own rates, else those across the dollar."""
+    """The pair's own rates, or else those by way of the dollar."""
     own = _either_way(source, target, as_of, get)
     if _is_recent(own, as_of) or "USD" in (source, target):
         return own
@@ -92,7 +92,7 @@ def _between(source: str, target: str, as_of: date, get: Callable[[str], Rates])
 
 
 def _either_way(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
-    """The pair's own rates, else the other way round: the site may have USDSEK alone, or SEKUSD with a single digit."""
+    """The pair's own rates, or else those of the inverse pair: the site may have USDSEK alone, or SEKUSD with a single digit."""
     own = _plausible(source, target, get(source + target))
     if _is_recent(own, as_of) and not _is_coarse(own.today):
         return own

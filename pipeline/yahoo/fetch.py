@@ -34,7 +34,7 @@ GetJson = Callable[[str, dict[str, Any]], Any]
 def fetch(symbol: str, source: str = "timeseries") -> Fundamentals:
     """Everything about one stock. `source` is "timeseries" (three requests) or "public" (yfinance's public calls, many).
 
-    Raises NoData("gone") for a symbol that the site doesn't know, NoData("no_statements") where no period can be made of
+    Raises NoData("gone") for a symbol that the site doesn't know, NoData("no_statements") if no period can be made of
     what it has, RateLimited, TransientError, PermanentError.
     """
     if source == "public":
@@ -61,16 +61,16 @@ def fetch_info(get_json: GetJson, symbol: str) -> Info:
 
 
 def path_segment(symbol: str, safe: str = "") -> str:
-    """The symbol as one segment of a URL's path, which can't lead to another endpoint.
+    """The symbol as one segment of a URL's path, encoded so that it can't lead to another endpoint.
 
-    Raises PermanentError for what can't be one: nothing, or dots alone, which mean a folder above however they are written.
+    Raises PermanentError if it is empty, too long or only dots, which would mean the folder above.
     """
     if not symbol.strip(". \t\r\n") or len(symbol) > 100:
-        raise PermanentError(f"{symbol[:100]!r} is no symbol")
+        raise PermanentError(f"{symbol[:100]!r} is not a valid symbol")
     try:
         return quote(symbol, safe=safe)
     except UnicodeEncodeError:
-        raise PermanentError(f"{symbol!r} is no symbol") from None
+        raise PermanentError(f"{symbol!r} is not a valid symbol") from None
 
 
 def _info(payload: Any, symbol: str) -> Info:
@@ -114,10 +114,10 @@ def fetch_statements(get_json: GetJson, symbol: str, as_of: date) -> Statements:
 
 
 def fetch_chart(get_json: GetJson, symbol: str, since: date, as_of: date) -> Chart:
-    """Daily closes and splits since a day; an empty chart where the site has none."""
+    """Daily closes and splits since a day; an empty chart if the site has none."""
     params = {"period1": _epoch(since), "period2": _epoch(as_of) + 86_400, "interval": "1d", "events": "splits"}
     try:
-        # A pair's `=` stands as it is: the site knows EURUSD=X by that.
+        # The `=` of a pair is not encoded: the site knows EURUSD=X only by it.
         payload = get_json(f"{_QUERY2}/v8/finance/chart/{path_segment(symbol, safe='=' if symbol.endswith('=X') else '')}", params)
     except NoData:
         payload = None

@@ -1,12 +1,13 @@
-"""Governs how fast the whole site is asked, by all processes together: below what it is believed to allow. Pure.
+"""Decides how fast all processes together may ask the site: just below what it is believed to allow. Pure.
 
-Told of every answer and refusal, whoever got it. It models the site as sliding windows (pipeline/yahoo/limits.py):
+It is told of every answer and refusal of every process, and models the site as sliding windows (limits.py):
 
-- A refusal stops everything. Single requests, each a good deal later than the one before, find out when the site answers again.
-- What that says of the windows is a limit from then on. The rate is what is left of each window, spread over a part of it:
-  after a pause it is higher than the limit's own, and then falls to it.
-- Now and then a step beyond the limit that binds is tried. If it is answered, the limit rises, by larger and larger steps; if
-  it is refused, the limit is confirmed, and the next step is the later the more the refusals cost.
+- A refusal stops everything. Single requests (probing.py) find out when the site answers again.
+- What this shows about the windows becomes a limit. The rate is what is left of each window, spread over a part of it: after a
+  pause it is somewhat higher than the limit's own rate, and then falls to it.
+- From time to time, a step beyond the binding limit is tried. If it is answered, the limit rises, by larger and larger steps. If
+  it is refused, the limit is confirmed. The more refusals a step costs, the later the next one.
+- Short refusals may be noise (noise.py).
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from pipeline.yahoo.limits import FIRST_STEP, LONGEST_STEP, REFUTED, STEP_GROWTH
 from pipeline.yahoo.noise import NOISE_SECONDS, Noise, Verdict
 from pipeline.yahoo.probing import FIRST_PROBE_SECONDS, GUARD_SECONDS, NOISE_PROBE_SECONDS, next_probe
 
-#: Between two steps beyond a confirmed limit: so many seconds at least, and so many answers for each refusal of the last one.
+#: Between two steps beyond a confirmed limit: at least this many seconds, and this many answers for each refusal of the last one.
 STEP_SECONDS, ANSWERS_PER_REFUSAL = 60.0, 120.0
 #: Steps are rarer with each confirmation, up to this many seconds.
 RARE_STEP_SECONDS = 240.0
-#: A limit binds whose rate is at most so many times the least.
+#: A limit binds if its rate is at most this many times the lowest one.
 BINDS = 1.15
-#: A step ends if it leads nowhere for so many horizons of its limit.
+#: A step ends if it leads nowhere for this many horizons of its limit.
 STEP_HORIZONS = 5.0
-#: A step is done when so much of it was answered: the last of it would take as long again.
+#: A step is done when this fraction of it was answered: the rest would take as long again.
 DONE = 0.6
-#: A limit that only short refusals speak for stands if it was confirmed so often.
+#: A limit that only short refusals support is kept if it was confirmed this often.
 FIRM_CONFIRMATIONS = 2
-#: Refusals before the first few answers, as of an address that is blocked, say nothing of a limit.
+#: Refusals before the first few answers, as for a blocked address, say nothing about a limit.
 FEWEST_ANSWERS = 5
 #: Seconds over which the rate of late is measured.
 MEASURED_SECONDS = 10.0
-#: How often the fullest windows so far are noted, in seconds.
+#: Seconds between two looks at how full each window is.
 NOTE_SECONDS = 0.5
-#: Longest a site that says when to come back is believed, in seconds.
+#: The site's own Retry-After is honoured up to this many seconds.
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 
 class Governor:
-    """The model of one site. All moments are seconds of one clock, and never run back by more than a little."""
+    """The model of one site. All moments are seconds of one monotonic clock, and nearly in order."""
 
     def __init__(self, ceiling: float = 0.0) -> None:
         """ceiling: the most requests a second, 0 for no such setting."""
@@ -54,7 +55,7 @@ class Governor:
         #: When the site may be asked for a single request, during an episode.
         self.next_probe_at = 0.0
         self._ended_at = -math.inf
-        #: The last one that no known limit explained.
+        #: The last episode that no known limit explained.
         self._before: Episode | None = None
         self._steps_end_at = self._no_step_before = 0.0
         self._noise = Noise()
@@ -65,16 +66,16 @@ class Governor:
     # -- what happens -----------------------------------------------------------------------------------------------
 
     def answered(self, at: float, count: int = 1) -> None:
-        """Requests that the site answered, whatever with."""
+        """Note requests that the site answered, with whatever status."""
         self.history.add(at, count)
         self._noise.answers += count
 
     def refused(self, at: float, retry_after_seconds: float = 0.0, started: float = math.inf) -> bool:
-        """A request that the site refused, which started then. True if that began an episode."""
+        """Note a refused request that started at `started`. True if this begins an episode."""
         wait = min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
         if self.episode is None:
             if started < self._ended_at:
-                return False  # it was on its way when the episode ended
+                return False  # it was in flight when the episode ended
             self._note(at)
             self.episode = Episode(at, at, answers_before=self.history.count(self._ended_at))
             self.next_probe_at = at + max(NOISE_PROBE_SECONDS if self._noise.is_known else FIRST_PROBE_SECONDS, wait)
@@ -84,7 +85,7 @@ class Governor:
         return False
 
     def probe_refused(self, at: float, retry_after_seconds: float = 0.0) -> None:
-        """The single request was refused as well: the next one comes later."""
+        """Note that the single request was refused too: the next one comes later."""
         if self.episode is None:
             return
         self.episode.refused_at = at
@@ -94,7 +95,7 @@ class Governor:
         )
 
     def probe_answered(self, at: float, learn: bool = True) -> None:
-        """The single request was answered, which is not noted yet: the episode is over. `learn`: whether to draw conclusions."""
+        """Note that the single request was answered, before `answered`: the episode is over. learn: whether to draw conclusions."""
         if self.episode is None:
             return
         episode, self.episode, self._ended_at = self.episode, None, at
@@ -103,7 +104,7 @@ class Governor:
             self._learn(episode, at)
 
     def probe_heard(self, outcome: str, at: float, learn: bool) -> None:
-        """What became of another process's single request: "answered", "refused", or "" for none."""
+        """Note the outcome of another process's single request: "answered", "refused", or "" for none."""
         if outcome == "refused":
             self.probe_refused(at)
         elif outcome == "answered":
@@ -114,7 +115,7 @@ class Governor:
     def rate(self, now: float, in_flight: int = 0, steps: bool = True) -> float:
         """Requests a second that all processes together may start now; inf is no limit, 0 in an episode.
 
-        steps: whether steps beyond the limits may be tried, by one who would hear of their end.
+        steps: whether this process may try steps beyond the limits, which only the leader does.
         """
         if self.episode is not None:
             return 0.0
@@ -135,7 +136,7 @@ class Governor:
         return max([0.0, *(model.free_at(limit, self.history, limit.cap) - now for limit in self.limits)])
 
     def site(self, now: float) -> dict[str, Any]:
-        """What others should know of the site: limits and what is left of each, how long to wait, for how long it has refused, the rate."""
+        """What others must know about the site: the limits and what is left of each, the wait, how long it has refused, the rate."""
         left = [max(0.0, limit.cap - self.history.count(now - limit.seconds)) for limit in self.limits]
         return {
             "limits": [{**limit.fields(), "left": int(rest)} for limit, rest in zip(self.limits, left, strict=True)],
@@ -152,11 +153,11 @@ class Governor:
         return {"limits": [limit.fields() for limit in self.limits], "history": bins}
 
     def remember(self, learned: dict[str, Any], now: float) -> None:
-        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
+        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is not valid."""
         history = History((now - float(first), now - float(last), int(count)) for first, last, count in learned["history"])
         self.adopt([{**limit, "cap": 0.0} for limit in learned["limits"]])
         for limit in self.limits:
-            # What was learned holds for now: a run that began with a step beyond it would begin with refusals.
+            # Trust what was learned at first: a run that began with a step beyond it would begin with refusals.
             limit.next_step_at = now + min(STEP_SECONDS * (1 + limit.confirmed), RARE_STEP_SECONDS)
         self.history = history
         history.tidy(now)
@@ -170,14 +171,14 @@ class Governor:
             if mine is not None:
                 one.next_step_at, one.learned_requests = mine.next_step_at, mine.learned_requests
             if float(raw.get("cap", 0.0)) > one.requests:
-                # The one who leads tries a step beyond it.
+                # The leader tries a step beyond it.
                 one.step_from, one.step = one.requests, float(raw["cap"]) / one.requests - 1
         self.limits = adopted
 
     # -- the inside -------------------------------------------------------------------------------------------------
 
     def _rate_of(self, limit: Limit, now: float, in_flight: int) -> float:
-        """What is left of the window, spread over the horizon: the least of some looks ahead."""
+        """What is left of the window, spread over the horizon: the lowest of several looks ahead."""
         rates = []
         for part in (8, 4, 2, 1):
             ahead = limit.horizon / part
@@ -193,7 +194,7 @@ class Governor:
                 self._reached[seconds] = count
 
     def _step_beyond(self, binding: list[Limit], now: float, in_flight: int) -> None:
-        """Begin, carry on or end steps beyond the limits. Of several that bind, a step beyond one alone would lead nowhere."""
+        """Begin, continue or end steps beyond the limits. If several bind, a step beyond only one of them would lead nowhere."""
         stepping = [limit for limit in self.limits if limit.step_from is not None]
         if not stepping and (not binding or now < self._no_step_before or any(now < limit.next_step_at for limit in binding)):
             return
@@ -205,11 +206,11 @@ class Governor:
             count = self.history.count(now - limit.seconds)
             limit.requests = max(limit.requests, float(count))
             assert limit.step_from is not None
-            # Those on their way take their places too: with many of them, a small step would never be filled by answers alone.
+            # Requests in flight take places too: if there are many, answers alone would never fill a small step.
             if count + in_flight >= limit.step_from + DONE * (limit.cap - limit.step_from):
                 limit.step_from, limit.step = limit.requests, min(limit.step * STEP_GROWTH, LONGEST_STEP)
                 self._steps_end_at = max(self._steps_end_at, now + STEP_HORIZONS * limit.horizon)
-            # The last one stays, however far it rises: without any, the rate would jump into the next refusals.
+            # The last limit stays, however far it rises: without any, the rate would jump into the next refusals.
             if len(self.limits) > 1 and not limit.confirmed and limit.requests > REFUTED * limit.learned_requests:
                 self.limits.remove(limit)
         if now > self._steps_end_at:
@@ -235,17 +236,17 @@ class Governor:
             new = [model.guessed(episode, self.history, now)]
         self._take(new, now)
         if not new or episode.informs():
-            # What was answered once may be too much now.
+            # What was answered before may be too much now.
             self._reached = {window: self.history.count(now - window) for window in WINDOWS}
 
     def _is_idle(self, episode: Episode, known: list[Limit], now: float) -> bool:
-        """Whether nothing follows from a short episode that has just ended. known: the limits that it may have met."""
+        """Whether a short episode that has just ended has no consequences. known: the limits that it may have met."""
         stepped = any(limit.step_from is not None for limit in known)
         if stepped and not self._noise.is_likely and not self._noise.is_known:
             return False
         verdict = self._noise.refused(now)
         if verdict is Verdict.NOISE:
-            # A guess that short refusals have led to was wrong.
+            # Limits that were guessed from short refusals were wrong.
             self.limits = [limit for limit in self.limits if limit.firm or limit.confirmed >= FIRM_CONFIRMATIONS]
             return True
         if math.isfinite(self._noise.tempo):
@@ -253,7 +254,7 @@ class Governor:
         return not (known and verdict is Verdict.AGAIN) and not episode.informs()
 
     def _take(self, new: list[Limit], now: float) -> None:
-        """Believe in new limits too."""
+        """Add new limits."""
         seconds = {limit.seconds for limit in new}
         self.limits = sorted([*new, *(one for one in self.limits if one.seconds not in seconds)], key=lambda one: one.per_second)
         del self.limits[model.MOST_LIMITS :]
@@ -264,11 +265,11 @@ class Governor:
                 limit.next_step_at = now + max(2 * limit.horizon, 5.0)
 
     def _met(self, known: list[Limit], episode: Episode, now: float) -> None:
-        """Known limits were reached: confirmed by a step beyond them, or one is lower than was thought."""
+        """Known limits were met: a step beyond them confirms them; without a step, one is lower than was believed."""
         stepped = [limit for limit in known if limit.step_from is not None]
         for limit in self.limits:
             limit.step_from = None
-        # Of several that were reached, one that was exceeded before is not the site's: what holds is the other one's rate.
+        # If several were met, one that was exceeded before is not the site's. It gets the rate of the others.
         held = [limit for limit in stepped if not limit.exceeded] or stepped
         for limit in stepped:
             if limit not in held:
@@ -279,7 +280,7 @@ class Governor:
             limit.learned_requests = limit.requests
             least = ANSWERS_PER_REFUSAL * episode.refusals / limit.per_second
             limit.next_step_at = now + max(least, min(STEP_SECONDS * limit.confirmed, RARE_STEP_SECONDS))
-            # Also for the others that bind with it: the next step costs the same refusals, whichever it begins with.
+            # This holds for the others that bind too: a step beyond any of them would cost the same refusals.
             self._no_step_before = max(self._no_step_before, limit.next_step_at)
         if not stepped:
             limit = known[0]

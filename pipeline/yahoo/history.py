@@ -1,4 +1,4 @@
-"""How many requests the site answered, and when: exact for the last seconds, coarser the longer ago. Pure."""
+"""How many requests the site answered, and when: exact for the last seconds, coarser for earlier times. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 
-#: Seconds within which answers of the last moments share a bin.
+#: Recent answers within this many seconds share a bin.
 FINEST_SECONDS = 0.1
 #: A bin may be as wide as this fraction of its age, so that a day takes about a thousand bins.
 COARSENESS = 0.01
-#: The longest window that a limit of the site is believed to have, in seconds; what is older is forgotten.
+#: The longest window that a limit can have, in seconds. Older answers are forgotten.
 LONGEST_SECONDS = 86_400.0
-#: Answers are noted before bins are made coarser again.
+#: How many additions come before the bins are joined again.
 _TIDY_EVERY = 200
 
 
@@ -48,7 +48,7 @@ class History:
             self.tidy(max(at, self._lasts[-1]))
 
     def count(self, since: float) -> int:
-        """Answers after `since`. A bin that reaches beyond it counts as a whole, so this is never too few."""
+        """Answers after `since`. A bin that reaches past it counts as a whole, so the result is never too small."""
         if self._sums is None:
             self._sums = [0, *accumulate(self._counts)]
         return self._sums[-1] - self._sums[bisect_right(self._lasts, since)]
@@ -67,7 +67,7 @@ class History:
         return self._lasts[index - 1] if 0 < index <= len(self._lasts) else None
 
     def tidy(self, now: float) -> None:
-        """Join old neighbours, and forget what is too old to matter."""
+        """Join old neighbouring bins, and drop those that are too old to matter."""
         firsts: list[float] = []
         lasts: list[float] = []
         counts: list[int] = []

@@ -1,7 +1,7 @@
 """What was learned of the site, kept for the next run: `throttle.json` in the folder of the embedded services' state.
 
-Replaced in one piece, by whichever process leads; unreadable files are as none. In a demo the stand-in is another one each
-time: its limits are taken over, what was asked of the last one is not.
+The process that leads replaces the file in one piece. An unreadable file counts as none. Each demo starts a new stand-in, so the
+limits are taken over there, but not what the last one was asked.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Learned:
     def load(self, now: float | None = None) -> dict[str, Any] | None:
         """As `Throttle.learned` gave it, the history moved by the time since, with `learned_at` (epoch seconds); None if there is none.
 
-        Whatever is returned makes sense: a file in which anything does not is as none.
+        Everything that is returned is valid: a file with any invalid value counts as none.
         """
         moment = time.time() if now is None else now
         try:
@@ -54,7 +54,7 @@ class Learned:
                 return None
             limits = [limit_from(limit).fields() for limit in list(kept["limits"])[:MOST_LIMITS]]
             passed = moment - _moment(kept["saved_at"])
-            # A clock that was ahead when the file was written says nothing of how old the history is.
+            # If the clock was ahead when the file was written, the age of the history is unknown.
             same = kept["site"] == self._site and passed >= 0
             bins = [_bin(one, passed) for one in kept["history"]] if same else []
             self._limits, self._learned_at = _shape(limits), min(_moment(kept["learned_at"]), moment)
@@ -69,13 +69,13 @@ class Learned:
             status = self.path.stat()
         except FileNotFoundError:
             return None
-        # Another kind of file might never end.
+        # Reading another kind of file might never end.
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
             raise ValueError(f"no file of at most {_LARGEST_BYTES:,} bytes")
         return json.loads(self.path.read_text(encoding="utf-8"))
 
     def save(self, learned: dict[str, Any], now: float | None = None) -> None:
-        """Replace the file. A folder that can't be written is said, and does no harm to the run."""
+        """Replace the file. If the folder is not writable, this is logged once and the run goes on."""
         moment = time.time() if now is None else now
         shape = _shape(learned["limits"])
         if shape != self._limits:

@@ -1,8 +1,8 @@
 """What the site is believed to allow, and what a refusal says about it. Pure.
 
-A limit is a number of answered requests in a sliding window. After a refusal nothing is asked but single requests, further
-and further apart, until one is answered: the counts of each conceivable window at these three moments (the first refusal,
-the last one, the answer) say which windows can be the site's.
+A limit is a number of answered requests in a sliding window. After a refusal, only single requests are sent, further and further
+apart, until one is answered. The counts in each conceivable window at three moments (the first refusal, the last refusal, the
+answer) show which windows can be the site's.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Any
 from pipeline.yahoo.history import LONGEST_SECONDS, History
 from pipeline.yahoo.noise import NOISE_SECONDS
 
-#: Lengths of windows that are considered, in seconds: those that people choose, and no gap wider than a quarter.
+#: The lengths of windows that are considered, in seconds: those that people choose, with no gap wider than a quarter.
 WINDOWS = (
     *(1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 35, 40, 45, 50, 60, 75, 90, 100, 120, 150, 180, 200, 240, 300, 360, 450, 540, 600),
     *(720, 900, 1080, 1200, 1500, 1800, 2100, 2400, 3000, 3600, 4500, 5400, 6300, 7200, 9000, 10800, 12600, 14400, 18000, 21600),
     *(25200, 28800, 36000, 43200, 54000, 64800, 75600, 86400),
 )
-#: Those that people choose most: a site that refuses is asked just when one of these is due to be free.
+#: The ones that people choose most. A site that refuses is asked just when one of these is due to have room.
 ROUND_WINDOWS = (1, 2, 5, 10, 20, 30, 60, 100, 120, 200, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
-#: What is asked for stays below a limit by this fraction of it; less than one request of a limit slows down, and no more.
+#: The rate stays below a limit by this fraction of it. A limit of one request is only asked more slowly.
 MARGIN = 0.05
-#: Counts that differ by less than this fraction are the same: processes hear of each other's requests a moment late.
+#: Counts that differ by less than this fraction count as equal: processes hear of each other's requests a moment late.
 SAME = 0.05
-#: A new limit is told from the history alone if at least so large a part of the window's count stood at the last refusal.
+#: A window can be a new limit if at least this fraction of its count was still there at the last refusal.
 STOOD = 0.97
-#: Where only the refusals are known, the window is taken for at least so many times as long as they lasted, and so many seconds.
+#: If only the refusals are known, the window is taken to be at least this many times as long as they lasted, and this many seconds.
 WINDOW_OF_PAUSE = 4.0
 SHORTEST_GUESS_SECONDS = 10.0
 #: The window, in seconds, in which a limit on the rate itself is counted.
 RATE_SECONDS = 10.0
-#: Refusals that lasted no longer than this say nothing of any window.
+#: Refusals that lasted no longer than this (in seconds) say nothing about any window.
 BRIEF_SECONDS = 1.6
 #: How far the first step beyond a limit goes, how the next ones grow, and the longest one, as fractions of the limit.
 FIRST_STEP, STEP_GROWTH, LONGEST_STEP = 0.04, 1.5, 0.5
 #: An unused window is filled at this multiple of the limit's own rate, so that the rate stays even; a long one within so many seconds.
 CATCH_UP, CATCH_UP_SECONDS = 1.25, 240.0
-#: A limit that nothing has confirmed, and that was exceeded by this factor, was none.
+#: An unconfirmed limit that was exceeded by this factor was wrong.
 REFUTED = 2.0
-#: So many limits are kept, the tightest ones.
+#: How many limits are kept: the tightest ones.
 MOST_LIMITS = 6
 
 
@@ -59,13 +59,13 @@ class Limit:
     #: While one is tried: the count that it starts from, and how far it goes.
     step_from: float | None = None
     step: float = FIRST_STEP
-    #: What it was before the steps that are being tried, or were last.
+    #: What it was before the current or the last steps.
     before_steps: float = 0.0
     #: What it was when it was learned.
     learned_requests: float = 0.0
-    #: Learned from a pause long enough to tell windows apart. One that is not goes if the refusals turn out to follow no count.
+    #: Learned from a pause that was long enough to tell windows apart. Any other is dropped if the refusals turn out to be noise.
     firm: bool = False
-    #: A limit on the rate itself, as a trial has found it (pipeline/yahoo/noise.py): any short refusal may be its own.
+    #: A limit on the rate itself, found by a trial (noise.py). Any short refusal may be due to it.
     of_rate: bool = False
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Limit:
 
     @property
     def exceeded(self) -> bool:
-        """Whether more was answered during the steps than it allows, and nothing speaks for it."""
+        """Whether more was answered during the steps than it allows, without any confirmation."""
         return not self.confirmed and self.requests > self.before_steps * (1 + SAME)
 
     @property
@@ -102,7 +102,7 @@ class Limit:
 
 
 def limit_from(fields: Any) -> Limit:
-    """A limit from its `fields`. Raises ValueError, KeyError or TypeError if it is none."""
+    """A limit from its `fields`. Raises ValueError, KeyError or TypeError if they are not valid."""
     seconds, requests, confirmed = float(fields["seconds"]), float(fields["requests"]), int(fields["confirmed"])
     if not (0 < seconds <= LONGEST_SECONDS and 1 <= requests < 1e9 and confirmed >= 0):
         raise ValueError(f"no limit: {fields}")
@@ -126,7 +126,7 @@ class Episode:
         return now - self.began
 
     def informs(self) -> bool:
-        """Whether requests were refused for a while: then the windows that had something fall out meanwhile are none."""
+        """Whether requests were refused for a while, so that windows which had room meanwhile can be excluded."""
         return self.refused_at - self.began > 0.8 and self.ended_at - self.began > BRIEF_SECONDS
 
 
@@ -141,16 +141,16 @@ def free_at(limit: Limit, history: History, requests: float) -> float:
 
 
 def explained_by(limits: Iterable[Limit], episode: Episode, history: History) -> list[Limit]:
-    """The known limits that were reached, up to the last refusal; the fullest first."""
+    """The known limits that were still reached at the last refusal, the fullest first."""
     full = {id(limit): history.count(episode.refused_at - limit.seconds) / limit.requests for limit in limits}
     met = [limit for limit in limits if full[id(limit)] >= 1 - max(SAME, 1 / limit.requests)]
     return sorted(met, key=lambda limit: -full[id(limit)])
 
 
 def new_limits(episode: Episode, history: History, now: float, reached: dict[float, int]) -> list[Limit]:
-    """The windows that were as full as never before, stood so while requests were refused, and were not at `now`.
+    """The windows that were fuller than ever, stayed so while requests were refused, and had room at `now`.
 
-    Of several the shortest that is long for such a pause; after a long one, all that are left (three at most).
+    After a short pause, only the shortest plausible one; after a long pause, all of them (three at most).
     """
     found = []
     for seconds in WINDOWS:
@@ -165,9 +165,9 @@ def new_limits(episode: Episode, history: History, now: float, reached: dict[flo
 
 
 def fixed_window(before: Episode | None, episode: Episode, now: float) -> Limit | None:
-    """A window that begins anew at its own times, as two episodes in a row show it: each time after as many answers.
+    """A window that begins at fixed times, if two episodes in a row show one: each after the same number of answers.
 
-    The time from one end to the next is its length. A sliding window of that length keeps to it too.
+    Its length is the time between the ends of the episodes. A sliding window of that length keeps to it too.
     """
     if before is None or not 1 - SAME <= episode.answers_before / max(before.answers_before, 1) <= 1 + SAME:
         return None
@@ -177,11 +177,11 @@ def fixed_window(before: Episode | None, episode: Episode, now: float) -> Limit 
 
 
 def lowered(limits: Iterable[Limit], episode: Episode, history: History, now: float) -> bool:
-    """Lower the known limits to what was answered first; False if none of them can be what was met."""
+    """Lower the known limits to the count at which the site answered again. False if none of them can be the cause."""
     counts = [(limit, history.count(episode.refused_at - limit.seconds), float(history.count(now - limit.seconds))) for limit in limits]
-    # Refused with next to nothing in its window: it is another one that was met.
+    # If there was next to nothing in its window, another limit was the cause.
     met = [(limit, refused, answered) for limit, refused, answered in counts if refused >= max(1.0, limit.requests * SAME)]
-    # Only one of them may be what was met: another's window may just have run empty.
+    # Only one of them may be the cause. Another's window may simply have run empty.
     least = max((answered / limit.seconds for limit, _, answered in met), default=0.0)
     for limit, refused, answered in met:
         allowed = max(1.0, answered, least * limit.seconds)
@@ -192,7 +192,7 @@ def lowered(limits: Iterable[Limit], episode: Episode, history: History, now: fl
 
 
 def guessed(episode: Episode, history: History, now: float) -> Limit:
-    """A limit of a site that refuses for a while without any window to see why: three quarters of what was, or less."""
+    """A limit for refusals that no window explains: a part of what was answered before them."""
     least = max(SHORTEST_GUESS_SECONDS, WINDOW_OF_PAUSE * episode.lasted(now))
     seconds = next((window for window in WINDOWS if window >= least), WINDOWS[-1])
     return Limit(float(seconds), max(1.0, float(history.count(now - seconds))), firm=episode.lasted(now) > NOISE_SECONDS)

@@ -1,7 +1,7 @@
-"""Tells short refusals at random, whatever the rate, from those of a limit on the rate itself. Pure.
+"""Tells random short refusals, which come at any rate, from those of a limit on the rate itself. Pure.
 
-A short refusal says nothing by itself: it may be an overloaded server, or a rate that is a little too high. If such refusals come
-often, the site is asked half as fast for a while. Noise comes as often as before, for each answer; a limit on the rate is silent.
+A single short refusal has no clear meaning: a server may be overloaded, or the rate may be a little too high. If such refusals come
+often, a trial asks the site half as fast for a while. Noise is then as frequent per answer as before. A limit on the rate is silent.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 from enum import Enum, auto
 
-#: Refusals that go on for at most so many seconds may be noise.
+#: Refusals that last at most this many seconds may be noise.
 NOISE_SECONDS = 4.5
-#: So many answers at least come between two of them: a site that refuses more often than that has a limit, without a trial.
+#: If fewer answers than this come between two refusals, the site has a limit, and no trial is needed.
 ANSWERS_BETWEEN = 5
-#: A trial begins with so many short refusals within so many answers; rarer ones cost less than any limit would.
+#: A trial begins after this many short refusals within this many answers. Rarer ones cost less than a limit would.
 SHORT_ONES, SHORT_ANSWERS = 5, 160
-#: So many within so many answers speak for a limit that is reached; one alone may be noise.
+#: This many within this many answers mean that a known limit was met. A single one may be noise.
 AGAIN_ONES, AGAIN_ANSWERS = 3, 50
-#: The part of the rate of late at which a trial asks.
+#: A trial asks at this fraction of the recent rate.
 TRIAL_PART = 0.5
-#: A trial lasts so many times the answers that lay between two refusals, and at least so many answers.
+#: A trial lasts this many times the number of answers between two refusals, and at least this many answers.
 TRIAL_GAPS, LEAST_TRIAL_ANSWERS = 4, 30
-#: So many refusals during a trial are noise.
+#: This many refusals during a trial mean noise.
 TRIAL_REFUSALS = 2
-#: Noise is taken for granted for so many times the answers that lie between two refusals, and twice as long after each trial.
+#: After a trial, noise is assumed for this many times the number of answers between two refusals; twice as long after each further one.
 TRUST_GAPS = 100
-#: It no longer is if so many refusals come within the answers that lay between two, or this many.
+#: It is no longer assumed if this many refusals come within the answers that used to lie between two, or within this many answers.
 TOO_MANY = 7
 
 

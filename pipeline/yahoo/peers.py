@@ -1,4 +1,4 @@
-"""What a process knows of the others that ask the same site: who leads, which stages are busy, what is on its way. Pure."""
+"""What a process knows about the others that ask the same site: who leads, which stages are busy, what is in flight. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from pipeline.wire import topics
 
-#: Seconds for which a process's word counts. Busy ones say something twice a second.
+#: Seconds for which a process's word counts. Busy processes report twice a second.
 WORD_SECONDS = 3.0
-#: What scraping consumers have of the whole rate while processing consumers have work: one request lists 250 stocks.
+#: The scraping consumers' part of the whole rate while processing consumers have work. It is small, as one request lists 250 stocks.
 SCRAPING_PART = 0.1
-#: What a process without partitions may use of the whole: the producer's few requests, or a task whose partition has just moved.
+#: The part of a process without partitions: for the producer's few requests, or a task whose partition has just moved.
 LEAST_PART = 0.004
 
 
 @dataclass(frozen=True)
 class Word:
-    """What one process said of itself last. `since` is when it started, in epoch seconds: the oldest one leads."""
+    """What one process last said about itself. `since` is when it started, in epoch seconds: the oldest one leads."""
 
     heard_at: float
     sender: str
@@ -51,7 +51,7 @@ class Peers:
         return list(self._words.values())
 
     def leads(self, mine: Word, now: float) -> bool:
-        """Whether it is this process that draws conclusions and asks first: the oldest of those that have work."""
+        """Whether this process draws the conclusions and sends the single requests: it is the oldest one with work."""
         return all(_rank(mine) <= _rank(said) for said in self.present(now))
 
     def is_leader(self, sender: str, mine: Word, now: float) -> bool:
@@ -59,9 +59,9 @@ class Peers:
         return ranked.sender == sender
 
     def part(self, stage: str, share: float, now: float, cut_off: bool) -> float:
-        """Which part of the whole rate a process of `stage` has that holds `share` of its stage's partitions.
+        """The part of the whole rate for a process of `stage` that holds `share` of its stage's partitions.
 
-        A stage without work leaves its part to the other. `cut_off`: the others can't be heard, so both stages count as busy.
+        A stage without work leaves its part to the other. cut_off: the others can't be heard, so both stages count as busy.
         """
         whole = {topics.SCRAPING.name: SCRAPING_PART, topics.PROCESSING.name: 1 - SCRAPING_PART}.get(stage)
         if whole is None:

@@ -1,6 +1,6 @@
-"""When a site that refuses is asked again: single requests, each a good deal later than the one before. Pure.
+"""When to ask a site again that refuses: by single requests, each a good deal later than the one before. Pure.
 
-The moment at which one is answered tells the windows apart, so they are asked just when a window is due to be free.
+The moment at which one is answered tells the windows apart, so each is sent just when a window is due to have room.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pipeline.yahoo.limits import Episode, Limit
 FIRST_PROBE_SECONDS = 1.0
 #: The same if refusals at random are known to end within a moment.
 NOISE_PROBE_SECONDS = 0.3
-#: How much longer after the first refusal each next one is, at least and at most; and if a round window is due to be free just then.
+#: The next one's time since the first refusal, as a multiple of the last one's: least, most, and least if a round window is due.
 RATIO_LEAST, RATIO_MOST, RATIO_ROUND = 1.3, 2.0, 1.15
-#: A known limit that may have dropped is tried whenever its window has lost a quarter of what is in it.
+#: A known limit may have dropped, so it is tried whenever its window has lost a quarter of its count.
 FALLS_TO = 0.75
 #: The longest time between two of them, in seconds.
 LONGEST_GAP_SECONDS = 300.0
-#: Seconds added to the moment at which a window is due to be free: for the way to the site.
+#: Seconds added to the moment at which a window is due to have room, for the way to the site.
 GUARD_SECONDS = 0.3
 
 

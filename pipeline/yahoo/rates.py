@@ -69,7 +69,7 @@ def read_quotes(payload: Any, currencies: Iterable[str], today: date, stored: Ma
 
 
 def _refused(quote: Mapping[str, Any], currency: str, today: date, stored: float | None) -> str:
-    """Why a pair's quote is not believed; empty where it is."""
+    """Why a pair's quote is not believed; "" if it is."""
     price = number(quote.get("regularMarketPrice"))
     if price is None or price <= 0 or not 1e-12 < price < 1e12:
         return f"the site's {str(quote.get('regularMarketPrice'))[:40]!r} is no rate"
@@ -85,7 +85,7 @@ def _refused(quote: Mapping[str, Any], currency: str, today: date, stored: float
 
 
 def _day(quote: Mapping[str, Any], today: date) -> date:
-    """The day of a quote's last trade; today where it names none that can be, since the quote itself is of this moment."""
+    """The day of a quote's last trade; today if it names none that is possible, since the quote itself is from this moment."""
     seconds = number(quote.get("regularMarketTime"))
     if seconds is None or not 0 < seconds < 10**10:
         return today

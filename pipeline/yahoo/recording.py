@@ -42,7 +42,7 @@ def add_flag(parser: argparse.ArgumentParser) -> None:
 def record_to(folder: Path | None) -> None:
     """Record from now on, here and in processes that are started later; None records nothing.
 
-    Raises SettingsError for a folder that can't be made.
+    Raises SettingsError if the folder can't be created.
     """
     if folder is None:
         return
@@ -58,7 +58,7 @@ def is_on() -> bool:
 
 
 def note(method: str, url: str, sent: str | None, status: int, content_type: str, body: str) -> None:
-    """Record an exchange, if that is asked for. A folder that can't be written to costs the recording, not the run."""
+    """Record an exchange, if recording is on. A folder that is not writable ends the recording, not the run."""
     folder = os.environ.get(FOLDER)
     if not folder:
         return

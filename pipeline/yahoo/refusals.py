@@ -1,4 +1,4 @@
-"""Tells an answer of a data host that refuses for now from one about the request: by its status, its words, or its company."""
+"""Tells whether a data host refuses for now, as opposed to an answer about the request: by status, by words, or by a row of 403."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IN_WORDS = re.compile(r"too many requests|rate.?limit|unusual traffic|automated
 _PAGE_CHARACTERS = 20_000
 #: A refusal in JSON is no longer than this.
 _LONGEST_REFUSAL_BYTES = 2_000
-#: So many 403 in a row, for so many addresses, are a wall before the whole site; fewer may be about what was asked for.
+#: This many 403 in a row, for at least this many addresses, are a wall around the whole site. Fewer may be about what was requested.
 WALL_ANSWERS, WALL_ADDRESSES = 6, 3
 
 
@@ -41,7 +41,7 @@ class Wall:
         """Hear a status of a data host, and whether it is one of a wall. address: the path that was asked for."""
         with self._lock:
             if status != 403:
-                # The crumb's own address says nothing of the others, and neither does an error of a server.
+                # An answer for the crumb, or a server's error, does not show that the wall is gone.
                 if status < 500 and not address.endswith("/getcrumb"):
                     self._answers = 0
                     self._addresses.clear()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-#: A site that says when to come back later than this is not believed.
+#: A site that asks to wait longer than this is not believed.
 _LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds from a Retry-After header, a number or a date; None where there is none that makes sense."""
+    """Seconds from a Retry-After header, which is a number or a date; None if there is none, or if it makes no sense."""
     if not value:
         return None
     try:

@@ -39,11 +39,11 @@ _today: Callable[[], date] = config.utc_today
 
 
 class NoPrices(NoData):
-    """The chart's own word that it has nothing of these days; whoever asked for prices goes on without."""
+    """The chart itself says that it has no prices for these days. The caller goes on without them."""
 
 
 class TooManyRequests(exceptions.YFRateLimitError):
-    """A 429 with the site's own word on when to come back, which yfinance's error leaves out."""
+    """A 429 with the site's own Retry-After, which yfinance's error leaves out."""
 
     def __init__(self, retry_after_seconds: float | None) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Session(requests.Session):
             status = response.status_code
             if refused:
                 raise TooManyRequests(retry_after_seconds(response.headers.get("Retry-After")))
-            # The text of a refused crumb request would be taken for the crumb.
+            # yfinance would take the text of a refused crumb request for the crumb.
             if status >= 500 or status == 404 or (status >= 400 and parts.path == "/v1/test/getcrumb"):
                 response.raise_for_status()
         return response
@@ -155,12 +155,12 @@ def setup(
     _http._backend = SimpleNamespace(Session=session_class)
     cache_dir.mkdir(parents=True, exist_ok=True)
     yfinance.set_tz_cache_location(str(cache_dir))
-    # Caches that are open keep the folder they have, and the cookie of another site in it.
+    # Caches that are already open would keep their folder, with another site's cookie in it.
     cache._CookieCacheManager._Cookie_cache = None
     cache._TzCacheManager._tz_cache = None
     yfinance.config.debug.hide_exceptions = False
     data = YfData(session=session_class(impersonate="chrome"))
-    # What an earlier setup in this process, of another site, may have left.
+    # Remove what an earlier setup for another site may have left in this process.
     data._cookie = data._crumb = None
     data._cookie_strategy = "basic"
     YfData.cache_get.cache_clear()
@@ -185,14 +185,14 @@ def post_json(url: str, body: Mapping[str, Any], params: Mapping[str, Any]) -> A
 
 
 def meaning(exception: Exception) -> TaskError:
-    """`classify` of an exception of one request, where what the site did not say is never taken for its last word."""
+    """`classify` for an exception of one request. An error that the site did not report itself is never final."""
     if isinstance(exception, IndexError):
         return Unexpected(_text(exception))  # not the missing trailing statement that `classify` takes it for
     return classify(exception)
 
 
 def classify(exception: BaseException) -> TaskError:
-    """What an exception from yfinance, or from below it, means for the task. The order matters: many are several of these."""
+    """What an exception from yfinance, or from below it, means for the task. The order matters: many exceptions match several cases."""
     text = _text(exception)
     if isinstance(exception, TaskError):
         return exception
@@ -242,7 +242,7 @@ def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
 
 
 def _error_of_the_site(exception: BaseException) -> dict[str, Any]:
-    """The `error` of an answer in the site's own JSON, `{"chart":{"result":null,"error":{"code":…}}}`; empty where it is none."""
+    """The `error` of an answer in the site's own JSON, `{"chart":{"result":null,"error":{"code":…}}}`; empty if it has none."""
     try:
         payload = json.loads(getattr(exception, "response", None).content)  # type: ignore[union-attr]
     except (AttributeError, TypeError, ValueError):

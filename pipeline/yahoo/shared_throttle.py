@@ -1,9 +1,9 @@
-"""What all processes that ask the site tell each other: it is the site's total that counts, on all hosts together.
+"""What all processes that ask the site tell each other, because the site's limits are for all hosts together.
 
 One small topic, `pipeline-control`. Its messages are reports (`Throttle.report`): what a process asked since its last one, and
-from the one that leads, what the site is believed to allow. Each carries `sender` (host:pid) and `expires_at` (epoch ms) and
-means nothing after that, so what retention leaves standing does no harm. Answers are told as so many seconds ago: clocks of
-hosts differ.
+from the one that leads, what the site is believed to allow. Each has a `sender` (host:pid) and
+an `expires_at` (epoch ms), after which it means nothing, so old messages in the topic do no harm. The times of answers are given in
+seconds before the report, because the clocks of hosts differ.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from pipeline.yahoo.throttle_text import Site, site_of, waiting
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two reports of a busy process; what stops the others is told at once.
+#: Seconds between two reports of a busy process. A refusal is reported at once.
 REPORT_SECONDS = 0.5
-#: Seconds for which a report says how things are.
+#: Seconds for which a report is valid.
 EXPIRES_SECONDS = 10.0
-#: A process that comes late reads so many messages back: what has not expired is among them.
+#: A new process reads this many messages back. Those that have not expired are among them.
 READ_BACK = 200
 #: Seconds before the follower connects again to a broker that was away, and between two savings of what was learned.
 AGAIN_SECONDS = 2.0
 SAVE_SECONDS = 5.0
 #: A run waits for the end of refusals for so many seconds: two hours, since the first encounter with an hour's window takes one.
 LONGEST_REFUSAL_SECONDS = 7_200.0
-#: More answers than this in one report are no report of ours.
+#: A report with more answers than this is not one of ours.
 _MOST_ANSWERS = 1_000
-#: A name longer than this is no host and process of ours; and so many of them are remembered.
+#: The longest sender's name that is accepted, and how many senders are remembered.
 _LONGEST_NAME = 300
 _MOST_SENDERS = 10_000
 
@@ -59,7 +59,7 @@ def encode(report: dict[str, Any], now: float) -> bytes:
 
 
 def decode(raw: bytes | None, now: float) -> dict[str, Any] | None:
-    """The fields of a report that still counts; None for one that has expired, and for what is none. Pure."""
+    """The fields of a report that still counts; None for an expired one, and for anything else. Pure."""
     try:
         fields = json.loads(raw or b"")
         good = fields["status"] == "report" and fields["expires_at"] > now * 1000 and isinstance(fields["sender"], str)
@@ -86,9 +86,9 @@ def sender_name() -> str:
 
 
 class Follower:
-    """Ties a process's throttle to the topic, and to the file of what was learned. Two threads, both daemons.
+    """Connects a process's throttle with the topic, and with the file that keeps what was learned. Has two daemon threads.
 
-    A broker that is away stops neither the process nor its own courtesy.
+    If the broker is away, the process goes on with its own throttle.
     """
 
     def __init__(self, settings: Kafka, throttle: Throttle, learned: Learned | None = None) -> None:
@@ -122,7 +122,7 @@ class Follower:
         try:
             self.throttle.remember(kept)
         except (KeyError, TypeError, ValueError) as error:
-            log.warning("what was learned of the site makes no sense, so it is learned anew: %s: %s", type(error).__name__, error)
+            log.warning("what was learned about the site is not valid, so it is learned anew: %s: %s", type(error).__name__, error)
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
@@ -132,7 +132,7 @@ class Follower:
                 self.learned.save(found)
 
     def _tell(self) -> None:
-        """Publish reports: at once what stops the others, else twice a second while there is something to tell."""
+        """Publish reports: a refusal at once, anything else twice a second."""
         producer = None
         while not self._stopping.is_set():
             urgent = self._news.wait(REPORT_SECONDS)
@@ -147,19 +147,19 @@ class Follower:
                     if urgent:
                         producer.flush(timeout=1.0)
             except (kafka.errors.KafkaError, ServiceError) as error:
-                log.warning("the other processes could not be told: %s", error)
+                log.warning("the other processes could not be told of the site: %s", error)
             if busy and time.monotonic() - self._saved_at >= SAVE_SECONDS and self.throttle.leads():
                 self._save()
         if producer is not None:
             producer.close(timeout=1)
 
     def _hear(self) -> None:
-        """Act on the others' reports."""
+        """Act on the other processes' reports."""
         while not self._stopping.is_set():
             try:
                 consumer = _reader(self.settings)
             except (kafka.errors.KafkaError, ServiceError) as error:
-                log.warning("the other processes are not heard: %s", error)
+                log.warning("the other processes' reports can't be read: %s", error)
                 self._stopping.wait(AGAIN_SECONDS)
                 continue
             self.ready.set()
@@ -168,7 +168,7 @@ class Follower:
                     for fields in _poll(consumer, IDLE_POLL_MS):
                         self._heed(fields)
             except kafka.errors.KafkaError as error:
-                log.warning("the other processes are not heard: %s", error)
+                log.warning("the other processes' reports can't be read: %s", error)
                 self._stopping.wait(AGAIN_SECONDS)
             finally:
                 consumer.close()
@@ -177,14 +177,14 @@ class Follower:
         try:
             self.throttle.heard(fields)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            log.warning("not heeded, since it is no report: %s: %s", type(error).__name__, error)
+            log.warning("ignored a message that is not a valid report: %s: %s", type(error).__name__, error)
 
 
 class Reports:
-    """The newest report of each process, kept up to date by `latest()`; for a monitor that asks again and again."""
+    """The newest report of each process, kept up to date by `latest()`, for a monitor that asks repeatedly."""
 
     def __init__(self, settings: Kafka) -> None:
-        """Raises ServiceError where the broker or the topic isn't there."""
+        """Raises ServiceError if the broker or the topic is not there."""
         with clients.reaching(settings):
             self._consumer = _reader(settings)
         #: By sender: the newest report, and when it came (time.monotonic): the clocks of hosts differ.
@@ -193,7 +193,7 @@ class Reports:
         self._leader: dict[str, Any] | None = None
 
     def site(self, timeout_ms: int = 200) -> Site:
-        """What the processes say of the site, with the counts of all that were heard of so far."""
+        """What the processes report about the site, with the counts of all processes heard of so far."""
         return site_of(self.latest(timeout_ms), self._totals.values(), self._leader)
 
     def latest(self, timeout_ms: int = 200) -> list[dict[str, Any]]:
@@ -243,7 +243,7 @@ def waits_for_the_site(settings: Kafka) -> str:
 
 
 def _reader(settings: Kafka) -> KafkaConsumer:
-    """A reader that stands so far before the end of the topic that whatever still counts is in front of it."""
+    """A reader that starts far enough before the end of the topic to see every report that is still valid."""
     consumer = clients.reader(settings, for_watermarks=True)
     try:
         partitions_of(consumer, [topics.CONTROL])

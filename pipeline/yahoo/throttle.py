@@ -1,10 +1,10 @@
-"""One process's part in how fast the site is asked: hands out the moments at which its requests may start.
+"""One process's share of the request rate: decides when each of its requests may start.
 
-Timing alone, by the clock it is given: no IO. What the site allows: pipeline/yahoo/governor.py. Which part of that is this
-process's: pipeline/yahoo/peers.py. How the processes hear of each other: pipeline/yahoo/shared_throttle.py.
+Pure timing by a given clock, without IO. governor.py finds out what the site allows, peers.py which part of that is this process's,
+and shared_throttle.py carries the processes' reports.
 
 - A 429 stops all processes until the site answers again, and teaches them its limits.
-- An error from 500 on halves the rate at once, if there is one; good answers bring it back within half a minute.
+- A server error halves the rate at once, if there is a rate. Good answers bring it back within half a minute.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from pipeline.yahoo.peers import WORD_SECONDS, Peers, Word, word
 
 #: The longest time in seconds between two looks at the rate while a request waits.
 LOOK_SECONDS = 0.2
-#: The rate of a report that knows no limit.
+#: The rate in a report if no limit is known.
 NO_LIMIT = 1e9
-#: The rate is worked out anew after so many seconds, or when something has happened.
+#: The rate is computed anew after this many seconds, or when something has happened.
 RATE_SECONDS = 0.05
-#: A process is busy for so many seconds after its last request.
+#: A process counts as busy for this many seconds after its last request.
 BUSY_SECONDS = 2.0
-#: A single request to a site that refuses counts as lost after so many seconds.
+#: A single request to a site that refuses counts as lost after this many seconds.
 PROBE_SECONDS = 40.0
-#: Requests that were not made in time may follow within so many seconds' worth.
+#: Requests that were not made in time may be made up for, up to this many seconds' worth.
 CREDIT_SECONDS = 0.25
-#: Requests that a page has made by itself count against the rate, but no more of them than this.
+#: How many requests that a page has made by itself are made up for at most.
 MOST_OWED = 20.0
-#: Seconds of silence, also from itself, after which a process takes itself for cut off.
+#: A process that has not even read its own reports for this many seconds is cut off from the others.
 CUT_OFF_SECONDS = 4.0
-#: Refusals that others tell of are of requests that started at most so many seconds ago.
+#: A refusal that another process reports belongs to a request that started at most this many seconds ago.
 LATE_SECONDS = 1.0
-#: Seconds in which a process that stops still waits for its turn.
+#: Seconds for which a process that is stopping still waits for its turn.
 CLOSING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class _Ticket:
-    """A request on its way: when it started, and whether it is the single one that asks a site that refuses."""
+    """A request in flight: when it started, and whether it is the single one sent to a site that refuses."""
 
     started: float
     probe: bool
 
 
 class _Credit:
-    """Requests that may start: they come in at the rate, and are hardly saved up."""
+    """Requests that may start. They accrue at the rate, and hardly any are saved up."""
 
     def __init__(self, now: float) -> None:
         self._credit = 1.0
@@ -73,12 +73,12 @@ class _Credit:
         return 0.0
 
     def owe(self) -> None:
-        """Count a request that has started without being asked for: later ones wait for it."""
+        """Count a request that has started without permission: later ones wait longer for it."""
         self._credit = max(self._credit - 1.0, -MOST_OWED)
 
 
 class _Counts:
-    """What was answered and refused, in all and since the others were told last."""
+    """What was answered and refused: in all, and since the last report."""
 
     def __init__(self) -> None:
         self.answered = self.refused = 0
@@ -114,8 +114,8 @@ class _Counts:
 class Throttle:
     """`requests_per_second`: the most that all processes together ask for, 0 for no such setting. Safe in many threads.
 
-    stage: this process's, "scraping" or "processing"; "" for one without tasks. share: which fraction of its stage's
-    partitions it holds now. on_news: told at once when others should hear of something; must not block.
+    stage: "scraping", "processing", or "" for a process without tasks. share: the fraction of its stage's
+    partitions that it holds now. on_news: called when the others must be told at once; must not block.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Throttle:
         self._sleep = sleep
         self._since = wall()
         self._lock = threading.Lock()
-        # One thread at a time waits for its moment, so that a change of the rate costs one of them a look, not all.
+        # One thread at a time waits for its moment, so that only one of them has to look whether the rate has changed.
         self._turn = threading.Lock()
         self._local = threading.local()
         self._closing = False
@@ -159,7 +159,7 @@ class Throttle:
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def acquire(self) -> None:
-        """Return when this thread's next request may start. Raises RateLimited if the process ends before that."""
+        """Wait until this thread's next request may start. Raises RateLimited if the process ends before that."""
         with self._turn:
             while (wait := self.try_start()) > 0:
                 if self._closing and wait > CLOSING_SECONDS:
@@ -187,7 +187,7 @@ class Throttle:
             return 0.0
 
     def answered(self, status: int, retry_after_seconds: float | None = None) -> None:
-        """Hear how a request went that `acquire` let start in this thread: status, and the Retry-After in seconds, if any."""
+        """Note the answer to this thread's request after `acquire`: its status, and its Retry-After in seconds, if any."""
         with self._lock:
             self._in_flight -= 1
             news = self._note(status, retry_after_seconds, self._ticket())
@@ -195,7 +195,7 @@ class Throttle:
             self.on_news()
 
     def unanswered(self) -> None:
-        """Hear that a request got no answer. The site may have counted it."""
+        """Note that this thread's request got no answer. The site may have counted it."""
         with self._lock:
             self._in_flight -= 1
             now = self._clock()
@@ -205,7 +205,7 @@ class Throttle:
                 self.governor.next_probe_at = now + LOOK_SECONDS
 
     def noted(self, status: int) -> None:
-        """Count a request that was made without being asked for: a redirect, say, or what a page fetches by itself."""
+        """Count a request that was made without `acquire`: a redirect, for example, or what a page fetches by itself."""
         request_count.note()
         with self._lock:
             self._credit.owe()
@@ -214,11 +214,11 @@ class Throttle:
             self.on_news()
 
     def close(self) -> None:
-        """Let no request wait for long any more: the process ends."""
+        """End long waits, because the process is stopping."""
         self._closing = True
 
     def report(self) -> dict[str, Any]:
-        """What the others have to know; each answer and refusal is told once. `ago` are seconds before this report."""
+        """What the other processes must know. Each answer and refusal is reported once. Times are seconds before this report."""
         with self._lock:
             now = self._clock()
             mine = self._mine(now)
@@ -246,7 +246,7 @@ class Throttle:
             return self._counts.untold() or self._mine(self._clock()).busy
 
     def heard(self, fields: dict[str, Any]) -> None:
-        """Act on what another process reported. Raises KeyError, TypeError or ValueError if it is no report."""
+        """Act on another process's report. Raises KeyError, TypeError or ValueError if it is not one."""
         with self._lock:
             now = self._clock()
             if fields["sender"] == self.sender:
@@ -270,7 +270,7 @@ class Throttle:
                     self.governor.probe_answered(now, learn=False)
 
     def leads(self) -> bool:
-        """Whether it is this process that draws conclusions for all, and keeps them."""
+        """Whether this process draws the conclusions for all, and saves them."""
         with self._lock:
             return self._leads(self._clock())
 
@@ -280,12 +280,12 @@ class Throttle:
             return self.governor.learned(self._clock())
 
     def remember(self, learned: dict[str, Any]) -> None:
-        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is nothing of the kind."""
+        """Begin with what an earlier run has learned. Raises KeyError, TypeError or ValueError if it is not valid."""
         with self._lock:
             self.governor.remember(learned, self._clock())
 
     def state(self) -> dict[str, Any]:
-        """`requests_per_second` of this process now (0: no limit), `paused_seconds` still to go, `reason` ("" if nothing slows down)."""
+        """This process now: `requests_per_second` (0: no limit), `paused_seconds` left, `reason` ("" if nothing slows it down)."""
         with self._lock:
             now = self._clock()
             paused = self.governor.waits(now) if self.governor.episode is not None else 0.0
@@ -303,7 +303,7 @@ class Throttle:
         return Word(now, self.sender, self.stage, self._since, busy, self._in_flight, self._courtesy.factor)
 
     def _ticket(self) -> _Ticket:
-        """That of this thread's request, once."""
+        """The ticket of this thread's request. It can be taken once."""
         ticket: _Ticket = getattr(self._local, "ticket", None) or _Ticket(self._clock(), False)
         self._local.ticket = None
         if ticket.probe:
@@ -323,7 +323,7 @@ class Throttle:
             leads = self._leads(now)
             whole = self.governor.rate(now, self._in_flight + self.peers.in_flight(now), steps=leads)
             if not leads and now - self._led[0] <= WORD_SECONDS and self._led[1] < NO_LIMIT:
-                # It has heard of more than a process that came later.
+                # The leader has heard more than a process that started later.
                 whole = min(whole, self._led[1])
             cut_off = self.shared and now - self._heard_at > CUT_OFF_SECONDS
             part = self.peers.part(self.stage, self.share(), now, cut_off)
@@ -334,7 +334,7 @@ class Throttle:
         return self.peers.leads(self._mine(now), now)
 
     def _note(self, status: int, retry_after_seconds: float | None, ticket: _Ticket) -> bool:
-        """True if the others should hear of it at once."""
+        """True if the others must be told at once."""
         now = self._clock()
         if status >= 429 or ticket.probe:
             self._rated_at = -math.inf

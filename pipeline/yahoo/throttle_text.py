@@ -1,4 +1,4 @@
-"""What monitor, page and `--check` say of the site: requests answered and refused, what is allowed, how long the rest takes. Pure."""
+"""What monitor, page and `--check` say about the site: requests answered and refused, what it allows, how long the rest takes. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 _HOUR_SECONDS = 3600.0
-#: Requests that a stock takes as long as nothing is known of this run's.
+#: Requests per stock, as long as this run has finished none.
 REQUESTS_PER_STOCK = 3.0
 
 
@@ -22,13 +22,13 @@ class Allowed:
 
     @property
     def per_hour(self) -> float:
-        """A longer window's may all be used within one hour."""
+        """Those of a longer window may all be used within one hour."""
         return self.requests * max(1.0, _HOUR_SECONDS / self.seconds)
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is known of the site now.
+    """What is known about the site now.
 
     ceiling: REQUESTS_PER_SECOND, 0 for none. waits_seconds: until it may be asked again. refused_seconds: for how long it has
     refused everything, 0 if it does not.
@@ -66,7 +66,7 @@ def site_of(reports: Sequence[Mapping[str, Any]], totals: Iterable[tuple[int, in
     if leader is None:
         return Site(answered, refused, reason=reasons[-1] if reasons else "")
     limits = tuple(Allowed(limit["requests"], limit["seconds"], limit["left"]) for limit in leader["limits"])
-    # Once nobody asks any more, its word is old: the limits are still the same.
+    # If no process asks any more, the leader's rate is out of date, but its limits still hold.
     now = leader if reports else {"per_second": 0.0, "waits_seconds": 0.0, "refused_seconds": 0.0}
     waits = {name: now[name] for name in ("per_second", "waits_seconds", "refused_seconds")}
     return Site(answered, refused, ceiling=leader["ceiling"], limits=limits, reason=reasons[-1] if reasons else "", **waits)
@@ -77,7 +77,7 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
     if site is None:
         return ""
     if not (site.answered or site.refused or site.limits):
-        return "the site was not asked for anything yet"
+        return "the site has not been asked for anything yet"
     parts = [f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"]
     parts += filter(None, [waiting(site), allowed(site)])
     rest = site.seconds_for(pending * requests_per_stock) if pending else None
@@ -105,7 +105,7 @@ def allowed(site: Site) -> str:
 
 
 def learned(kept: Mapping[str, Any] | None, ceiling: float) -> str:
-    """What an earlier run has learned, and when; `kept` as pipeline/yahoo/learned.py loads it."""
+    """What an earlier run has learned, and when. kept: as `Learned.load` returns it."""
     if kept is None or not kept["limits"]:
         return "the site's limits are not known yet" + (f"; at most {ceiling:g} requests a second" if ceiling else "")
     limits = tuple(Allowed(float(limit["requests"]), float(limit["seconds"])) for limit in kept["limits"])

@@ -50,11 +50,9 @@ class Site:
         return min(known, default=None)
 
     def seconds_for(self, requests: float) -> float | None:
-        """How long so many more requests take; None if nothing says so."""
+        """How long so many more requests take; None if no limit is known: then the site is not what the run waits for."""
         times = [max(0.0, requests - limit.left) / limit.requests * limit.seconds for limit in self.limits]
         times += [requests / self.ceiling] if self.ceiling else []
-        if not times and self.per_second:
-            times.append(requests / self.per_second)
         return max([*times, self.waits_seconds], default=None) if times else None
 
 
@@ -101,7 +99,7 @@ def allowed(site: Site) -> str:
     limits = sorted(site.limits, key=lambda limit: limit.per_hour)
     by_setting = bool(site.ceiling) and (not limits or site.ceiling * _HOUR_SECONDS <= limits[0].per_hour)
     why = f"REQUESTS_PER_SECOND {site.ceiling:g}" if by_setting else f"{limits[0].requests:,.0f} in {_window(limits[0].seconds)}"
-    return f"about {site.per_hour:,.0f} allowed an hour ({why})"
+    return f"about {site.per_hour:,.0f} allowed per hour ({why})"
 
 
 def learned(kept: Mapping[str, Any] | None, ceiling: float) -> str:

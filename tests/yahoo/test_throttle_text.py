@@ -26,7 +26,7 @@ def test_answered_refused_allowed_and_the_rest_are_said():
     leader = {**REPORT, "limits": [LIMIT], "waits_seconds": 0.0}
     site = site_of([leader, {**REPORT, "leads": False, "reason": ""}], [(1234, 5), (66, 7)], leader)
     assert throttle_text.text(site, 1000, 3.0) == (
-        "1,300 answered, 12 refused, 9.5/s now; about 36,000 allowed an hour (300 in 30 s); the rest takes 5 min"
+        "1,300 answered, 12 refused, 9.5/s now; about 36,000 allowed per hour (300 in 30 s); the rest takes 5 min"
     )
     # Once nobody asks any more.
     assert "0.0/s now; about 36,000" in throttle_text.text(site_of([], [(1234, 5)], leader))
@@ -36,7 +36,7 @@ def test_the_ceiling_is_named_if_it_is_what_limits():
     site = Site(10, 0, 4.0, 4.0, (Allowed(300, 30, 285),))
     assert (
         throttle_text.text(site, 100, 3.0)
-        == "10 answered, 0 refused, 4.0/s now; about 14,400 allowed an hour (REQUESTS_PER_SECOND 4); the rest takes 75 s"
+        == "10 answered, 0 refused, 4.0/s now; about 14,400 allowed per hour (REQUESTS_PER_SECOND 4); the rest takes 75 s"
     )
 
 
@@ -44,20 +44,19 @@ def test_a_wait_says_for_what_and_how_long():
     site = Site(10, 1, 0.0, 0.0, (Allowed(10, 7200, 0),), 5400.0, "the site answered 429")
     assert (
         throttle_text.text(site)
-        == "10 answered, 1 refused, 0.0/s now; waiting 90 min until the site's allowance has room; about 10 allowed an hour (10 in 2 h)"
+        == "10 answered, 1 refused, 0.0/s now; waiting 90 min until the site's allowance has room; about 10 allowed per hour (10 in 2 h)"
     )
     assert (
         throttle_text.text(replace(site, refused_seconds=700.0))
         == "10 answered, 1 refused, 0.0/s now; the site has refused everything for 12 min and is asked again in 90 min; "
-        "about 10 allowed an hour (10 in 2 h)"
+        "about 10 allowed per hour (10 in 2 h)"
     )
 
 
 def test_of_a_long_window_what_is_left_can_be_used_at_once():
     assert Site(limits=(Allowed(8000, 86_400, 6000),), ceiling=4.0).seconds_for(3000) == 750
     assert Site(limits=(Allowed(8000, 86_400, 0),), ceiling=4.0).seconds_for(4000) == 43_200
-    assert Site(per_second=2.0).seconds_for(100) == 50
-    assert Site().seconds_for(100) is None
+    assert Site(per_second=2.0).seconds_for(100) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")])
@@ -68,12 +67,12 @@ def test_durations(seconds, text):
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
-        (Allowed(300, 30), "36,000 allowed an hour (300 in 30 s)"),
-        (Allowed(60, 60), "3,600 allowed an hour (60 in 60 s)"),
-        (Allowed(600, 200), "10,800 allowed an hour (600 in 200 s)"),
-        (Allowed(600, 600), "3,600 allowed an hour (600 in 10 min)"),
-        (Allowed(360, 3600), "360 allowed an hour (360 in 1 h)"),
-        (Allowed(8000, 86_400), "8,000 allowed an hour (8,000 in 24 h)"),
+        (Allowed(300, 30), "36,000 allowed per hour (300 in 30 s)"),
+        (Allowed(60, 60), "3,600 allowed per hour (60 in 60 s)"),
+        (Allowed(600, 200), "10,800 allowed per hour (600 in 200 s)"),
+        (Allowed(600, 600), "3,600 allowed per hour (600 in 10 min)"),
+        (Allowed(360, 3600), "360 allowed per hour (360 in 1 h)"),
+        (Allowed(8000, 86_400), "8,000 allowed per hour (8,000 in 24 h)"),
     ],
 )
 def test_a_limit_is_named_by_its_own_window(limit, text):
@@ -104,7 +103,7 @@ def test_what_was_learned_is_there_for_the_next_run_as_old_as_it_is(settings):
     again.save(LEARNED, now=2000.0)
     assert Learned(settings).load(now=2000.0)["learned_at"] == 1000.0, "the same limits were learned then"
     assert [path.name for path in settings.state_dir.iterdir()] == ["throttle.json"]
-    assert throttle_text.learned(kept, 4.0) == "about 14,400 allowed an hour (REQUESTS_PER_SECOND 4), learned 1970-01-01 00:16 UTC"
+    assert throttle_text.learned(kept, 4.0) == "about 14,400 allowed per hour (REQUESTS_PER_SECOND 4), learned 1970-01-01 00:16 UTC"
 
 
 def test_another_site_is_learned_anew_and_another_stand_in_of_a_demo_has_the_limits_alone(settings):

@@ -181,7 +181,8 @@ def test_the_check_goes_on_behind_tables_that_cannot_be_made(postgres: Database,
         market.wait()
         market.stdout.close()
     assert process.returncode == 3, complained
-    assert complained == ""
+    # Converting the bands says the same once more.
+    assert all("exchange rates are neither read" in line for line in complained.splitlines()), complained
     lines = {line[8:20].strip(): line for line in said.splitlines() if line.startswith("  ")}
     assert "GRANT CREATE ON SCHEMA public" in lines["tables"]
     assert lines["one symbol"].startswith("  ok"), said

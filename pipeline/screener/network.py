@@ -1,4 +1,4 @@
-"""What the page's network did: its requests and the site's answers, as DevTools events tell them."""
+"""The page's requests and the site's answers, taken from DevTools events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.yahoo.retry_after import retry_after_seconds
 EXCHANGES_KEPT = 400
 #: Kinds of requests that matter here: the page itself, and what its scripts ask for.
 _KINDS = frozenset({"Document", "XHR", "Fetch"})
-#: The part of an address that stays in the browser, by which this program's own requests are known among the page's.
+#: Marks the requests that this program sends from within the page. The site never sees this part of an address.
 OWN_FRAGMENT = "#own"
 
 
@@ -43,6 +43,8 @@ class Exchange:
     failure: str = ""
     received: str | None = None
     retry_after_seconds: float | None = None
+    #: Whether the page's service worker has answered.
+    is_by_worker: bool = False
 
     @property
     def is_script_s(self) -> bool:
@@ -61,13 +63,13 @@ class Exchange:
 
 
 class NetworkLog:
-    """The exchanges of the page that is loaded. `read` first; nothing comes in by itself."""
+    """The exchanges of the page that is loaded. Call `read` first: events are not taken in by themselves."""
 
     def __init__(
         self, browser: Browser, on_answer: Callable[[int], None] = lambda status: None, is_site_s: Callable[[str], bool] = lambda host: True
     ) -> None:
-        """on_answer: told the status of each answer of the site (`is_site_s`: by its host) to a request that the page made by itself,
-        the one for the page included.
+        """on_answer: told the status of each answer to a request that the page made by itself, including the one for the page.
+        is_site_s: whether a host belongs to the site; others' answers are not told.
         """
         self._browser = browser
         self._on_answer = on_answer
@@ -79,11 +81,11 @@ class NetworkLog:
         return iter(self._exchanges.values())
 
     def clear(self) -> None:
-        """Forget what was; called before the page is loaded anew."""
+        """Forget all exchanges; called before the page is loaded again."""
         if self._is_used:
             self.read()
         else:
-            self._browser.network_events()  # of whoever had this browser before
+            self._browser.network_events()  # drops the events of an earlier user of this browser
             self._is_used = True
         self._exchanges.clear()
 
@@ -100,11 +102,11 @@ class NetworkLog:
         return next((one for one in reversed(documents) if one.frame == documents[0].frame), None)
 
     def by_scripts(self) -> list[Exchange]:
-        """What the page's own scripts have asked for, oldest first."""
+        """The requests of the page's own scripts, oldest first."""
         return [one for one in self if one.is_script_s and not one.is_own]
 
     def last_own(self) -> Exchange | None:
-        """What this program has asked for from within the page, the last time."""
+        """The last request that this program sent from within the page."""
         return next((one for one in reversed(self._exchanges.values()) if one.is_own), None)
 
     def body(self, exchange: Exchange) -> str | None:
@@ -140,6 +142,7 @@ class NetworkLog:
         status = int(response.get("status", 0))
         if exchange is not None:
             exchange.status = status
+            exchange.is_by_worker = bool(response.get("fromServiceWorker"))
             exchange.retry_after_seconds = retry_after_seconds(_small(response.get("headers")).get("retry-after"))
         is_new = not (response.get("fromDiskCache") or response.get("fromPrefetchCache") or response.get("fromServiceWorker"))
         if is_new and (exchange is None or not exchange.is_own):
@@ -164,7 +167,7 @@ class NetworkLog:
                 sent = self._browser.devtools("Network.getRequestPostData", requestId=identity).get("postData")
             except WebDriverException:
                 sent = None
-        # A redirect comes under the same identity: what counts is where it led.
+        # A redirect has the same identity: its target counts.
         self._exchanges[identity] = Exchange(
             identity,
             kind,

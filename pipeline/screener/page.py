@@ -1,7 +1,7 @@
 """The screener's page in a browser: one region and market-cap band in, its listings out.
 
 The page is opened as a person would, past its consent page. Then, in this order: the page's own query is sent again from
-within it with other operands (page_data.py); if there is no such query, the menus and the table have to do (table.py).
+within it with other operands (page_data.py); if there is no such query, the menus and the table are used (table.py).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pipeline.yahoo import recording
 log = logging.getLogger(__name__)
 
 LIVE_SITE = "https://finance.yahoo.com"
-#: How often the page may lead elsewhere (consent, some page after it) before that is an error.
+#: How often the page may lead elsewhere (to a consent page, say) before that is an error.
 MOST_LOADS = 4
-#: Seconds for which a page serves one task after the other before it is loaded anew.
+#: Seconds for which a page is kept for further tasks before it is loaded again.
 KEEP_SECONDS = 600.0
-#: Seconds that a page which is there gets to send its own query, before it is asked without having shown one: by how far
-#: its loading is. Some wait for an advertisement for ever.
+#: Seconds that a loaded page gets to send its own query, by its state of loading: some wait for an advertisement for ever.
+#: After that we ask without having seen one.
 PATIENCE_SECONDS = {"complete": 1.5, "interactive": 4.0}
 
 
@@ -62,12 +62,12 @@ class PagedScreener:
         self._driver = PageDriver(browser, self.network, self.url, settle_timeout_seconds, grace_seconds)
         self._data = PageData(browser, self.network, base_url, self._courtesy)
         self._table = Table(self._driver, self._page_for_table)
-        # Whether the page that is up has no query to send, so that the table has to do; else what kept it from being sent.
+        # Whether the open page has no query, so that the table is read; and if a query failed for now, why.
         self._has_no_query = False
         self._passing_trouble = ""
-        # Whether nothing was done yet to the page since it was loaded.
+        # Whether the page is as it was loaded: nothing has been clicked.
         self._is_fresh = False
-        # Until when the page that is up may serve another task: not at all after whatever went wrong on it.
+        # Until when the open page may serve another task; 0 after anything went wrong on it.
         self._kept_until = 0.0
         self._loaded_at = 0.0
         # Whether the next answer is to the load that was waited for.
@@ -127,13 +127,13 @@ class PagedScreener:
         return all_pages(ask, first)
 
     def _ask(self, wanted: Wanted, offset: int) -> Answer:
-        """One answer. A page that no longer serves (gone blank, its crumb refused) is loaded anew once, and nothing is lost."""
+        """One answer. A page that no longer serves (blank, or its crumb refused) is loaded once more; nothing is lost."""
         was_loaded = False
         for attempt in range(2):
             try:
                 if not self._data.is_open:
                     if was_loaded:
-                        # New cookies too, if those of a page that was loaded just now are refused.
+                        # The cookies of a page that was loaded just now are refused: get new ones.
                         self._browser.devtools("Network.clearBrowserCookies")
                     self._load()
                     was_loaded = True
@@ -142,10 +142,10 @@ class PagedScreener:
             except Stale as error:
                 self._data.forget()
                 if attempt and not self._data.has_answered:
-                    raise NotServed(f"{error}, on a page loaded anew too", passes=True) from error
+                    raise NotServed(f"{error}, on a page that was just loaded too", passes=True) from error
                 if attempt:
-                    raise TransientError(f"{wanted}: {error}, on a page loaded anew too") from error
-                log.info("%s: %s; loading the page anew", wanted, error)
+                    raise TransientError(f"{wanted}: {error}, on a page that was just loaded too") from error
+                log.info("%s: %s; loading the page again", wanted, error)
         raise AssertionError
 
     # By its table
@@ -154,7 +154,7 @@ class PagedScreener:
         return self._table.open(wanted, is_kept and self._table.is_free)
 
     def _page_for_table(self) -> State:
-        """The page as it was loaded for its query just now, else loaded anew."""
+        """The page as it was just loaded for its query; otherwise it is loaded again."""
         state = self._driver.state() if self._is_fresh else self._load()
         self._is_fresh = False
         return state
@@ -179,7 +179,8 @@ class PagedScreener:
             self._raise_walls(state)
             if (state.kind == "consent" and not self._has_data_beside(state)) or is_elsewhere(state):
                 if loads == MOST_LOADS:
-                    raise TransientError(f"{self.url} keeps leading to {state.url}")
+                    refusal = walls.of_words(state.words, state.url, state.status)
+                    raise refusal or TransientError(f"{self.url} keeps leading to {state.url}")
                 loads += 1
                 if state.kind == "consent":
                     self._consent()
@@ -187,7 +188,7 @@ class PagedScreener:
                     self._navigate()
                 deadline, quiet_since = self._driver.deadline(), None
                 continue
-            if self._data.seen() is not None:
+            if (door := self._data.seen()) is not None and door.is_page_s:
                 return state
             if state.ready in PATIENCE_SECONDS and not state.waits:
                 quiet_since = quiet_since or time.monotonic()
@@ -198,7 +199,7 @@ class PagedScreener:
             time.sleep(POLL_SECONDS)
 
     def _has_data_beside(self, state: State) -> bool:
-        """Whether what asks for consent lies over a page that is served already."""
+        """Whether a consent box lies over a page that already shows its query."""
         return is_screener(state.url) and (door := self._data.seen()) is not None and door.is_page_s
 
     def _navigate(self) -> None:

@@ -1,7 +1,7 @@
 """The screener's data by the page's own queries: found in the page and its network, sent again from within the page.
 
-The site sees the same browser, cookies and crumb as for its own page. What was asked is known, so region, band and total
-need no reading of the page; what the page shows is of no matter.
+The site sees the same browser, cookies and crumb as for its own page. Since the query is ours, region, band and
+total are known without reading the page.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from selenium.common.exceptions import WebDriverException
 
 from pipeline.errors import RateLimited, TransientError
 from pipeline.screener import door as doors
@@ -29,8 +31,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds within which an answer has to come.
 ANSWER_TIMEOUT_SECONDS = 30.0
-#: In so many ways a query is asked, before it is given up.
+#: How many forms, places and crumbs are tried for one query.
 MOST_WAYS = 6
+#: Two answers with this many symbols, all the same, are the same list.
+SAME_STOCKS = 5
 _ASK = (Path(__file__).parent / "ask.js").read_text(encoding="utf-8")
 _CRUMB_REFUSED = re.compile(r"\bcrumb\b|\bcookie\b|unauthori[sz]ed|not authori[sz]ed", re.IGNORECASE)
 #: Statuses, and the site's words under another one, for a query that it does not take in this form or at this place.
@@ -40,7 +44,7 @@ _FORM_REFUSED = re.compile(r"bad request|invalid|unsupported|unknown field|malfo
 
 
 class Courtesy(Protocol):
-    """What requests wait for and are counted by (pipeline/yahoo/throttle.py, Throttle)."""
+    """Requests wait for this and are counted by it (pipeline/yahoo/throttle.py, Throttle)."""
 
     def acquire(self) -> None: ...
 
@@ -52,7 +56,7 @@ class Courtesy(Protocol):
 
 
 class NoCourtesy:
-    """For a single look at the site: nothing waits, nothing is counted."""
+    """For a single look at the site: nothing waits and nothing is counted."""
 
     def acquire(self) -> None:
         pass
@@ -68,9 +72,9 @@ class NoCourtesy:
 
 
 class NotServed(Exception):
-    """The data is not to be had here by a query: no crumb, or no such address. The table has to do.
+    """This page has no query that can be sent: no crumb, or no such address. The table is read instead.
 
-    passes: whether that may be otherwise next time.
+    passes: whether it may work next time.
     """
 
     def __init__(self, text: str, passes: bool = False) -> None:
@@ -79,7 +83,7 @@ class NotServed(Exception):
 
 
 class Stale(Exception):
-    """The page that is open no longer serves: it has to be loaded anew. The text says why."""
+    """The open page no longer serves and has to be loaded again. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Reply:
 
     @property
     def is_of_another_shape(self) -> bool:
-        """Whether it is a whole answer, though of a shape that is not known: other JSON, or pieces of HTML."""
+        """Whether it is a complete answer of an unknown shape: other JSON, or pieces of HTML."""
         text = self.text.strip()
         if self.status != 200 or self.found is not None or self.is_page or not text:
             return False
@@ -134,13 +138,16 @@ class PageData:
         self._door: Door | None = None
         #: Whether the site has ever answered such a query.
         self.has_answered = False
+        # The symbols of the last answers, by region and offset: if they come back for another query, that answer is wrong.
+        self._listed: dict[tuple[str, int], frozenset[str]] = {}
+        self._is_past_workers = False
 
     @property
     def is_open(self) -> bool:
         return self._door is not None
 
     def forget(self) -> None:
-        """The page is loaded anew: what was known of it is of no use."""
+        """Forget what is known of the page: it is loaded again."""
         self._door = None
 
     def seen(self) -> Door | None:
@@ -157,7 +164,7 @@ class PageData:
             self._door = Door(origin, self._first_crumb(origin))
 
     def ask(self, region: str, band: tuple[int, int], offset: int) -> Answer:
-        """One answer. Raises RateLimited, TransientError, Stale (load the page anew), NotServed (there is no such query)."""
+        """One answer. Raises RateLimited, TransientError, Stale (load the page again), NotServed (there is no such query)."""
         is_renewed = False
         for _ in range(MOST_WAYS):
             door = self._door
@@ -166,6 +173,9 @@ class PageData:
             place = query.without_crumb(door.url)
             reply = self._fetch(door.url, door.body(region, band, offset), door.headers)
             if isinstance(reply.found, Answer) and reply.status == 200 and reply.found.says_something(offset):
+                if self._is_another_s(region, offset, reply.found) or self._may_be_a_worker_s(reply.found):
+                    self._pass_by_workers(place)
+                    continue
                 self.has_answered = True
                 return reply.found
             if reply.led_to and reply.status not in walls.REFUSALS:
@@ -181,6 +191,37 @@ class PageData:
                 raise self._trouble(reply, place)
         raise TransientError(f"{place} answers {reply.status} again and again")
 
+    def _is_another_s(self, region: str, offset: int, answer: Answer) -> bool:
+        """Whether this is the answer to another query, of ours or the page's: a cache may look at the address alone."""
+        symbols = frozenset(listing.symbol for listing in answer.listings)
+        if len(symbols) < SAME_STOCKS:
+            return False
+        for exchange in self._network.by_scripts():
+            asked = query.asked(exchange.sent) if exchange.status == 200 and query.may_ask_for_rows(exchange.url) else None
+            if asked is not None and asked.regions and asked.regions != {region}:
+                found = parse_text(self._network.body(exchange))
+                if isinstance(found, Answer) and {listing.symbol for listing in found.listings} == symbols:
+                    return True
+        if any(symbols == others for place, others in self._listed.items() if place != (region, offset)):
+            return True
+        self._listed[region, offset] = symbols
+        return False
+
+    def _may_be_a_worker_s(self, answer: Answer) -> bool:
+        """Whether the page's service worker gave this empty answer, and not the site."""
+        if answer.rows or self._is_past_workers:
+            return False
+        self._network.read()
+        own = self._network.last_own()
+        return own is not None and own.is_by_worker
+
+    def _pass_by_workers(self, place: str) -> None:
+        """From now on ask the site itself, not the page's service worker. Raises TransientError if that was done before."""
+        if self._is_past_workers:
+            raise TransientError(f"{place} gives the same stocks for different queries: a cache may repeat an earlier answer")
+        self._is_past_workers = True
+        self._browser.devtools("Network.setBypassServiceWorker", bypass=True)
+
     def _other_way(self, door: Door, reply: Reply, place: str) -> Door:
         """Another form of the query, or another place for it. Raises NotServed if there is none."""
         seen = urlsplit(door.seen_url)
@@ -188,7 +229,7 @@ class PageData:
             if not door.plain and not reply.is_of_another_shape:
                 return replace(door, plain=True)
         elif seen.hostname in ("127.0.0.1", "localhost", "::1") and f"{seen.scheme}://{seen.netloc}" != door.origin:
-            # Nowhere else than to this machine: a stand-in may have its data at another port.
+            # Only on this machine: a stand-in may serve its data at another port.
             return replace(door, origin=f"{seen.scheme}://{seen.netloc}")
         if door.seen_url and not query.is_query_url(door.seen_url):
             return Door(door.origin, door.crumb or self._first_crumb(door.origin))
@@ -232,7 +273,7 @@ class PageData:
         raise self._no_crumb(f"{url} answers {reply.status or reply.error}: no new crumb")
 
     def _no_crumb(self, problem: str) -> Exception:
-        """A page whose crumbs are refused has to be loaded anew; one that was never seen to use any has no such query."""
+        """If the page was seen to use crumbs it has to be loaded again; otherwise it has no such query."""
         is_page_s = self._door is not None and self._door.is_page_s
         return Stale(problem) if is_page_s or self.has_answered else NotServed(problem, passes=True)
 
@@ -275,14 +316,17 @@ class PageData:
 
     def _send(self, url: str, sent: str | None, headers: dict[str, str]) -> dict[str, Any]:
         for _ in range(2):
-            found = self._browser.execute_async(_ASK, url, sent, headers, int(ANSWER_TIMEOUT_SECONDS * 1000))
+            try:
+                found = self._browser.execute_async(_ASK, url, sent, headers, int(ANSWER_TIMEOUT_SECONDS * 1000))
+            except WebDriverException as error:  # the page has gone elsewhere meanwhile
+                return {"error": str(error.msg).partition("\n")[0]}
             if isinstance(found, dict):
                 return found
         # A dialog of the page's own ends a script without its result.
         return {"error": "the page interrupts it"}
 
     def _origin(self, url: str) -> str:
-        """Where queries go: where the page sends its own, but never out of a stand-in, and never to another site than Yahoo's."""
+        """The host for our queries: the page's own, but never one outside a stand-in, and never a site other than Yahoo's."""
         if self._base_url:
             return self._base_url
         host = urlsplit(url).hostname or ""

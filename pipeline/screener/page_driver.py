@@ -128,7 +128,7 @@ class PageDriver:
         return replace(state, answer=found, asked=asked(last.sent) if found is not None else None, request=request[:10_000])
 
     def raise_refusal(self, state: State) -> None:
-        """Raise what the statuses say, and what the page says in place of a table. A standing table is no excuse for either."""
+        """Raise what the statuses mean, and what the page says in place of a table. This comes first, even if a table is shown."""
         self.raise_page_refusal(state)
         self.raise_rows_refusal()
 
@@ -173,7 +173,8 @@ class PageDriver:
     def not_settled(self, state: State, what: str) -> Exception:
         seconds = f"within {self.settle_timeout_seconds:g} s"
         if state.kind == "consent":
-            return TransientError(f"{state.url} keeps asking for consent")
+            refusal = walls.of_words(state.words, state.url, state.status)
+            return refusal or TransientError(f"{state.url} keeps asking for consent")
         if state.is_other_words:
             return TransientError(
                 f"{state.url} answers {state.status} and shows other words in place of the page: {walls.quoted(state.words)}"
@@ -191,7 +192,7 @@ class PageDriver:
     ) -> State:
         """Wait for what a click brings: an answer of the site since `before`, a table that stands still, and `condition`.
 
-        or_else: what a page may come to that is not settled, and still is the answer.
+        or_else: another state that ends the wait, although the page is not settled.
         """
         patience = time.monotonic() + self._grace_seconds
         previous: State | None = None
@@ -210,7 +211,7 @@ class PageDriver:
         self.until(lambda: self.click_found("find", name), name, name)
 
     def click_found(self, command: str, argument: Any = None) -> bool:
-        """Find and click, if the script has not done so; False if it isn't there, or was rendered anew in between."""
+        """Find and click, if the script has not done so; False if it is not there, or was rendered again in between."""
         element = self.page(command, argument)
         if not isinstance(element, WebElement):
             return element is True
@@ -244,7 +245,7 @@ class PageDriver:
         return True
 
     def repeat(self, action: Callable[[], object], done: Callable[[], bool], complaint: str, *names: str) -> None:
-        """Act until `done`: a page that is not yet alive swallows clicks, one that is gets time to react before the next."""
+        """Act until `done`: a page whose scripts are not ready swallows clicks; one that is ready gets time to react."""
         next_time = 0.0
         acted = 0
 
@@ -266,7 +267,7 @@ class PageDriver:
         """Try `step` until it returns something true; at the deadline the element looked for counts as gone."""
         deadline = self.deadline()
         while True:
-            with contextlib.suppress(WebDriverException):  # of the page, which may be rendered anew at any moment
+            with contextlib.suppress(WebDriverException):  # the page may be rendered again at any moment
                 if result := step():
                     return result
             if time.monotonic() >= deadline:

@@ -159,6 +159,11 @@ async def dropped(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+async def late(seconds: float, answer: Any) -> Any:
+    await asyncio.sleep(seconds)
+    return answer
+
+
 async def for_ever(request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(600)
     return web.Response()

@@ -32,6 +32,7 @@ from tests.screener.other_pages import (
     Site,
     dropped,
     for_ever,
+    late,
     page,
     pieces,
     quotes,
@@ -55,6 +56,8 @@ def site(running: Site, browser: Browser) -> Iterator[Site]:
     running.reset()
     browser.load("about:blank")
     browser.devtools("Network.clearBrowserCookies")
+    browser.devtools("Storage.clearDataForOrigin", origin=running.url, storageTypes="all")
+    browser.devtools("Network.setBypassServiceWorker", bypass=False)
     yield running
     running.reset()
 
@@ -94,6 +97,15 @@ WITH_WORKER = """
   while (!navigator.serviceWorker.controller) await new Promise((done) => setTimeout(done, 20));
   %s
 })();
+"""
+CACHING_WORKER = """
+const kept = {};
+self.addEventListener("fetch", (event) => {
+  if (event.request.method !== "POST") return;
+  const ask = async () => (await (kept[event.request.url] ??= fetch(event.request))).clone();
+  event.respondWith(ask());
+});
+self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 """
 WITHOUT_CRUMB = FETCH.replace("?crumb=Ab%2F9c.x&lang=en-US", "")
 BY_XHR = f"""
@@ -139,6 +151,14 @@ PAGES: dict[str, dict[str, Any]] = {
         "page": page(WITH_WORKER % WITHOUT_CRUMB),
         "other": {"/worker.js": lambda _: web.Response(text=WORKER, content_type="text/javascript")},
     },
+    "it loads itself anew while it is asked": {
+        "page": page(f"{FETCH} if (!sessionStorage.again) {{ sessionStorage.again = 1; setTimeout(() => location.reload(), 400); }}"),
+        "answer": lambda body, request: late(0.5, quotes(*rows(body))),
+    },
+    "its query has another address, and a script has the crumb": {
+        "page": page('window.app = {"crumb": "Ab/9c.x"};' + FETCH.replace("/v1/finance/screener", "/api/screener/equities")),
+        "query_path": "/api/screener/equities",
+    },
     "a part of the page never comes": {"page": page(FETCH, PENDING), "other": {"/never": for_ever}},
     "a part of the page never comes, and it asks nothing": {"page": page("", PENDING), "other": {"/never": for_ever}},
     "its query has another address": {
@@ -160,6 +180,23 @@ def test_all_is_listed_by_the_page_s_data_where(situation: str, site: Site, brow
     vars(site).update(PAGES[situation])
     assert lists(browser, site) == ALL
     assert lists(browser, site, "is") == ([], "page-data", 0, {})
+
+
+@pytest.mark.parametrize("is_mended", [True, False], ids=["by the page's worker", "by whatever"])
+def test_an_answer_to_another_region_s_query_is_never_taken(is_mended: bool, site: Site, browser: Browser) -> None:
+    """Something in between goes by the address alone, which is the same for all regions."""
+    if is_mended:
+        site.page = page(WITH_WORKER % FETCH)
+        site.other["/worker.js"] = lambda _: web.Response(text=CACHING_WORKER, content_type="text/javascript")
+    else:
+        site.answer = lambda body, request: quotes(LISTS["us"][:25], 900)
+    screener = PagedScreener(browser, site.url, settle_timeout_seconds=4.0)
+    if is_mended:
+        for region in ("is", "us", "jp"):
+            assert listed(screener.open(region, *BAND)) == LISTS[region]
+    else:
+        with pytest.raises(TransientError, match="the same stocks for different queries"):
+            listed(screener.open("jp", *BAND))
 
 
 # How the data answers
@@ -282,7 +319,11 @@ def test_the_endpoint_lists_the_same_or_says_what_is_wrong(situation: str, runni
 
 Failing = tuple[Any, type[Exception], str]
 FAILURES: dict[str, Failing] = {
-    "the same rows at every offset": (lambda body, request: quotes(LISTS["jp"][:50], 106), TransientError, "50 of 106"),
+    "the same rows at every offset": (
+        lambda body, request: quotes(LISTS["jp"][:50], 106),
+        TransientError,
+        "the same stocks for different queries",
+    ),
     "a total and never a row": (lambda body, request: quotes([], 106), TransientError, "0 of 106"),
     "a total of 4 and never a row": (lambda body, request: quotes([], 4), TransientError, "0 of 4"),
     "an error beside a total of 0": (
@@ -362,9 +403,18 @@ def test_a_site_that_is_away_for_a_moment_is_no_changed_layout(attempts: int, si
 # What stands before the page
 
 
+@pytest.mark.parametrize("status", [403, 429, 999])
+def test_the_page_s_own_word_on_when_to_come_back_is_kept_to(status: int, site: Site, browser: Browser) -> None:
+    site.page = lambda request: web.Response(status=status, text="Not now", headers={"Retry-After": "9"})
+    with pytest.raises(RateLimited, match=f"answers {status}") as error:
+        lists(browser, site)
+    assert error.value.retry_after_seconds == 9
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("Too many requests. <form><button>Accept all</button></form>", RateLimited),
         ("Pardon our interruption. Something about your browser made us think you might be a bot", RateLimited),
         ("Checking your browser before accessing the site", RateLimited),
         ("Слишком много запросов", RateLimited),

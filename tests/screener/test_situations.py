@@ -74,8 +74,10 @@ def test_all_is_listed_where(
     ],
     ids=lambda switches: " ".join(f"{name}={value}" for name, value in switches.items()),
 )
-def test_the_page_s_data_is_read_in_every_shape(switches: dict[str, Any], browser: Browser, site: LocalMarket) -> None:
+def test_the_page_s_data_is_read_in_every_shape(switches: dict[str, Any], browser: Browser, site: LocalMarket, yfinance_on: Any) -> None:
+    yfinance_on(site.url)
     with site.page(**switches):
+        assert by_endpoint("fr") == site.symbols("fr", *BAND)
         found = PagedScreener(browser, site.url).open("fr", *BAND)
         listings = [listing for page in found.pages() for listing in page]
         assert found.source == "page-data"
@@ -88,7 +90,11 @@ def test_the_page_s_data_is_read_in_every_shape(switches: dict[str, Any], browse
 
 
 @pytest.mark.parametrize("switches", [{}, {"empty": "sentence", "chips": False}, {"first_text": "zero", "menu": "2"}])
-def test_an_empty_region_is_completed_with_nothing_in_seconds(switches: dict[str, Any], browser: Browser, site: LocalMarket) -> None:
+def test_an_empty_region_is_completed_with_nothing_in_seconds(
+    switches: dict[str, Any], browser: Browser, site: LocalMarket, yfinance_on: Any
+) -> None:
+    yfinance_on(site.url)
+    assert by_endpoint("is") == []
     for way, _ in WAYS:
         with site.page(**way, **switches):
             started = time.monotonic()
@@ -154,8 +160,12 @@ def test_a_wall_is_no_changed_layout(
 @pytest.mark.parametrize(("way", "source"), WAYS, ids=["data", "table"])
 @pytest.mark.parametrize(("status", "expected"), [(429, RateLimited), (403, RateLimited), (500, TransientError)])
 def test_rows_that_are_refused_behind_a_standing_table_are_an_error_at_once(
-    status: int, expected: type[Exception], way: dict[str, Any], source: str, browser: Browser, site: LocalMarket
+    status: int, expected: type[Exception], way: dict[str, Any], source: str, browser: Browser, site: LocalMarket, yfinance_on: Any
 ) -> None:
+    yfinance_on(site.url)
+    with site.page(rows_status=status), pytest.raises(TransientError) as by_api:
+        by_endpoint("fr")
+    assert type(by_api.value) is expected
     with site.page(**way, rows_status=status, rows_before=1):
         started = time.monotonic()
         with pytest.raises(TransientError, match=f"answers {status}") as error:

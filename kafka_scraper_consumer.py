@@ -132,7 +132,7 @@ class Scraper:
 
 
 def _left_out(found: StockList) -> str:
-    """What the list does not have, for the log; nothing if all is there."""
+    """What the list lacks, for the log; empty if nothing is missing."""
     reasons = [f"{count} {reason.replace('_', ' ')}" for reason, count in found.skipped.items()]
     parts = [f"{found.missing} missing"] * bool(found.missing) + reasons
     return f" ({', '.join(parts)}, of {found.total})" if parts else ""
@@ -185,7 +185,7 @@ def main() -> int:
         try:
             worker.run()
             if opening.failed is not None:
-                raise opening.failed  # there is neither browser nor endpoint
+                raise opening.failed  # neither a browser nor the endpoint can be used
         finally:
             browser.close()
             writer.close()
@@ -194,7 +194,7 @@ def main() -> int:
 
 
 def open_source(settings: Settings, browser: Browser, throttle: Throttle, cache: Path) -> Source:
-    """The source that SCRAPER_SOURCE asks for, its browser started. Raises ServiceError where there is none, and no other source."""
+    """The source that SCRAPER_SOURCE asks for. Raises ServiceError if its browser does not start and there is no other source."""
     page = PagedScreener(browser, settings.yahoo_base_url, courtesy=throttle) if settings.scraper_source != "api" else None
     api = None
     if settings.scraper_source != "browser":

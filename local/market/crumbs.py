@@ -16,7 +16,7 @@ _PAGE = "page"
 
 
 class Crumbs:
-    """Who is known, and by which crumb. A crumb follows from its cookie, so that yfinance's stays good when the market starts anew."""
+    """Who is known, and by which crumb. A crumb follows from its cookie, so that yfinance's stays valid when the market restarts."""
 
     def __init__(self, seed: int, switches: Switches) -> None:
         self._seed = seed

@@ -1,4 +1,4 @@
-// The screener page: filter menus, rows, sorting, paging. Rendered by script throughout, and rendered anew as a live page does.
+// The screener page: filter menus, rows, sorting, paging. Rendered by script throughout, and rendered again after each change, as on a live page.
 
 const state = {
   regions: new Set(["us"]), // pre-ticked, as on the site
@@ -167,11 +167,11 @@ function menu(button, panes, body, applyAttributes) {
   return { node: el("div", { class: "menu yf-hash2" }, button, dialog), check, close };
 }
 
-// UI 1: a button and a dialog a filter.
+// UI 1: a button and a dialog per filter.
 function firstMenus() {
   const region = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:expand;elmt:menu;itc:1;slk:Region;sec:screener" });
   const cap = el("button", { type: "button", "aria-haspopup": "dialog", "data-ylk": "elm:expand;elmt:menu;itc:1;slk:Market%20Cap;sec:screener" });
-  // Three controls a filter, all with the filter's name as their tracking word: remove, menu, Apply.
+  // Three controls per filter, all with the filter's name as their tracking word: remove, menu, Apply.
   const filters = [
     ["Region", region, regionPane, () => (state.regions = new Set())],
     ["Market%20Cap", cap, capPane, () => (state.cap = { label: "Any", low: null, high: null })],

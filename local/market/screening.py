@@ -60,7 +60,7 @@ def matches(query: dict[str, Any], company: Company, dollars: bool = False) -> b
 
 
 def sort(companies: Sequence[Company], field: str, ascending: bool, moved: Callable[[Company], float] | None = None) -> list[Company]:
-    """Sorted by a field, by symbol where it is equal. `moved` gives a factor a company, applied to values of moving fields."""
+    """Sorted by a field, then by symbol. `moved` gives a factor per company, applied to values of moving fields."""
     if field not in FIELDS:
         raise QueryError(f"cannot sort by {field!r}")
     value = FIELDS[field]
@@ -110,7 +110,7 @@ def listed(company: Company) -> dict[str, Any]:
 
 
 def _profile(company: Company) -> dict[str, str]:
-    """Sector and industry as the screener writes them: with a dash where a company's own page has a hyphen."""
+    """Sector and industry as the screener writes them: with a dash in place of the hyphen of a company's own page."""
     return {"sector": company.sector, "industry": company.industry.replace(" - ", "—")}
 
 
@@ -120,7 +120,7 @@ def page_rows(
     """Rows of the screener page that come as pieces of HTML: {"start", "total", "rows"}; bounds as in `matches`.
 
     `wanted`: `regions` (codes; none: all), `low` and `high` (market cap, both included, None: open), `start`, `count`, `sortField`,
-    `sortAsc`. What moves is shown up to 1 % beside its true value, anew at each call, but never outside the band asked for.
+    `sortAsc`. Moving values are shown up to 1 % off their true value, differently at each call, but never outside the band asked for.
     """
     switches = switches or Switches()
     low, high = wanted.get("low"), wanted.get("high")

@@ -1,8 +1,8 @@
 """The site's answers to screener queries, and their errors, in the shapes that are known. Pure.
 
 An answer is `{"finance": {"result": [{"total": 106, "quotes": [{"symbol": …}, …]}]}}`, or has `records` in place of `quotes`
-and the symbol under `ticker`; numbers are plain, texts, or `{"raw": 1.5, "fmt": "1.50"}`. What lies around the rows is of no
-matter, as long as it is objects and lists.
+and the symbol under `ticker`; numbers are plain, texts, or `{"raw": 1.5, "fmt": "1.50"}`. The rows may lie deeper, within
+other objects and lists.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from pipeline.wire import quotes
 
 #: Reasons for which a row is left out, as a completion names them.
 NO_SYMBOL, NOT_EQUITY, DOUBLED = "no_symbol", "not_equity", "doubled"
-#: Longest symbol that a task takes, in characters.
+#: The longest symbol that a task may have, in characters.
 SYMBOL_LIMIT = 64
-#: In this order: a record's own ticker before what may be a nested object of another meaning.
 _SYMBOLS = ("symbol", "ticker")
 _NAMES = ("longName", "shortName", "companyName", "companyshortname.raw", "companyshortname", "displayName", "name")
 _ROWS = ("quotes", "records", "rows")
@@ -30,7 +29,7 @@ _TOTALS = ("total", "totalCount", "totalResults", "totalRecords")
 _DEEPEST = 5
 #: So many rows, none of which has a symbol, are rows of another shape.
 _STRANGE_ROWS = 5
-#: What some servers put before their JSON, so that it is no script.
+#: Some servers put this before their JSON so that it cannot run as a script.
 _GUARD = re.compile(r"^\ufeff?\s*(?:\)\]\}',?|for\s*\(;;\);|while\s*\(1\);)")
 
 
@@ -49,12 +48,12 @@ class Answer:
 
     total: int | None
     listings: tuple[Listing, ...]
-    #: Rows that are no listing: reason → count.
+    #: Rows that were left out: reason → count.
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
-        """Rows that the answer had, those that were skipped included."""
+        """How many rows the answer had, including those that were skipped."""
         return len(self.listings) + sum(self.skipped.values())
 
     def says_something(self, offset: int) -> bool:
@@ -74,7 +73,7 @@ class SiteError:
 
 
 def parse(value: Any) -> Answer | SiteError | None:
-    """What the decoded JSON of a screener query says; None if it is no answer of a known shape. An error stands above rows."""
+    """What the decoded JSON of a screener query says; None if its shape is unknown. An error counts even if there are rows beside it."""
     error = next((one for part in _objects(value, 2) if (one := part.get("error"))), None)
     if isinstance(error, Mapping):
         return SiteError(quotes.plain_text(error.get("code")), quotes.plain_text(error.get("description") or error.get("message")))
@@ -98,7 +97,7 @@ def parse(value: Any) -> Answer | SiteError | None:
 
 
 def parse_text(text: str | None) -> Answer | SiteError | None:
-    """`parse` of a body; None if it is no JSON either."""
+    """`parse` of a body; None if it is not JSON either."""
     try:
         return parse(json.loads(_GUARD.sub("", text or "", count=1)))
     except (ValueError, RecursionError):

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: More listings than this share of all, and more than so many, outside of the bounds: the site filters in another way.
 MOST_OFF_SHARE = 0.1
 MOST_OFF = 5
-#: A market cap that moved by this share since the site filtered by it is no sign of anything.
+#: Market caps move after the site has filtered by them: a difference of this fraction means nothing.
 _MOVED = 0.01
 #: Relative tolerance of comparisons: what multiplying may lose, and less than a unit of any currency.
 _TOLERANCE = 1e-12
@@ -38,7 +38,7 @@ RatesSource = Callable[[], Mapping[str, DayRate]]
 
 
 class Size(NamedTuple):
-    """A market cap in the major unit of a listing's own currency; the currency is empty where the site names none."""
+    """A market cap in the major unit of a listing's own currency; the currency is empty if the site does not name one."""
 
     market_cap: float
     currency: str
@@ -51,10 +51,10 @@ class Verdict(Enum):
 
 
 def size_of(quote: Mapping[str, Any], low: float, high: float) -> Size | None:
-    """What a listing's answer says of its size, None where it says nothing. `low` and `high` are what the site has filtered by.
+    """The size that the answer gives for a listing; None if it gives none. `low` and `high` are the bounds that the site filtered by.
 
-    Quotes in a trading unit such as pence name the market cap in pounds, mostly. Price × shares tells; without these, that the site
-    has found it between the bounds.
+    Quotes in a trading unit such as pence mostly give the market cap in pounds. Price × shares shows which it is; without them, the
+    bounds that it passed do.
     """
     cap, code = quote.get("marketCap"), quote.get("currency") or ""
     if not isinstance(cap, int | float) or cap <= 0:

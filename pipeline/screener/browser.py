@@ -44,11 +44,11 @@ from pipeline.process.guardian import Guardian
 from pipeline.screener.binaries import INSTALL, Binaries, usable_browser
 from pipeline.screener.browser_options import browser_options
 
-#: How often the driver is started where its port is another's.
+#: How often the driver is started if another process has its port.
 START_ATTEMPTS = 3
 #: Seconds the driver gets to start and say its port, and the browser to start after that.
 START_TIMEOUT_SECONDS = 30.0
-#: Seconds after which a page that is still loading is given up.
+#: Seconds after which a page that is still loading counts as failed.
 PAGE_LOAD_TIMEOUT_SECONDS = 30.0
 #: Seconds one of this program's own scripts may take; they need milliseconds.
 SCRIPT_TIMEOUT_SECONDS = 15.0
@@ -70,7 +70,7 @@ _PAGE_ERRORS = (
     StaleElementReferenceException,
     TimeoutException,
 )
-#: The same, where the driver has no class for them: a command met a navigation, or a page could not be loaded.
+#: The same, if the driver has no class for them: a command met a navigation, or a page could not be loaded.
 _PAGE_MESSAGES = (
     "net::ERR_",
     "aborted by navigation",
@@ -128,7 +128,7 @@ class Browser:
 
     @property
     def driver(self) -> WebDriver:
-        """Selenium's driver; starts the browser where none is up."""
+        """Selenium's driver; starts the browser if it is not running."""
         if self._driver is None:
             self.start()
         assert self._driver is not None
@@ -145,7 +145,7 @@ class Browser:
         return self._folder
 
     def start(self) -> None:
-        """Start driver and browser, where they are not up. Raises ServiceError where that is not possible."""
+        """Start driver and browser, unless they are running. Raises ServiceError if they do not start."""
         if self._driver is not None:
             return
         binaries = usable_browser(*self._paths)
@@ -176,7 +176,7 @@ class Browser:
         if self._folder is not None:
             _remove(self._folder)
         if self._guardian is not None:
-            # Where someone has killed the guardian, what it was for is done all the same.
+            # Someone may have killed the guardian: its work has been done here anyway.
             with contextlib.suppress(OSError):
                 for number in self._duties:
                     self._guardian.forget(number)
@@ -194,7 +194,7 @@ class Browser:
         self.start()
 
     def renew_if_due(self) -> bool:
-        """Start a fresh browser where this one has loaded `renew_after_pages`; to be called between tasks."""
+        """Start a fresh browser if this one has loaded `renew_after_pages`; to be called between tasks."""
         if self.pages_loaded < self.renew_after_pages:
             return False
         self.restart()
@@ -257,7 +257,7 @@ class Browser:
 
     @contextlib.contextmanager
     def _answer_within(self, seconds: float) -> Iterator[None]:
-        """Where a page's script never ends, the driver's own time-out for scripts does not strike: this one does."""
+        """If a page's script never ends, the driver's own limit for scripts does not apply: this one does."""
         config = self._config
         assert config is not None
         config.timeout = min(seconds, self._command_timeout_seconds)
@@ -276,7 +276,7 @@ class Browser:
         self._folder = Path(tempfile.mkdtemp(prefix="scraper-"))
         environment = dict(os.environ)
         if len(str(self._folder)) < 40:
-            # Chromium's sockets then go with the folder; where a path is long, their names would not fit in one.
+            # Chromium's sockets then go with the folder; if the path is long, the sockets' names would not fit.
             environment["TMPDIR"] = str(self._folder)
         with open(self._log_path(), "wb") as log:
             # Port 0 lets the driver choose: a port chosen here could be taken by another process before it starts.

@@ -22,8 +22,8 @@ _WHAT = "the screener's endpoint"
 class ApiScreener:
     """The screener's endpoint. `open` a region and band, then go through the list's `pages`.
 
-    Raises RateLimited, TransientError for what may go better next time, LayoutChanged for an answer that is another than this
-    code knows, PermanentError for what the endpoint refuses.
+    Raises RateLimited, TransientError for what may go better next time, LayoutChanged for an answer of an unknown
+    shape, PermanentError for what the endpoint refuses.
     """
 
     def open(self, region_code: str, market_cap_min: int, market_cap_max: int) -> RegionList:
@@ -45,7 +45,7 @@ def _call(wanted: Wanted, offset: int) -> Answer:
     try:
         answer = session.post_json(query.LIVE_DATA_HOST + query.QUERY_PATH, body, query.USUAL_PARAMETERS)
     except NoData as error:
-        # There is no company that could be gone: it is the endpoint that is not there.
+        # A 404 means a missing company elsewhere; here the endpoint itself is missing.
         raise LayoutChanged(f"{_WHAT} is gone: {error}") from error
     found = answers.parse(answer)
     if isinstance(found, SiteError):

@@ -1,4 +1,4 @@
-"""What the answers of one region and band add up to: each symbol once, what was left out and why, and what never came. Pure."""
+"""Adds up the answers of one region and band: each symbol once, what was left out and why, and what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pipeline.errors import PermanentError, TransientError
 from pipeline.screener.answers import DOUBLED, NO_SYMBOL, Answer, Listing
 from pipeline.screener.query import LARGEST_OFFSET
 
-#: How often all is gone through before what is missing is missing.
+#: How often the whole list is read before stocks count as missing.
 MOST_PASSES = 2
-#: So many stocks may be missing, or this fraction of all: lists are in motion, and totals off by a few.
+#: This many stocks may be missing, or this fraction of all: lists move while they are read, and totals are off by a few.
 TOLERATED, TOLERATED_FRACTION = 5, 0.01
 
 
 def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iterator[Answer]:
     """The answers from the first row to the last. `ask(offset)` gets the one that begins there; `first` is there already.
 
-    How many rows an answer has is the site's to say. It ends at the largest total that was said; without one, at an answer
-    without rows. A site that gives the same rows again and again is asked no further.
+    The site decides how many rows an answer has. The list ends at the largest total that was given or, if none was given, at an
+    answer without rows. A site that repeats the same rows is not asked again.
     """
     offset, total = 0, 1
     seen: set[str] = set()
@@ -47,7 +47,7 @@ class RegionList:
         #: What served: `page-data`, `table` or `api`.
         self.source = source
         self.total = total
-        #: Stocks that the total promised and no answer had, once `pages` is through.
+        #: Stocks that the total counts and no answer had; known once `pages` has ended.
         self.missing = 0
         self._passes = passes
         self._most_rows = most_rows
@@ -55,11 +55,11 @@ class RegionList:
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """Rows that are no stock of this list: reason → count."""
+        """Rows that were left out: reason → count."""
         return {reason: count for reason, count in sorted(self._skipped.items()) if count}
 
     def pages(self) -> Iterator[list[Listing]]:
-        """The listings, no symbol twice. If some are missing, all is gone through once more.
+        """The listings, no symbol twice. If some are missing, the whole list is read once more.
 
         Raises TransientError if more than `TOLERATED` are missing even then, PermanentError for more than the site can give.
         """
@@ -73,7 +73,7 @@ class RegionList:
                 if new := one.take(answer, seen):
                     yield new
             self.total = one.total
-            # A symbol counts as listed twice by the site only if every pass had it so.
+            # The site lists a symbol twice only if every pass has it twice.
             doubled = one.doubled if not number else doubled & one.doubled
             self._account(one, doubled, len(seen))
             if not self.missing and one.has_ended and (one.in_order or not one.doubled):
@@ -86,7 +86,7 @@ class RegionList:
         return max(TOLERATED, TOLERATED_FRACTION * self.total)
 
     def _account(self, one: _Pass, doubled: Counter[str], listed: int) -> None:
-        """What was left out of this pass and why. Many rows of one kind are no oddity: they stand in the place of others."""
+        """Count what this pass left out and why. Too many rows of one kind do not explain missing stocks: they took the place of others."""
         self._skipped = one.skipped + Counter({DOUBLED: doubled.total()})
         explained = self._skipped.copy()
         if not one.in_order and explained[DOUBLED] > self._tolerated:
@@ -102,7 +102,7 @@ class _Pass:
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
         self.doubled: Counter[str] = Counter()
-        #: Whether all that came twice came one after the other in one answer: then nothing was pushed out by it.
+        #: Whether all repeated symbols came right after each other in one answer: then they pushed no other stock out.
         self.in_order = True
         self._own: set[str] = set()
         self._largest_total: int | None = None
@@ -111,12 +111,12 @@ class _Pass:
 
     @property
     def total(self) -> int:
-        """The largest total of all answers: one that drops amid a list is no end of it. Without any, the rows that came."""
+        """The largest total of all answers: a total that drops halfway does not end the list. Without any total, the number of rows."""
         return self._rows if self._largest_total is None else self._largest_total
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is known that all has come: by a total, or by an answer without rows behind those that had some."""
+        """Whether the end of the list was seen: a total was given, or the last answer had no rows."""
         return self._largest_total is not None or (self._rows > 0 and not self._last_rows)
 
     def take(self, answer: Answer, seen: set[str]) -> list[Listing]:
@@ -126,7 +126,7 @@ class _Pass:
             self._largest_total = max(self._largest_total or 0, answer.total)
         self.skipped.update(answer.skipped)
         new: list[Listing] = []
-        # Not from the last answer's last row: one that comes again there has pushed another out.
+        # Does not carry over from the answer before: a symbol that is repeated across two answers has pushed another out.
         last = ""
         for listing in answer.listings:
             if listing.symbol in self._own:

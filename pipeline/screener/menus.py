@@ -1,4 +1,4 @@
-"""The page's two filter menus: a region is ticked, a band is typed. What Apply brings is for others to judge."""
+"""The page's two filter menus: a region is ticked, a band is typed. Whether Apply had the wanted effect is checked in table.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Menus:
         self._driver = driver
 
     def tick_region(self, label: str) -> None:
-        """Open the region's menu and leave this region ticked and no other."""
+        """Open the region's menu and tick this region and no other."""
         self._open("region", "region_option")
         complaint = f"the region menu's option {label!r}"
         options = self._driver.until(lambda: self._options(label), complaint, "region_option")
@@ -31,7 +31,7 @@ class Menus:
         self._tick(label, True, complaint)
 
     def type_band(self, low: str, high: str) -> None:
-        """Open the market cap's menu and type both bounds of a band of one's own."""
+        """Open the market cap's menu and type both bounds."""
         driver = self._driver
         self._open("market_cap", "custom_band", "between_button", "band_input")
         driver.repeat(

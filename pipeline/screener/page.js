@@ -1,5 +1,5 @@
 // Everything that is read from or done on the screener page happens in one call of this script, because the table may be
-// rendered anew between two calls. It is the body of a function: (command, selectors by name, command's argument).
+// rendered again between two calls. It is the body of a function: (command, selectors by name, command's argument).
 // A selector is CSS; `css::text=Word` further asks that the element's text starts with the word.
 const [command, selectors, argument] = arguments;
 
@@ -38,13 +38,13 @@ const openDialog = () => dialogs().find(holdsFilter) ?? null;
 // An open menu covers the page: what is looked for is in there.
 const scope = () => openDialog() ?? document;
 
-// What a region is ticked by: an input in its label, or an element with the role of an option. Other boxes and lists are told
-// from these by their labels.
+// Regions are ticked by an input in a label, or by an element with the role of an option. Their labels distinguish them from other
+// boxes and lists.
 const ROLES = "input[type=checkbox], input[type=radio], [role=option], [role=checkbox], [role=menuitemcheckbox], [role=menuitemradio]";
 const SOME_REGIONS = ["France", "Germany", "Japan", "Canada", "Italy"];
 const labelOf = (option) => {
   const label = option.closest("label") ?? (option.id ? document.querySelector(`label[for="${CSS.escape(option.id)}"]`) : null);
-  // Some menus count the stocks of a region behind its name.
+  // Some menus show the number of stocks after the region's name.
   return label?.getAttribute("title") || textOf(label ?? option).replace(/\s*\(?\d[\d.,]*\)?$/, "");
 };
 const isTicked = (option) => option.checked ?? [option.getAttribute("aria-checked"), option.getAttribute("aria-selected")].includes("true");
@@ -131,7 +131,7 @@ const TO_END = /\b(scroll|go) (down|to (the )?(end|bottom))|zum ende|ans ende|na
 const ABOUT_CONSENT = /cookie|privac|consent|datenschutz|zustimmung|confidentialit|privacidad|prywatno|soukrom|конфиденц|同意|プライバシー|隐私|개인정보/i;
 const onConsentHost = () => /^(consent|guce)\./.test(location.hostname) || /(^|\/)(consent|collectConsent)(\/|$)/i.test(location.pathname);
 
-// The document, and what hides from its selectors: open shadow trees, and frames of the same site.
+// The document, and the parts that its selectors do not reach: open shadow trees, and frames of the same site.
 function trees(root = document) {
   const inner = [...root.querySelectorAll("*")].flatMap((element) => {
     try {
@@ -158,7 +158,7 @@ function consentControl() {
     found.find((element) => AGREE.test(says(element))) ??
     [...document.querySelectorAll("#scroll-down-btn")].find(isVisible) ??
     found.find((element) => TO_END.test(says(element)) || /scroll-?down/i.test(element.id + element.className)) ??
-    // A language that is not known: the last button that sends the form.
+    // Words of an unknown language: the last button that sends the form.
     found.filter(isSubmit).pop() ??
     null
   );
@@ -195,7 +195,7 @@ function state() {
     status: performance.getEntriesByType("navigation")[0]?.responseStatus ?? 0,
     ready: document.readyState,
     url: location.href,
-    // Only where there is no table: to have the text, the browser lays out the page.
+    // Only if there is no table: for this text the browser has to lay out the page.
     words: table || rows.length ? "" : (document.body?.innerText ?? "").slice(0, 5000),
     has_controls: document.querySelector(`${BUTTONS}, input:not([type=hidden]), select, a[href*="/quote/"]`) !== null,
     range: found,
@@ -279,7 +279,7 @@ const COMMANDS = {
     input?.select();
     return input;
   },
-  // What stands in a frame can be pressed from here only: true says that it was.
+  // A button in a frame can only be pressed from here; true says that it was.
   consent: () => {
     const found = consentControl();
     if (!found || found.ownerDocument === document) return found;

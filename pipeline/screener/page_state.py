@@ -21,7 +21,7 @@ from pipeline.wire.regions import REGIONS, screener_label
 PAGE_PATH = "/research-hub/screener/equity/"
 #: Prices move while the page is open, so a row's market cap may lie this fraction outside the band.
 MARKET_CAP_TOLERANCE = 0.05
-#: A page without a table and without controls whose text is shorter than this is none, in characters.
+#: A page without table and controls is not the screener if its text is shorter than this, in characters.
 FEW_WORDS = 500
 
 
@@ -47,7 +47,7 @@ class State:
     url: str
     #: The page's text, if it has no table.
     words: str
-    #: Whether there is anything to press, to fill in, or a stock's link.
+    #: Whether the page has a button, an input, or a link to a stock.
     has_controls: bool
     #: Numbers of the first and last row shown, and the total; None if the page does not say.
     first: int
@@ -103,7 +103,7 @@ class State:
 
     @property
     def is_other_words(self) -> bool:
-        """A few words stand in the place of the page, as a wall that is not known says them."""
+        """A few words stand in place of the page: a refusal in words that are not known."""
         return self.kind == "unknown" and not self.has_controls and len(self.words) < FEW_WORDS
 
     @property
@@ -163,7 +163,7 @@ class Wanted:
         if state.asked is not None:
             return state.asked.regions == {self.region}
         label = screener_label(self.region)
-        # A longer text is no filter's, but holds a whole menu with the names of all regions.
+        # A longer text belongs to an open menu with the names of all regions, not to a filter.
         text = state.region_text if len(state.region_text) < 80 else ""
         rest = text.replace(label, "")
         if any(screener_label(code) in rest for code in REGIONS):

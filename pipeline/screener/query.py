@@ -16,10 +16,10 @@ LARGEST_OFFSET = 10_000
 QUERY_PATH = "/v1/finance/screener"
 CRUMB_PATH = "/v1/test/getcrumb"
 LIVE_DATA_HOST = "https://query1.finance.yahoo.com"
-#: A crumb is a few letters: what is longer is another text in its place.
+#: A crumb is a few letters; a longer text is something else.
 LONGEST_CRUMB = 64
 _CAP = "intradaymarketcap"
-#: What an address gets where the page itself has shown none.
+#: Parameters of the address if the page has not shown its own.
 USUAL_PARAMETERS = {"formatted": "false", "lang": "en-US", "region": "US", "corsDomain": "finance.yahoo.com"}
 _OWN_HEADERS = ("accept", "authorization", "content-type")
 _QUERY_URL = re.compile(r"(?:https?://[\w.:-]+)?/v\d+/finance/screener(?:\?[^\s\"'<>\\]*)?")
@@ -27,7 +27,7 @@ _QUERY_URL = re.compile(r"(?:https?://[\w.:-]+)?/v\d+/finance/screener(?:\?[^\s\
 
 @dataclass(frozen=True)
 class Asked:
-    """What a query asks for: the regions (small letters), and the bounds of the market cap, None if it names none."""
+    """What a query asks for: the regions (small letters), and the bounds of the market cap, None if there are none."""
 
     regions: frozenset[str]
     band: tuple[float, float] | None
@@ -38,7 +38,7 @@ def is_query_url(url: str) -> bool:
 
 
 def may_ask_for_rows(url: str) -> bool:
-    """Whether an address may be that of the table's rows: not those of ready-made lists, of the menus' fields, or of a page's parts."""
+    """Whether the table's rows may come from this address. Ready-made lists, the menus' fields and parts of a page are excluded."""
     path = urlsplit(url).path.lower()
     return "screener" in path and not re.search(r"/(?:predefined|instrument|fields|saved)(?:/|$)|\.(?!json$)\w{2,5}$", path)
 
@@ -60,7 +60,7 @@ def plain_crumb(text: str) -> str:
 
 
 def is_crumb(text: str) -> bool:
-    """Whether a text can be a crumb: a few letters, and no page or sentence in its place."""
+    """Whether a text can be a crumb: a few letters, not a page or a sentence."""
     return 0 < len(text) <= LONGEST_CRUMB and not any(mark in text for mark in "<{ \n")
 
 
@@ -70,7 +70,7 @@ def crumb_in_headers(headers: Mapping[str, str]) -> str:
 
 
 def own_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those headers of the page's request that its script has set, in small letters: ours has to look the same to the site."""
+    """The headers that the page's script has set, in lower case: our request sends the same."""
     kept = {name: value for name, value in headers.items() if name in _OWN_HEADERS or re.match(r"x-|.*(?:crumb|csrf|token)", name)}
     return {"content-type": "application/json", **kept}
 
@@ -101,8 +101,8 @@ _PROFILE = ("sector", "industry")
 def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int], offset: int, *, plain: bool = False) -> dict[str, Any]:
     """The body that asks for a region's stocks of a band, 250 from `offset` on, by ticker. Both bounds are included.
 
-    It is the page's own body (`template`) with other operands, in the form in which the page writes its region; without lists and
-    objects of unknown meaning, which may be filters. `plain` is the form that yfinance uses, without anything of the page's.
+    It is the page's own body (`template`) with other operands, in the form in which the page writes its region; without lists
+    and objects of unknown meaning, which may be filters. `plain` is the form that yfinance uses, without anything of the page's.
     """
     if plain:
         known: dict[str, Any] = {"userId": "", "userIdType": "guid"}
@@ -113,7 +113,7 @@ def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int],
     for name in ("useRecordsResponse", "count"):
         known.pop(name, None)
     if isinstance(known.get("includeFields"), list):
-        # The page names the columns that it shows; a stock's profile is not among them, and spares a request for each.
+        # The page asks for the columns that it shows. Sector and industry are not among them, and save a request per stock later.
         known["includeFields"] = [*known["includeFields"], *(name for name in _PROFILE if name not in known["includeFields"])]
     leaf = {"operator": "EQ", "operands": ["region", region]}
     region_operand = leaf if plain else _region_operand((template or {}).get("query"), region) or {"operator": "or", "operands": [leaf]}
@@ -129,7 +129,7 @@ def body(template: Mapping[str, Any] | None, region: str, band: tuple[int, int],
 
 
 def asked(text: str | None) -> Asked | None:
-    """What the body of a query asks for; None if it is none."""
+    """What the body of a query asks for; None if the text is not a query."""
     try:
         query = json.loads(text or "").get("query")
     except (ValueError, AttributeError, RecursionError):
@@ -155,7 +155,7 @@ def asked(text: str | None) -> Asked | None:
 
 
 def template_of(text: str | None) -> dict[str, Any] | None:
-    """The page's own body, to be sent again with other operands; None if it is no query of stocks."""
+    """The page's own body, to be sent again with other operands; None if it does not ask for stocks."""
     try:
         found = json.loads(text or "")
     except (ValueError, RecursionError):

@@ -1,12 +1,12 @@
 """CSS selectors by element, the best known first; `::text=` asks for an element whose text starts so.
 
-Classes such as `yf-5ogvqh` change within weeks and are of no use. The menus of the filters are found by what they are
+Classes such as `yf-5ogvqh` change within weeks and are never used. The menus of the filters are found by what they are
 (pipeline/screener/page.js, `menuControl`): their remove button, Apply and a column's header carry the same tracking word.
 """
 
 from __future__ import annotations
 
-#: Rows a page shows at most.
+#: The most rows that a page shows.
 ROWS_PER_PAGE = 100
 
 SELECTORS: dict[str, tuple[str, ...]] = {

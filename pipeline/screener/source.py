@@ -1,7 +1,7 @@
 """What lists the stocks of a scraping task: the screener's page, the endpoint behind it, or the page while it can be read.
 
-Opening the page is the canary: if it is no longer the one that this code knows, the first task says so in one error, with
-what is missing, and the page and its network log kept for a look. Such an error is permanent: no retries.
+If the page has changed, the first task that opens it fails with one error that says what is missing. The page and its network
+log are kept. Such an error is permanent: no retries.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Source:
         return self._by_api(*task)
 
     def _keep_page(self, path: Path) -> str:
-        """Save what the browser shows as a picture and as HTML, and what its network did; says where."""
+        """Save a picture and the HTML of the page, and its network log. Returns a sentence that says where."""
         if self._browser is None:
             return "No browser, no page to keep"
         try:
@@ -115,7 +115,7 @@ class Source:
 
 
 class _Watched:
-    """A list by the page that is followed by the endpoint's if the page changes in mid-way; what was there comes again."""
+    """A list by the page. If the page changes halfway, the endpoint's whole list follows, so some stocks come twice."""
 
     def __init__(self, found: RegionList, fall_back: Callable[[LayoutChanged], RegionList]) -> None:
         self._found = found

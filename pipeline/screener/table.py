@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Table:
     """Chooses region and band by the page's menus, and reads its table page by page. Raises as PagedScreener does.
 
-    load: loads the page anew, until it has a table.
+    load: loads the page again, until it has a table.
     """
 
     def __init__(self, driver: PageDriver, load: Callable[[], State]) -> None:
@@ -37,7 +37,7 @@ class Table:
         self._wanted = Wanted("us", 0, 0)
         self._caps_are_in_band = True
         self._is_at_start = False
-        #: Whether the page was left in order: not amid a list, nor after whatever went wrong on it.
+        #: Whether the page can serve another task: not halfway through a list, nor after an error.
         self.is_free = False
         # The form in which the band is typed first; the one that has worked comes first from then on.
         self._styles: list[Callable[[int], str]] = [str, format_market_cap]
@@ -64,7 +64,7 @@ class Table:
         return state
 
     def _filter_kept(self) -> State | None:
-        """Choose region and band on the page that the last task left; None if it has to be loaded anew."""
+        """Choose region and band on the page that the last task left; None if it has to be loaded again."""
         state = self._driver.state()
         if not state.settled or self._wanted.could_be_the_answer(state):
             return None
@@ -74,7 +74,7 @@ class Table:
         except RateLimited:
             raise
         except (TransientError, LayoutChanged, WebDriverException) as error:
-            log.info("%s, on a page that served another task; loading it anew", error)
+            log.info("%s, on a page that served another task; loading it again", error)
             return None
 
     def _choose(self, state: State) -> State:
@@ -149,14 +149,14 @@ class Table:
         with self._driver.page_errors():
             if number:
                 log.info("%s: going through the pages again", self._wanted)
-            # Not before: a task that is split has no use for it, and each choice draws the table anew.
+            # Not earlier: a task that is split does not need it, and each choice renders the table again.
             self._arrange(self._driver.wait(self._shows_all, "shows no table") if self._is_at_start else self._choose(self._load()))
             self._is_at_start = False
             yield from self._one_pass()
         self.is_free = True
 
     def _arrange(self, state: State) -> None:
-        """As many rows a page as there can be and, if that leaves several pages, in the order of their symbols."""
+        """Show as many rows per page as possible and, if there are still several pages, sort them by symbol."""
         if state.shown_total and state.shown_total > len(state.rows):
             state = self._show_most_rows(state)
         # Rows cannot move to another page if there is only one.
@@ -165,7 +165,7 @@ class Table:
         self._check(state)
 
     def _show_most_rows(self, state: State) -> State:
-        """More rows a page are only faster: a page that has no such choice stays as it is."""
+        """More rows per page are only faster: a page without that choice stays as it is."""
         if len(state.rows) + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or 0):
             return state
         before = self._driver.state()

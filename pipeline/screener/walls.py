@@ -1,6 +1,6 @@
-"""What stands in the place of an answer: statuses, and refusals in words. Pure.
+"""What comes in place of an answer: statuses, and refusals in words. Pure.
 
-The status decides before what the page shows. None of this is ever a changed layout: it passes.
+The status decides before what the page shows. None of this is a changed layout: it passes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pipeline.errors import RateLimited, TransientError
 
 #: Statuses by which the site refuses this address, or asks for patience.
 REFUSALS = frozenset({403, 429, 999})
-#: A site's words for "you, not now", by what they are about, then by language.
+#: How sites word a refusal: in English by subject, then by language.
 _REFUSED_WORDS = (
     r"too many requests|rate.?limit|slow(?:ing)? down",
     r"exceeded\W+(?:\w+\W+){0,3}(?:limit|quota)|(?:limit|quota)\W+(?:\w+\W+){0,3}exceeded",
@@ -48,7 +48,7 @@ def of_status(status: int, what: str, retry_after_seconds: float | None = None) 
 
 
 def of_words(text: str, what: str, status: int) -> TransientError | None:
-    """The error that a page or body of other words means; None if it says nothing of the kind."""
+    """The error that a page or body in other words means; None if it contains no known refusal."""
     said = text[:WALL_LIMIT]
     if found := _REFUSED.search(said):
         return RateLimited(f"{what} answers {status} and says {quoted(found[0])}: the site refuses for now")

@@ -119,7 +119,7 @@ class Run:
     def tried_again(self) -> int:
         """How many times a task, or a page within a task, was tried again, by what the consumers' logs say."""
         said = [path.read_text(errors="replace") for path in self.terminal.home.glob("logs/*/*.log")]
-        return sum(text.count(" comes back in ") + text.count("loading it anew") for text in said)
+        return sum(text.count(" comes back in ") + text.count("loading it again") for text in said)
 
     def pause(self, most_seconds: float) -> None:
         """Let a random time go by: the moment of the next kill is meant to be any."""

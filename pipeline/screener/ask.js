@@ -1,5 +1,6 @@
-// Sends one request from within the page, with its cookies: (address, body or null, headers, time limit in ms, callback).
-const [url, body, headers, limit, done] = arguments;
+// Sends one request from within the page, with its cookies: (key, address, body or null, headers, time limit in ms). What came of it
+// is kept under `key` in the page, null until then. A page that reloads itself loses the key, so that this is noticed at once.
+const [key, url, body, headers, limit] = arguments;
 const method = body === null ? "GET" : "POST";
 const inTime = `nothing within ${limit / 1000} s`;
 
@@ -37,4 +38,5 @@ function byOlderWay() {
 }
 
 // Some pages put something of their own in the place of `fetch`, or nothing.
-(typeof fetch === "function" ? byFetch() : byOlderWay()).then(done);
+window[key] = null;
+(typeof fetch === "function" ? byFetch() : byOlderWay()).then((found) => (window[key] = found));

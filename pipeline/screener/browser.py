@@ -52,8 +52,6 @@ START_TIMEOUT_SECONDS = 30.0
 PAGE_LOAD_TIMEOUT_SECONDS = 30.0
 #: Seconds one of this program's own scripts may take; they need milliseconds.
 SCRIPT_TIMEOUT_SECONDS = 15.0
-#: Seconds a script may take that waits for an answer of the site: more than the page's own query waits (page_data.py).
-WAITING_SCRIPT_TIMEOUT_SECONDS = 45.0
 #: Seconds any one command may take before browser and driver count as hanging; more than the page load's.
 COMMAND_TIMEOUT_SECONDS = 60.0
 #: Pages after which `renew_if_due` starts a fresh browser.
@@ -213,12 +211,6 @@ class Browser:
         with self._answer_within(self._script_timeout_seconds + 1), self.guard():
             return driver.execute_script(script, *arguments)
 
-    def execute_async(self, script: str, *arguments: Any) -> Any:
-        """Run a script that calls its last argument when it is done. Raises as `execute` does."""
-        driver = self.driver
-        with self.guard():
-            return driver.execute_async_script(script, *arguments)
-
     def network_events(self) -> list[dict[str, Any]]:
         """What the network did since the last call: DevTools events, `{"method": "Network.…", "params": {…}}`."""
         driver = self.driver
@@ -305,8 +297,7 @@ class Browser:
         options = browser_options(binaries, self._folder / "profile", self._headless, self._user_agent)
         self._driver = webdriver.Remote(command_executor=self._connection, options=options)
         self._driver.set_page_load_timeout(self._page_load_timeout_seconds)
-        # For scripts that wait for the site; one that only reads the page is held to its own time by `execute`.
-        self._driver.set_script_timeout(max(self._script_timeout_seconds, WAITING_SCRIPT_TIMEOUT_SECONDS))
+        self._driver.set_script_timeout(self._script_timeout_seconds)
         self.pages_loaded = 0
 
     def _driver_port(self) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +33,17 @@ log = logging.getLogger(__name__)
 
 #: Seconds within which an answer has to come.
 ANSWER_TIMEOUT_SECONDS = 30.0
+#: Seconds between two looks for the answer, and those that the page gets to say that none came.
+LOOK_SECONDS = 0.03
+SPARE_SECONDS = 5.0
 #: How many forms, places and crumbs are tried for one query.
 MOST_WAYS = 6
 #: Two answers with this many symbols, all the same, are the same list.
 SAME_STOCKS = 5
 _ASK = (Path(__file__).parent / "ask.js").read_text(encoding="utf-8")
+_LOOK = (
+    "const [key] = arguments; if (!(key in window)) return 'gone'; const found = window[key]; if (found) delete window[key]; return found"
+)
 _CRUMB_REFUSED = re.compile(r"\bcrumb\b|\bcookie\b|unauthori[sz]ed|not authori[sz]ed", re.IGNORECASE)
 #: Statuses, and the site's words under another one, for a query that it does not take in this form or at this place.
 _OTHER_FORM = frozenset({400, 415, 422})
@@ -315,15 +323,21 @@ class PageData:
         self._courtesy.answered(status, reply.retry_after_seconds)
 
     def _send(self, url: str, sent: str | None, headers: dict[str, str]) -> dict[str, Any]:
-        for _ in range(2):
-            try:
-                found = self._browser.execute_async(_ASK, url, sent, headers, int(ANSWER_TIMEOUT_SECONDS * 1000))
-            except WebDriverException as error:  # the page has gone elsewhere meanwhile
-                return {"error": str(error.msg).partition("\n")[0]}
-            if isinstance(found, dict):
-                return found
-        # A dialog of the page's own ends a script without its result.
-        return {"error": "the page interrupts it"}
+        """Start the request in the page, then look for its result: a script that waits would outlive a page that reloads itself."""
+        key = f"answer{secrets.token_hex(4)}"
+        deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS + SPARE_SECONDS
+        try:
+            self._browser.execute(_ASK, key, url, sent, headers, int(ANSWER_TIMEOUT_SECONDS * 1000))
+            while time.monotonic() < deadline:
+                found = self._browser.execute(_LOOK, key)
+                if isinstance(found, dict):
+                    return found
+                if found == "gone":
+                    return {"error": "the page went elsewhere"}
+                time.sleep(LOOK_SECONDS)
+        except WebDriverException as error:  # the page is on its way elsewhere
+            return {"error": str(error.msg).partition("\n")[0]}
+        return {"error": f"nothing within {ANSWER_TIMEOUT_SECONDS:g} s"}
 
     def _origin(self, url: str) -> str:
         """The host for our queries: the page's own, but never one outside a stand-in, and never a site other than Yahoo's."""

@@ -251,8 +251,3 @@ def test_the_stub_of_a_snap_is_no_browser(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pipeline.screener.binaries._MAC_BROWSERS", ())
     assert find_browser().browser is None
-
-
-def test_a_script_that_waits_for_the_site_has_more_time_than_one_that_reads_the_page() -> None:
-    with Browser(script_timeout_seconds=1.0) as found:
-        assert found.execute_async("setTimeout(() => arguments[0]('late'), 2500)") == "late"

@@ -109,6 +109,7 @@ class Site:
             if self.crumb_of is not None and self.crumb_of(body, request) != self.crumb:
                 return web.json_response(refused("Unauthorized", "Invalid Crumb"), status=401)
             self.asked.append(body)
+            request["number"] = len(self.asked)
             return self.answer(body, request)
         return web.Response(status=404, text="Not Found")
 

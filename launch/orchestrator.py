@@ -39,6 +39,8 @@ READ_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 #: Seconds after which a run that waits for the site's allowance is looked at again.
 SITE_WAIT_SECONDS = 30.0
+#: Seconds after which it is said again that the run waits for the site.
+TELL_WAIT_SECONDS = 300.0
 #: Scripts for other terminals, named while the services are held.
 SCRIPTS = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "kafka_scraper_producer.py")
 
@@ -55,7 +57,7 @@ class Orchestrator:
         self._say = Voice(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
         self._started = time.monotonic()
         #: When the consumers were last known to wait for the site, less the time until the next look.
-        self._waited_at = float("-inf")
+        self._waited_at = self._told_waits_at = float("-inf")
         self._finished = False
 
     def main(self) -> int:
@@ -169,7 +171,9 @@ class Orchestrator:
         waits = shared_throttle.waits_for_the_site(self._settings.kafka)
         if not waits:
             return True
-        self._say(f"no task was finished for {timeout:g} s, but that is no stall: {waits}")
+        if now - self._told_waits_at >= TELL_WAIT_SECONDS:
+            self._say(f"no task was finished for {timeout:g} s or more, but the run is not stalled: {waits}")
+            self._told_waits_at = now
         self._waited_at = now - timeout + min(timeout, SITE_WAIT_SECONDS)
         return False
 

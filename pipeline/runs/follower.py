@@ -67,6 +67,7 @@ class RunFollower:
             problem=seen.problem,
             groups=seen.groups,
             throttle=_throttle(seen.site, account),
+            waits=throttle_text.waiting(seen.site) if seen.site and account and account.pending else "",
             scraping_rate=rates[0],
             processing_rate=rates[1],
         )

@@ -31,7 +31,8 @@ def view_line(view: MonitorView) -> str:
     if view.lost:
         return f"{view.account.run_id} {view.elapsed_seconds:5.0f} s  {view.lost}"
     bad = [f"{group.name} {group.verdict} ({group.lag} behind)" for group in view.groups if group.verdict not in (None, FINE)]
-    return "  ".join([account_line(view.account, view.elapsed_seconds), *bad])
+    waits = [safe(view.waits)] if view.waits else []
+    return "  ".join([account_line(view.account, view.elapsed_seconds), *bad, *waits])
 
 
 def account_line(account: Account, elapsed_seconds: float) -> str:

@@ -36,7 +36,8 @@ class MonitorView:
 
     account: None if no run is known yet. reading: old records are still being read. ending: the run is being stopped.
     lost_seconds: for how long the broker has not answered, None if it answers. problem: why it does not answer, or why there are
-    no groups. throttle, page: one line each, "" for none. rates: finished tasks per second.
+    no groups. throttle, page: one line each, "" for none. waits: what the consumers wait for, if it is the site.
+    rates: finished tasks per second.
     """
 
     account: Account | None
@@ -47,6 +48,7 @@ class MonitorView:
     problem: str = ""
     groups: tuple[GroupLag, ...] = ()
     throttle: str = ""
+    waits: str = ""
     page: str = ""
     scraping_rate: float = 0.0
     processing_rate: float = 0.0

@@ -76,8 +76,9 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
         return ""
     if not (site.answered or site.refused or site.limits):
         return "the site has not been asked for anything yet"
-    parts = [f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"]
-    parts += filter(None, [waiting(site), allowed(site)])
+    # The wait comes first: a narrow terminal cuts the end of the line.
+    counts = f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"
+    parts = [part for part in (waiting(site), counts, allowed(site)) if part]
     rest = site.seconds_for(pending * requests_per_stock) if pending else None
     if rest is not None:
         parts.append(f"the rest takes {duration(rest)}")
@@ -87,8 +88,8 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
 def waiting(site: Site) -> str:
     """What the consumers wait for, and for how long; "" if they don't."""
     if site.refused_seconds >= 1:
-        again = f"is asked again in {duration(site.waits_seconds)}" if site.waits_seconds >= 1 else "is being asked again"
-        return f"the site has refused everything for {duration(site.refused_seconds)} and {again}"
+        again = f"next try in {duration(site.waits_seconds)}" if site.waits_seconds >= 1 else "trying again"
+        return f"the site has refused everything for {duration(site.refused_seconds)}; {again}"
     return f"waiting {duration(site.waits_seconds)} until the site's allowance has room" if site.waits_seconds >= 1 else ""
 
 

@@ -15,6 +15,7 @@ from rich.screen import Screen
 from pipeline.runs.account import Account
 from pipeline.runs.drawing import draw, seconds_text
 from pipeline.runs.lag import FINE, REWOUND, SLOW, STALLED, STOPPED, GroupLag
+from pipeline.runs.text import view_line
 from pipeline.runs.view import MonitorView
 
 RUN = "20261124T090029Z-08af"
@@ -101,6 +102,12 @@ def test_five_regions_and_errors_fill_a_window_of_80_by_24():
     # The newest first: of the last region, the one that is tried again, then the two that failed.
     assert lines[20] == "retrying jp13        TransientError: 500 (attempt 2)"
     assert lines[21] == "failed   jp11        PermanentError: HTTP 400 (attempt 1)"
+
+
+def test_a_wait_for_the_site_is_in_the_line_too():
+    waits = "waiting 12 min until the site's allowance has room"
+    assert view_line(view_of(account_of(), waits=waits)).endswith(f"  {waits}")
+    assert "waiting" not in view_line(view_of(account_of()))
 
 
 def test_a_wider_window_has_longer_bars_whole_texts_and_more_errors():

@@ -114,7 +114,7 @@ def test_the_site_is_there_for_all_to_see(kafka, follow):
 def test_a_wait_for_the_site_is_told_from_a_stall(kafka):
     producer = clients.producer(kafka)
     full = "waiting 12 min until the site's allowance has room"
-    refused = "the site has refused everything for 60 min and is asked again in 5 min"
+    refused = "the site has refused everything for 60 min; next try in 5 min"
     for fields, waits in (
         ({"waits_seconds": 720.0}, full),
         ({"waits_seconds": 300.0, "refused_seconds": 3600.0}, refused),

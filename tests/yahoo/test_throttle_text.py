@@ -44,11 +44,11 @@ def test_a_wait_says_for_what_and_how_long():
     site = Site(10, 1, 0.0, 0.0, (Allowed(10, 7200, 0),), 5400.0, "the site answered 429")
     assert (
         throttle_text.text(site)
-        == "10 answered, 1 refused, 0.0/s now; waiting 90 min until the site's allowance has room; about 10 allowed per hour (10 in 2 h)"
+        == "waiting 90 min until the site's allowance has room; 10 answered, 1 refused, 0.0/s now; about 10 allowed per hour (10 in 2 h)"
     )
     assert (
         throttle_text.text(replace(site, refused_seconds=700.0))
-        == "10 answered, 1 refused, 0.0/s now; the site has refused everything for 12 min and is asked again in 90 min; "
+        == "the site has refused everything for 12 min; next try in 90 min; 10 answered, 1 refused, 0.0/s now; "
         "about 10 allowed per hour (10 in 2 h)"
     )
 

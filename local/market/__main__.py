@@ -33,12 +33,12 @@ except ModuleNotFoundError as error:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:20}{meaning}" for name, meaning in faults.FAULTS.items())
-    switches = "\n".join(f"  {name:20}{switch.meaning} ({switch.default!r})" for name, switch in page_switches.SWITCHES.items())
+    switches = "\n".join(f"  {name:20}{switch.meaning} ({switch.expected()})" for name, switch in page_switches.SWITCHES.items())
     parser = argparse.ArgumentParser(
         prog="python -m local.market",
         description="A stand-in for Yahoo Finance on loopback: screener page and JSON endpoints, made-up companies only.",
         epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
-        f"switches of the page (name=value):\n{switches}\n\n"
+        f"switches of the page (name=value; the first of the values in parentheses is the default):\n{switches}\n\n"
         "example:\n  python -m local.market --port 8099 --latency-ms 100 --faults http500=0.1,rate_limit=0.05\n\n"
         'at run time: POST /market/faults {"http500": 0.1} replaces the rates, POST /market/page the switches;\n'
         "GET /market/counts, /market/companies;\n"

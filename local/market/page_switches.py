@@ -16,11 +16,18 @@ class Switch(NamedTuple):
     meaning: str
     choices: tuple[str, ...] | None = None
 
+    def expected(self) -> str:
+        """Its values for --help, the default first."""
+        if isinstance(self.default, bool):
+            return "false or true" if self.default is False else "true or false"
+        named = [choice for choice in self.choices or () if choice != self.default]
+        return " or ".join([str(self.default) or "unset", *named])
+
 
 SWITCHES: dict[str, Switch] = {
     "data": Switch(
         "post",
-        "rows by the page's own POST; the first ones embedded in the page; or as pieces of HTML, without any crumb",
+        "rows by the page's own POST, the first ones embedded in the page, or as pieces of HTML without any crumb",
         ("post", "embedded", "html"),
     ),
     "embedded_as": Switch("sveltekit", "attributes of the script that holds the embedded answer", ("sveltekit", "plain")),
@@ -28,9 +35,9 @@ SWITCHES: dict[str, Switch] = {
     "numbers": Switch("plain", "numbers as they are, or as objects with raw and fmt", ("plain", "formatted")),
     "menu": Switch("", "filter menu, in place of --menu's; none: no filter at all, only the table", ("", "1", "2", "none")),
     "crumb_lasts": Switch(0, "answers after which the page's crumb is refused and a new one is good (0: never)"),
-    "first_text": Switch("", "zero: the page says 0 results while a request is under way", ("", "zero")),
+    "first_text": Switch("", "zero: the page shows 0 results while a request is under way", ("", "zero")),
     "empty": Switch("total", "how the page says that a region is empty: by a total of 0, or by a sentence alone", ("total", "sentence")),
-    "options_after_ms": Switch(0, "the region's options come so much later than the menu, Apply is enabled before them"),
+    "options_after_ms": Switch(0, "milliseconds by which the region's options come later than the menu; Apply is enabled before them"),
     "overlay": Switch(False, "a dialog lies over the page and swallows every click outside its own close button"),
     "chips": Switch(True, "the page names the filters that are on"),
     "test_ids": Switch(True, "the table's cells have test ids"),
@@ -38,13 +45,13 @@ SWITCHES: dict[str, Switch] = {
     "no_symbol": Switch(False, "one company of each list has no symbol"),
     "doubled": Switch(False, "one company of each list is listed twice, and the total counts it twice"),
     "dash_names": Switch(False, "two companies of each list are called --, one of them everywhere"),
-    "odd_symbols": Switch(False, "some companies of each list have symbols and names that tempt"),
+    "odd_symbols": Switch(False, "some companies of each list have symbols and names with odd characters"),
     "funds": Switch(False, "one row of each list is not an equity"),
-    "total_off": Switch(0, "so much is added to each total"),
+    "total_off": Switch(0, "this number is added to each total"),
     "page_status": Switch(200, "status of the page, with a refusal in other words; 200 leaves the page as it is"),
-    "page_words": Switch("", "the page is this text, under page_status"),
+    "page_words": Switch("", "the page is this text, with the status page_status"),
     "rows_status": Switch(200, "status of every request for rows"),
-    "rows_before": Switch(0, "so many requests for rows are answered as usual before rows_status"),
+    "rows_before": Switch(0, "this many requests for rows are answered as usual before rows_status applies"),
     "consent": Switch(
         "plain", "the consent page: short, in German and tall, or with its buttons behind a scroll button", ("plain", "german", "scroll")
     ),

@@ -28,6 +28,7 @@ from pipeline.errors import ServiceError
 from pipeline.process.guardian import Guardian
 from pipeline.process.log_end import last_lines
 from pipeline.process.ports import free_port
+from pipeline.storage.database import forget_other_servers
 
 DATABASE = "stocks"
 USER = "postgres"
@@ -304,15 +305,14 @@ def _take_over_foreign_lock(place: Place) -> None:
 
 @contextlib.contextmanager
 def _connection(settings: dict[str, str], database: str) -> Iterator[Any]:
-    # hostaddr, so that no PGHOSTADDR or PGOPTIONS of the user's leads elsewhere.
+    forget_other_servers()
     connection = psycopg2.connect(
         dbname=database,
         user=settings["DB_USER"],
         password=settings["DB_PASSWORD"],
         host=settings["DB_HOST"],
-        hostaddr=settings["DB_HOST"],
         port=settings["DB_PORT"],
-        options="",
+        options="",  # not the user's PGOPTIONS
         sslmode="disable",
         connect_timeout=5,
     )

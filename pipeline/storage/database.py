@@ -25,8 +25,15 @@ _UNACKNOWLEDGED_MS = 25_000
 SILENT_SECONDS = 120.0
 
 
+def forget_other_servers() -> None:
+    """Remove the variables by which libpq would use another server than the settings name. No parameter overrides these two."""
+    for name in ("PGSERVICE", "PGHOSTADDR"):
+        os.environ.pop(name, None)
+
+
 def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
     """A new connection. Raises ServiceError with what to do; the password is never in the text."""
+    forget_other_servers()
     try:
         connection = psycopg2.connect(
             dbname=settings.name,
@@ -43,6 +50,8 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=_UNACKNOWLEDGED_MS,
+            # PGOPTIONS are for the user's own server.
+            **({"options": ""} if settings.source == "embedded" else {}),
         )
         if connection.encoding != "UTF8":  # PGOPTIONS or the role's own setting comes after what a client asks for
             connection.set_client_encoding("UTF8")

@@ -20,10 +20,12 @@ import pytest
 import config
 import local.postgres
 import local.postgres_place
+from config import Database
 from local.postgres import Postgres
 from local.postgres_place import has_data, psql_path, remove_data
 from pipeline.errors import ServiceError
 from pipeline.process.ports import answers, free_port
+from pipeline.storage import database
 from tests.local.helpers import is_running, kill, python, said, sql, wait_until
 
 NOBODY = 65534
@@ -81,6 +83,7 @@ def test_the_users_own_postgres_variables_change_nothing(folder: Path, monkeypat
     strange = {
         "PGHOST": "db.invalid",
         "PGHOSTADDR": "192.0.2.1",
+        "PGSERVICE": "nosuch",
         "PGPORT": "1",
         "PGDATA": "/nonexistent",
         "PGUSER": "x",
@@ -90,6 +93,13 @@ def test_the_users_own_postgres_variables_change_nothing(folder: Path, monkeypat
         monkeypatch.setenv(name, value)
     server = start(folder)
     assert server.is_alive()
+    found = server.settings
+    monkeypatch.setenv("PGSERVICE", "nosuch")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    settings = Database(
+        found["DB_DEV_NAME"], found["DB_USER"], found["DB_PASSWORD"], found["DB_HOST"], int(found["DB_PORT"]), "disable", "embedded"
+    )
+    database.connect(settings).close()
     server.stop()
 
 

@@ -351,6 +351,17 @@ def is_joining(consumer: KafkaConsumer) -> bool:
     return consumer._coordinator is not None and bool(consumer._coordinator.need_rejoin())
 
 
+def finish_joining(consumer: KafkaConsumer) -> None:
+    """Let a member complete a join that it has begun.
+
+    If a topic vanishes from the metadata and comes back while the member waits for the answer, the client sees no more reason to join,
+    and never looks at the answer: without heartbeats it is expelled, does not notice, and its commits are refused for ever.
+    """
+    coordinator = consumer._coordinator
+    if coordinator is not None and coordinator.rejoining and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
+
+
 def leave_silently(consumer: KafkaConsumer) -> None:
     """From now on it sends no LeaveGroup request when it is closed."""
     consumer._coordinator.maybe_leave_group = lambda *_, **__: None

@@ -86,6 +86,7 @@ class Patient(KafkaConsumer):
                 self.follow(self._followed)
             except (ServiceError, kafka.errors.KafkaError) as error:
                 log.debug("no look at the partitions: %s", error)  # whoever watches the broker says that it is away
+        internals.finish_joining(self)
         # While it joins its group, every poll takes it one step further.
         rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)
         if rest_ms:

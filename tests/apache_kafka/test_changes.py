@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from kafka import TopicPartition
@@ -56,17 +57,31 @@ def damage(apache_kafka, topic, partition, number):
 
 
 def test_topics_that_are_deleted_and_made_anew_in_mid_run_are_read_from_their_beginning(kafka, admin, run_id):
-    symbols, later = [f"S{number}" for number in range(30)], messages.new_run_id()
-    with Running(kafka) as running:
+    """A task of before is still in hand: what becomes of it says nothing of the new record at its offset."""
+    symbols, later, release = [f"S{number}" for number in range(30)], messages.new_run_id(), threading.Event()
+
+    def handler(delivery):
+        assert delivery.task.symbol != "HELD" or release.wait(120)
+        return complete(delivery)
+
+    with Running(kafka, handler) as running:
         send_tasks(kafka, run_id, symbols)
         done(kafka, run_id, 30)
         until(lambda: sum(committed(kafka).values()) == 30, 30, "the commits")
+        place = committed(kafka)[PARTITION]
+        send(kafka, run_id, "HELD")
+        until(lambda: running.worker._tasks.in_work, 30, "the task that is held")
         deleted = {topics.PROCESSING_TASKS, topics.PROCESSING_COMPLETION}
         admin.delete_topics(list(deleted))
         until(lambda: not deleted & set(admin.list_topics()), 30, "the end of the topics")
         topic_setup.ensure(admin, kafka)
+        new = [f"N{number}" for number in range(place + 1)]
+        send(kafka, later, *new)
         send_tasks(kafka, later, symbols)
-        done(kafka, later, 30)
+        done(kafka, later, 30 + len(new))
+        release.set()
+        marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])
+        until(lambda: committed(kafka)[PARTITION] == marks[PARTITION], 30, "the commit of the new records")
         assert running.error is None
     # No client has made them before with the broker's own number of partitions.
     assert {len(topic["partitions"]) for topic in admin.describe_topics([topics.PROCESSING_TASKS])} == {24}

@@ -77,14 +77,20 @@ class Orchestrator:
             self._open_run()
             return self._run(services, children)
         except Interrupted:
-            if not self._arguments.services and not self._finished:
-                self._say("stopped before the run was done. If the broker keeps its messages, --resume continues with the unfinished tasks")
             return config.EXIT_DONE if self._finished or self._arguments.services else config.EXIT_INTERRUPTED
         finally:
             children.stop(at_once=services.has_lost_its_messages())
+            if self._signals.received and not (self._arguments.services or self._finished):
+                # Only now: as long as the monitor has the terminal, a line goes to the log alone.
+                self._say(f"stopped before the run was done: {self._how_to_go_on()}")
             if (self._finished or self._arguments.services) and services.dead() is None:
                 self._close_runs_of_terminals()
             services.stop()
+
+    def _how_to_go_on(self) -> str:
+        if self._settings.kafka.source == "embedded":
+            return "the next run asks for what is still missing"
+        return "python run_pipeline.py --resume continues with the unfinished tasks"
 
     def _set_up_tables(self) -> None:
         with database.connected(self._settings.database) as connection:

@@ -23,6 +23,8 @@ def test_ctrl_c_at_any_moment_leaves_nothing_and_the_next_run_starts_at_once(ter
     wait_for(terminal, process, moment)
     process.send_signal(signal.SIGINT)
     assert process.wait(40) == config.EXIT_INTERRUPTED, terminal.errors(process)
+    if moment == "work":
+        assert "stopped before the run was done: the next run asks for what is still missing" in terminal.output(process)
     until(lambda: not terminal.processes(), 5, "the end of all processes")
     assert config.lock_holder(config.state_dir(True, terminal.environment())) is None
 

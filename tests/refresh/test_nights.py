@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import config
 from config import Database
 from local.market.companies import build_market
+from pipeline.refresh.recompute import recompute
 from pipeline.storage import database
-from tests.refresh.nights import Night, differences, empty_database, night
+from pipeline.storage.statements_store import every
+from tests.refresh.nights import Night, differences, empty_database, night, rows_of
 
 STOCKS = 100
 
@@ -70,6 +74,28 @@ def test_versions_come_with_changes_alone(nights: tuple[Database, Database, Nigh
     more = {symbol for symbol, count in versions(base) if count > 1}
     assert more
     assert more <= fetched
+
+
+def test_recompute_writes_the_rows_that_a_formula_would_change_and_no_others(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+    base, first, *_ = nights
+    settings = replace(config.load(demo=False, environ={}), database=base, fixed_day=build_market(STOCKS, 1, 1).today)
+    given = rows_of(first)
+    # A fiscal year that the site no longer gives stays as it is.
+    margins = {key: row["net_margin"] for key, row in rows_of(base).items() if key in given}
+    connection = database.connect(base)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE financial_ratios SET net_margin = -9 WHERE net_margin IS NOT NULL")
+    done = list(recompute(settings, "a new formula", 2))
+    assert sum(one.rows for one in done) == len(margins)
+    rows = rows_of(base)
+    assert {key: rows[key]["net_margin"] for key in margins} == margins
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM financial_ratios WHERE run_id = 'a new formula'")
+        assert cursor.fetchone() == (sum(margin is not None for margin in margins.values()),)
+    parts = [[one.symbol for batch in every(connection, part, 2, at_once=7) for one in batch] for part in (0, 1)]
+    connection.close()
+    assert parts == [sorted(part) for part in parts]
+    assert sorted(parts[0] + parts[1]) == [symbol for symbol, _ in versions(base)]
 
 
 def test_after_45_days_silent_restatements_are_in_too(nights: tuple[Database, Database, Night, Night, Path], postgres: Database) -> None:

@@ -72,6 +72,7 @@ class Postgres:
         try:
             if _existing_version(place) is None:
                 _initialize(place, log_file, guardian)
+            _remove_broken_lock(place)
             _stop_survivor(place)
             _ensure_password(place, log_file)
             server = cls._start_server(place, log_file, preferred_port, guardian)
@@ -268,6 +269,16 @@ def _is_server_of(place: Place, process_id: int) -> bool:
         listing = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(process_id)], capture_output=True, check=False)
         command = listing.stdout
     return os.fsencode(place.data_dir) in command and b"postgres" in command
+
+
+def _remove_broken_lock(place: Place) -> None:
+    """Remove a postmaster.pid without a process id: PostgreSQL would refuse for ever. Only a crash on a full disk leaves such a file,
+    since a running server's has its id from the beginning.
+    """
+    lock_file = place.data_dir / "postmaster.pid"
+    with contextlib.suppress(FileNotFoundError):
+        if not lock_file.read_bytes().partition(b"\n")[0].strip().lstrip(b"-").isdigit():
+            lock_file.unlink()
 
 
 def _stop_survivor(place: Place) -> None:

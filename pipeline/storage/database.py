@@ -77,7 +77,7 @@ def connected(settings: Database) -> Iterator[Any]:
         if judge(error) is not Cause.DATABASE:
             raise
         where = f"PostgreSQL {settings.user}@{settings.host}:{settings.port}/{settings.name}"
-        raise ServiceError(f"{where} refuses what a run needs: {one_line(' '.join(str(error).split()), 300)}") from error
+        raise ServiceError(f"{where} can't be used for a run: {one_line(' '.join(str(error).split()), 300)}") from error
     finally:
         connection.close()
 

@@ -148,6 +148,15 @@ def test_a_lock_whose_process_id_went_to_somebody_else_is_mended(folder: Path, s
         stranger.wait()
 
 
+@pytest.mark.parametrize("content", ["", "garbage\n"])
+def test_a_lock_that_a_full_disk_has_cut_short_is_removed(folder: Path, server: Postgres, content: str) -> None:
+    server.stop()
+    (server.data_dir / "postmaster.pid").write_text(content)
+    again = start(folder)
+    assert sql(again.settings, "SELECT 1") == [(1,)]
+    again.stop()
+
+
 def test_a_lost_password_is_replaced(folder: Path, server: Postgres) -> None:
     remember(server.settings)
     server.stop()

@@ -44,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="the last line of standard output is the result as one JSON object")
     parser.add_argument("--only", metavar="PART,…", default=",".join(USUAL), help=f"of {', '.join(PARTS)} (default all but allowance)")
     parser.add_argument("--stocks", type=int, default=1000, metavar="N", help="of whole, processing and sequential (default 1000)")
+    parser.add_argument("--night-stocks", type=int, default=5000, metavar="N", help="of nights (default 5000)")
     parser.add_argument("--sample", type=int, default=30, metavar="N", help="stocks that the sequential program processes (default 30)")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="turns of the processing stage; the best counts (default 2)")
     parser.add_argument("--region-stocks", type=int, default=1000, metavar="N", help="stocks of the one region (default 1000)")

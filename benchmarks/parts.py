@@ -190,7 +190,7 @@ def site_allowance(options: argparse.Namespace) -> Found:
 
 def ordinary_nights(options: argparse.Namespace) -> Found:
     """Nights on which no company publishes anything: no requests."""
-    with home() as folder, Stand(folder, ["--stocks", str(options.stocks)], THREADS) as stand:
+    with home() as folder, Stand(folder, ["--stocks", str(options.night_stocks)], THREADS) as stand:
         return nights.run(stand, PROCESSORS)
 
 

@@ -76,7 +76,7 @@ class Check:
         self._band: RegionBand | None = None
 
     def steps(self) -> list[Step]:
-        site, kafka, postgres = self.services.steps()
+        site, kafka, postgres = self.services.steps(join_running=True)
         topics = Step("topics", self._topics, (kafka,))
         tables = Step("tables", self._tables, (postgres,))
         first = [site, kafka, postgres, topics, tables, Step("rates", self._convert, (site,))]

@@ -76,8 +76,13 @@ class Services:
             raise
         return services
 
-    def steps(self, site_needed: bool = True) -> tuple[Step, Step, Step]:
-        """The steps for the site, Kafka and PostgreSQL, in this order."""
+    def steps(self, site_needed: bool = True, join_running: bool = False) -> tuple[Step, Step, Step]:
+        """The steps for the site, Kafka and PostgreSQL, in this order.
+
+        join_running: use the services that another orchestrator runs in this folder, if there are any, in place of starting some.
+        """
+        if join_running and config.embedded_services(self.settings.state_dir):
+            return Step("site", self._reach_site), Step("Kafka", self._running_kafka), Step("PostgreSQL", self._running_database)
         if self.settings.demo:
             return Step("site", self._local_market), Step("Kafka", self._embedded_broker), Step("PostgreSQL", self._embedded_postgres)
         site = self._reach_site if site_needed else self._try_site
@@ -167,6 +172,20 @@ class Services:
         start_compose(command, self.say)
         self._use_servers(DEFAULT_SERVERS)
         return f"{DEFAULT_SERVERS} (docker-compose.yml)"
+
+    def _running_kafka(self) -> str:
+        kafka = self.settings.kafka
+        if not kafka.started_here:
+            return self._find_kafka()
+        clients.admin(kafka).close()
+        return f"{kafka.bootstrap_servers} (of the services that are up)"
+
+    def _running_database(self) -> str:
+        found = self.settings.database
+        if found.source != "embedded":
+            return self._find_database()
+        database.connect(found).close()
+        return f"{found.host}:{found.port}/{found.name} (of the services that are up)"
 
     def _default_broker_answers(self) -> bool:
         if not probe.listens(DEFAULT_SERVERS, DEFAULT_BROKER_SECONDS):

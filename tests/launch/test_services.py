@@ -9,6 +9,7 @@ import pytest
 import config
 from config import Database, Kafka
 from launch.services import Services
+from local.state import State
 from pipeline.errors import ServiceError
 
 
@@ -32,3 +33,24 @@ def test_services_for_other_terminals_start_without_the_site_and_say_so_but_a_ru
     assert [line.partition(":")[0] for line in said] == ["site", "Kafka", "PostgreSQL"]
     with pytest.raises(ServiceError, match=r"the site http://127\.0\.0\.1:1 can't be reached"):
         Services.start(settings, tmp_path / "logs", [], said.append)
+
+
+def test_a_check_uses_the_services_that_are_up_in_its_folder(broker: Kafka, tables: Database, tmp_path: Path) -> None:
+    environ = {"PIPELINE_HOME": str(tmp_path)}
+    state = State.acquire(config.state_dir(True, environ))
+    state.publish(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            **{"DB_DEV_NAME": tables.name, "DB_USER": tables.user, "DB_PASSWORD": tables.password},
+            **{"DB_HOST": tables.host, "DB_PORT": str(tables.port), "YAHOO_BASE_URL": "http://127.0.0.1:1"},
+        }
+    )
+    services = Services(config.load(True, environ, tmp_path / "none"), tmp_path / "logs", [].append)
+    site, kafka, postgres = services.steps(join_running=True)
+    with pytest.raises(ServiceError, match="the site http://127"):
+        site.do()
+    assert kafka.do() == f"{broker.bootstrap_servers} (of the services that are up)"
+    assert postgres.do().endswith("(of the services that are up)")
+    services.stop()
+    assert state.services_file.exists(), "they belong to the other one"
+    state.release()

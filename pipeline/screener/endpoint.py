@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.errors import LayoutChanged, NoData, PermanentError, TransientError
+from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, TaskError, TransientError
 from pipeline.screener import answers, query, walls
 from pipeline.screener.answers import Answer, SiteError
 from pipeline.screener.harvest import RegionList, all_pages
@@ -47,6 +47,12 @@ def _call(wanted: Wanted, offset: int) -> Answer:
     except NoData as error:
         # A 404 means a missing company elsewhere; here the endpoint itself is missing.
         raise LayoutChanged(f"{_WHAT} is gone: {error}") from error
+    except RateLimited:
+        raise
+    except TaskError as error:
+        # A 403 to a company's request may concern that company alone; here the site refuses.
+        status = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
+        raise (walls.of_status(status, _WHAT) if status in walls.REFUSALS else None) or error from error.__cause__
     found = answers.parse(answer)
     if isinstance(found, SiteError):
         raise walls.of_words(str(found), _WHAT, 200) or TransientError(f"{_WHAT} says {found}")

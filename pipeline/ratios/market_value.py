@@ -43,6 +43,8 @@ _EXACTLY = log(1.02)
 LEAST_SPLIT = 1.5
 #: A step counts as a split's within so many days of it.
 SPLIT_DAYS = 14
+#: When prices in an old currency became prices in euros, and how much of the old one a euro is.
+EURO_DAYS = {date(2023, 1, 1): 7.5345, date(2026, 1, 1): 1.95583}
 #: A quoted price this many times off a close of the same days is none.
 PRICE_OFF, SAME_DAYS = 5.0, 3
 #: Days from a split on a holiday's eve to the next close.
@@ -267,6 +269,8 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     for when, step in sorted(fundamentals.steps.items()):
         if when > day and not 1 / UNIT_STEP < step < STEP_UP:
             return f"closes change by {step:.3g} times on {when}", False
+        if when > day and _is_of_the_euro(when, step):
+            return f"closes change to euros on {when}", False
         if when > day and _is_a_splits(when, step, fundamentals.splits):
             return f"closes change by {step:.3g} times beside a split on {when}", False
     if _is_there_and_back(day, fundamentals.steps):
@@ -291,6 +295,10 @@ def _is_there_and_back(day: date, steps: Mapping[date, float]) -> bool:
     """Whether the close of `day` lies between a step and one that undoes it: a mistake of one day or of some weeks."""
     large = [(when, log(step)) for when, step in steps.items() if abs(log(step)) >= log(THERE_AND_BACK)]
     return any(abs(there + back) <= _SAME_STEP for one, there in large if one <= day for other, back in large if other > day)
+
+
+def _is_of_the_euro(when: date, step: float) -> bool:
+    return any(abs((when - day).days) <= SPLIT_DAYS and abs(log(step * per_euro)) <= _EXACTLY for day, per_euro in EURO_DAYS.items())
 
 
 def _is_a_splits(when: date, step: float, splits: Mapping[date, float]) -> bool:

@@ -136,6 +136,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"chart": {"levels": [["2016-12-30", 2], ["2025-05-02", 20]]}},
         {"2024 market_cap": "price_unit", "2025 market_cap": CAP},
     ),
+    (
+        "in lev until the country took the euro",
+        {"currency": "EUR", "chart": {"levels": [["2016-12-30", 20 * 1.95583], ["2026-01-02", 20]]}, "fx": {"EURUSD": {"price": 1.25}}},
+        {"2025 market_cap": "price_unit", "2024 market_cap": "price_unit", "ttm market_cap": CAP * 1.25},
+    ),
     ("three times as dear for good", {"chart": {"levels": [["2016-12-30", 6.5], ["2025-05-02", 20]]}}, {"2024 market_cap": 6.5e8}),
     ("zero and null on the last days", closes(["2024-12-30", None], ["2024-12-31", 0], ["2025-01-01", 20]), {"2024 market_cap": CAP}),
     ("the chart ends two years ago", {"chart": {"end": "2024-10-10"}}, {"ttm market_cap": CAP, "2025 market_cap": "no_price"}),

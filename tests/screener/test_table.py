@@ -111,13 +111,12 @@ def test_the_same_task_again_begins_with_a_new_page(browser: Browser, table_mark
     ],
     ids=["elsewhere", "emptied", "dead buttons", "no answers", "old answers"],
 )
-def test_a_page_that_serves_no_longer_is_loaded_anew(
-    quick: PagedScreener, table_market: LocalMarket, browser: Browser, what_happened: str
-) -> None:
-    listed(quick.open("de", LOW, HIGH))
+def test_a_page_that_serves_no_longer_is_loaded_anew(table_market: LocalMarket, browser: Browser, what_happened: str) -> None:
+    screener = PagedScreener(browser, table_market.url, settle_timeout_seconds=6.0)
+    listed(screener.open("de", LOW, HIGH))
     browser.execute(what_happened)
     loads = table_market.requests("page")
-    assert listed(quick.open("fr", LOW, HIGH)) == table_market.symbols("fr", LOW, HIGH)
+    assert listed(screener.open("fr", LOW, HIGH)) == table_market.symbols("fr", LOW, HIGH)
     assert table_market.requests("page") > loads
 
 

@@ -56,6 +56,6 @@ def test_a_process_that_the_site_slows_down_is_seen(window, page):
     report = {**REPORT, "limits": [{"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left": 0}]}
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.send(topics.CONTROL, "", shared_throttle.encode(report, time.time()))
-        shown("1,234 answered, 5 refused, 9.5/s now; waiting 4 s until the site's allowance has room; ")
+        shown("waiting 4 s until the site's allowance has room; 1,234 answered, 5 refused, 9.5/s now; ")
         shown("about 36,000 allowed per hour (300 in 30 s)")
     shown("0.0/s now")  # its report expires

@@ -60,6 +60,7 @@ def test_the_client_reads_records_by_the_class_that_is_replaced():
     source = inspect.getsource(Fetcher)
     assert "self.PartitionRecords(" in source
     assert "self._next_in_line_exception_metadata = ExceptionMetadata(" in source
+    assert "if self._next_partition_records is None:" in source
     assert "records, partial = self.fetched_records(" in source
     assert list(inspect.signature(Fetcher.PartitionRecords._unpack_records).parameters)[1:3] == ["tp", "records"]
     assert "self.drain()" in inspect.getsource(Fetcher.PartitionRecords._unpack_records)
@@ -76,6 +77,8 @@ def test_what_is_read_of_a_client_is_there(broker):
         assert until(lambda: internals.is_connected(consumer))
         assert until(lambda: internals.cluster_id(consumer))
         assert not internals.is_joining(consumer)
+        internals.finish_joining(consumer)
+        assert internals.topic_id(consumer, "nowhere") is None
         consumer.assign([PARTITION])
         consumer.seek(PARTITION, 7)
         assert internals.read_position(consumer, PARTITION) == 7
@@ -85,6 +88,8 @@ def test_what_is_read_of_a_client_is_there(broker):
     source = inspect.getsource(kafka.coordinator.base.BaseCoordinator) + inspect.getsource(KafkaConsumer)
     assert "def need_rejoin" in source
     assert "maybe_leave_group(" in source
+    assert "self.rejoining = True" in source
+    assert "def request_rejoin" in source
 
 
 def test_a_batch_is_read_as_the_client_reads_it():

@@ -168,6 +168,8 @@ class Table:
         """More rows per page are only faster: a page without that choice stays as it is."""
         if len(state.rows) + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or 0):
             return state
+        if self._driver.page("find", "page_size_button") is None:
+            return state
         before = self._driver.state()
         try:
             self._driver.click("page_size_button")

@@ -85,29 +85,31 @@ def select(screen: Screen, columns: Sequence[str], more: str = "") -> tuple[str,
     """
     where, values = _where(screen)
     chosen = ", ".join([*_named(columns), *listed.arguments(listed.COLUMNS), *([more] if more else [])])
-    return f"SELECT {chosen} FROM {_tables(screen)}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC", values  # noqa: S608
+    tables = f"{_PERIOD_TABLES[screen.period]} LEFT JOIN quote q ON q.symbol = s.symbol"
+    return f"SELECT {chosen} FROM {tables}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC", values  # noqa: S608
 
 
 def select_page(screen: Screen, columns: Sequence[str], limit: int, offset: int) -> tuple[str, list[Any]]:
     """The same for one page of rows. Raises ConditionError."""
     where, values = _where(screen)
     keys = (f"{compared_by(screen.sort)} AS sort_key", "s.symbol AS sort_symbol", "r.period_end AS sort_end")
-    # The inputs are unpacked after the sorting, for the rows of the page only.
+    of_row = {name: sql for name, sql in listed.COLUMNS.items() if sql.startswith("r.")}
     inner = (
-        f"SELECT {', '.join([*_named(columns), *(f'{sql} AS {name}' for name, sql in listed.COLUMNS.items()), *keys])} "  # noqa: S608
-        f"FROM {_tables(screen)}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC LIMIT %s OFFSET %s"
+        f"SELECT {', '.join([*_named(columns), *(f'{sql} AS {name}' for name, sql in of_row.items()), *keys])} "  # noqa: S608
+        f"FROM {_PERIOD_TABLES[screen.period]}{where} ORDER BY {_order(screen)}, s.symbol, r.period_end DESC LIMIT %s OFFSET %s"
     )
-    outer = [*columns, *listed.arguments({name: name for name in listed.COLUMNS})]
-    sql = f"SELECT {', '.join(outer)} FROM ({inner}) page ORDER BY sort_key{_direction(screen)}, sort_symbol, sort_end DESC"  # noqa: S608
+    # Quotes are joined, and inputs unpacked, after the sorting: for the rows of the page only.
+    arguments = listed.arguments({name: f"page.{name}" if name in of_row else sql for name, sql in listed.COLUMNS.items()})
+    sql = (
+        f"SELECT {', '.join([*(f'page.{name}' for name in columns), *arguments])} "  # noqa: S608
+        f"FROM ({inner}) page LEFT JOIN quote q ON q.symbol = page.sort_symbol "
+        f"ORDER BY sort_key{_direction(screen)}, sort_symbol, sort_end DESC"
+    )
     return sql, [*values, limit, offset]
 
 
 def _named(columns: Sequence[str]) -> list[str]:
     return [f"{FIELDS[name].sql} AS {name}" for name in columns]
-
-
-def _tables(screen: Screen) -> str:
-    return f"{_PERIOD_TABLES[screen.period]} LEFT JOIN quote q ON q.symbol = s.symbol"
 
 
 def _order(screen: Screen) -> str:

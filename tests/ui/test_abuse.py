@@ -289,7 +289,7 @@ def test_200_connections_that_read_nothing_hold_up_nobody(many, own_broker, tmp_
                 request = text.replace(b"%d", str(page.port).encode())
                 open_ = [stalled(page, request) for _ in range(200)]
                 try:
-                    until(lambda: page.ask("/stocks?region=fr").status == 200, 10, f"an answer beside 200 {kind}")
+                    until(lambda: page.ask("/stocks?region=fr").status == 200, 30, f"an answer beside 200 {kind}")
                     busy = quickest(page)
                     cursor.execute(
                         "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"

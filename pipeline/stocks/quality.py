@@ -23,6 +23,7 @@ _TEXTS = {
     ("market_cap", "price_times_shares in the trading unit"): "is in pence or their like, and so agrees with price × shares",
     ("market_cap", "price_times_earnings_by_eps"): "agrees with price × earnings ÷ earnings per share",
     ("market_cap", "price_times_earnings_by_eps in the trading unit"): "is in pence or their like, and so agrees with earnings per share",
+    ("market_cap", "closes_times_shares"): "agrees with the closes × ordinary shares; the quoted price is not in pence, as it is labelled",
     ("market_cap", "no witness"): "taken as quoted: there is nothing to compare it with",
     ("market_cap", "disagrees"): "not used: it disagrees with everything that it was compared with",
     ("market_cap", "none quoted"): "none is quoted",

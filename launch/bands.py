@@ -76,8 +76,9 @@ class Converter:
         if missing:
             pair = f"USD{missing[0]}"
             reason = self._refused.get(pair, "the site gives none")
+            through = "" if pair == f"{source}{target}" else f"for {pair} "
             raise ServiceError(
-                f"no exchange rate for {source}{target}: for {pair} {reason}, and none of the last {RATE_DAYS} days is stored. Try again "
+                f"no exchange rate for {source}{target}: {through}{reason}, and none of the last {RATE_DAYS} days is stored. Try again "
                 f"later, leave out the regions that use {missing[0]}, or give the bounds in each region's own currency: "
                 f"--market-cap-currency {LOCAL}"
             )

@@ -134,7 +134,7 @@ class RunFollower(Following):
             scraping=stages[0],
             processing=stages[1],
             regions=_regions(account),
-            errors=tuple(_error(error) for error in reversed(list(account.errors)[-ERRORS_SHOWN:])),
+            errors=tuple(_error(error) for error in reversed(account.newest_errors()[-ERRORS_SHOWN:])),
             ratio_rows=account.ratio_rows,
             unreadable=account.unreadable,
             requests_per_stock=account.requests_per_finished_stock,

@@ -156,6 +156,14 @@ class Account:
             task.retrying = task.state == "pending"
         return False
 
+    def newest_errors(self) -> list[dict[str, Any]]:
+        """The newest ERRORS_KEPT, oldest first. One that was to be tried again, and whose task has ended since, is `retried`."""
+        return [{**error, "status": "retried"} if self._was_retried(error) else error for error in self.errors]
+
+    def _was_retried(self, error: dict[str, Any]) -> bool:
+        task = self._stage(error["stage"]).tasks.get(error.get("task_id", ""))
+        return error.get("status") == "retrying" and task is not None and task.state != "pending"
+
     @property
     def finished(self) -> int:
         return self.scraping.finished + self.processing.finished

@@ -53,7 +53,7 @@ def _lines(view: MonitorView, width: int, height: int, ascii_only: bool) -> list
     ]
     counts = _counts((account.scraping, account.processing), width)
     groups = _groups(view)
-    errors = [_error(error, account.run_id, width) for error in reversed(account.errors)]
+    errors = [_error(error, account.run_id, width) for error in reversed(account.newest_errors())]
     room = height - len(head) - len(stages) - len(counts) - len(groups)
     regions = _regions(account, max(1, room - (1 + min(len(errors), ERRORS_FIRST) if errors else 0)), width, ascii_only)
     room -= len(regions)
@@ -224,5 +224,5 @@ def _error(error: dict[str, Any], run_id: str, width: int) -> Text:
     status = str(error.get("status"))
     task = str(error.get("task_id")).replace(f":{run_id}:", ":", 1).removeprefix("process:")
     why = f"{error.get('error_type')}: {error.get('error')} (attempt {error.get('attempt')})"
-    line = Text.assemble((safe(status, 8).ljust(9), "bold red" if status == "failed" else "yellow"))
+    line = Text.assemble((safe(status, 8).ljust(9), "bold red" if status == "failed" else "dim" if status == "retried" else "yellow"))
     return line.append(f"{safe(task, 40):<10}", style="bold").append("  ").append(safe(why, max(width, 20)))

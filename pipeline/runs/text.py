@@ -48,7 +48,7 @@ def account_line(account: Account, elapsed_seconds: float) -> str:
 
 def error_lines(account: Account) -> list[str]:
     """The newest errors with a heading; empty if there are none."""
-    lines = [_error_line(error) for error in list(account.errors)[-ERRORS_SHOWN:]]
+    lines = [_error_line(error) for error in account.newest_errors()[-ERRORS_SHOWN:]]
     return ["", "newest errors:", *lines] if lines else []
 
 

@@ -78,8 +78,10 @@ def test_a_retrying_task_is_pending():
     account.task("processing", STOCK.fields())
     account.error("processing", read(messages.error_message(STOCK, "later", "TransientError", 1, final=False)))
     assert (account.processing["pending"], account.processing.retrying) == (1, 1)
+    assert [error["status"] for error in account.newest_errors()] == ["retrying"]
     account.completion("processing", read(completion(STOCK, Computed(1))))
     assert (account.processing["pending"], account.processing.retrying) == (0, 0)
+    assert [error["status"] for error in account.newest_errors()] == ["retried"], "its task has ended"
 
 
 def test_the_children_of_a_split_are_sent_tasks():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import LayoutChanged, RateLimited, TransientError
+from pipeline.errors import BrowserLost, LayoutChanged, PipelineError, RateLimited, TransientError
 from pipeline.screener import endpoint as screener_api
 from pipeline.screener import source
 from pipeline.screener.answers import Answer, Listing
@@ -126,3 +126,32 @@ def test_a_page_that_changes_in_mid_way_is_followed_by_the_whole_list(tmp_path: 
     assert found.source == "api"
     with pytest.raises(LayoutChanged, match="No browser, no page to keep"):
         list(Source(Page(), None, None).open("fr", LOW, HIGH, tmp_path).pages())
+
+
+@pytest.mark.parametrize("error", [TransientError("502"), RateLimited("429"), BrowserLost("gone"), LayoutChanged("missing table")])
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "in mid-list"])
+def test_auto_is_the_page_whatever_happens_to_it_unless_it_has_changed(error: PipelineError, late: bool, tmp_path: Path) -> None:
+    """With the tests of page and endpoint in each situation, this is what `auto` does there."""
+
+    def fails(number: int) -> Iterator[Answer]:
+        raise error
+        yield
+
+    class Page:
+        def open(self, *_: object) -> RegionList:
+            if not late:
+                raise error
+            return RegionList("a list", "table", 1, fails)
+
+    class Endpoint:
+        def open(self, *_: object) -> RegionList:
+            return RegionList("a list", "api", 1, lambda number: iter([Answer(1, (Listing("A", "A"),))]))
+
+    both = Source(Page(), None, Endpoint())
+    if isinstance(error, LayoutChanged):
+        assert listed(both.open("fr", LOW, HIGH, tmp_path)) == ["A"]
+        assert not both.uses_page
+    else:
+        with pytest.raises(type(error)):
+            listed(both.open("fr", LOW, HIGH, tmp_path))
+        assert both.uses_page

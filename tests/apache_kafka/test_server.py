@@ -139,13 +139,13 @@ def test_a_port_that_another_holds_at_the_start_again_is_told(apache_kafka, kafk
 
 
 def test_a_port_that_another_takes_before_the_broker_binds_it_is_left_to_it(tmp_path, monkeypatch):
-    taken = quiet_port()
-    found = [taken, quiet_port() + 1]  # the first answer was true when it was given
+    taken, other = quiet_port(), quiet_port()
+    found = [taken, other]  # the first answer was true when it was given
     monkeypatch.setattr(local.apache_kafka, "free_port", lambda *port: found.pop(0) if found and port else free_port(*port))
     with socket.create_server(("127.0.0.1", taken)):
         running = ApacheKafka.start(HOME, tmp_path / "data", tmp_path / "broker.log", taken)
         try:
-            assert running.bootstrap_servers == f"127.0.0.1:{taken + 1}"
+            assert running.bootstrap_servers == f"127.0.0.1:{other}"
         finally:
             running.stop()
 

@@ -58,7 +58,8 @@ def pytest_report_header() -> str:
     return f"broker: Apache Kafka {apache_kafka_version(home)} ({home})"
 
 
-_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
+#: A thousand for each of the processes that share the tests; their numbers follow each other.
+_ports = itertools.count(20_000 + os.getpid() * 997 % 10_000)
 
 
 def quiet_port() -> int:

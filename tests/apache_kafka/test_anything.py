@@ -12,7 +12,7 @@ ROUNDS = 12
 
 
 def test_anything_in_every_topic_of_a_short_run(live, kafka, start_market):
-    site = start_market("--latency-ms", "100", "--page-latency-ms", "200")
+    site = start_market("--latency-ms", "100", "--page-latency-ms", "2000")
     process = live.start(*UNATTENDED, "--regions", "fr,gb", YAHOO_BASE_URL=site.base_url)
     pollute(kafka, run_in(kafka), random.Random(SEED), ROUNDS)
     code = process.wait(300)

@@ -23,7 +23,7 @@ PLAIN = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_
 
 @pytest.fixture(scope="module")
 def limited_port():
-    return quiet_port() + 700
+    return quiet_port()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def demanding(tmp_path_factory, limited_port):
         Path(os.environ["TEST_KAFKA_HOME"]),
         folder / "data",
         folder / "broker.log",
-        quiet_port() + 600,
+        quiet_port(),
         {
             "min.insync.replicas": "2",
             "listeners": f"SASL_PLAINTEXT://127.0.0.1:{limited_port}",

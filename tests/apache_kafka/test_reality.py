@@ -192,7 +192,7 @@ def test_the_markers_of_transactions_are_no_lag(kafka, run_id):
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     """A broker with rights: on one port the user `pipeline`, who has what it is granted; on another one the administrator."""
-    folder, port, secured = tmp_path_factory.mktemp("guarded"), quiet_port() + 600, quiet_port() + 700
+    folder, port, secured = tmp_path_factory.mktemp("guarded"), quiet_port(), quiet_port()
     properties = {
         "listeners": f"SASL_PLAINTEXT://127.0.0.1:{secured}",
         "sasl.enabled.mechanisms": "PLAIN",

@@ -68,7 +68,7 @@ def secured(tmp_path_factory):
     """A broker that wants TLS and a user on one port; on another one it is open."""
     folder = tmp_path_factory.mktemp("secured")
     authority, strange = Authority(folder / "ours"), Authority(folder / "strange")
-    port = quiet_port() + 500
+    port = quiet_port()
     running = ApacheKafka.start(
         Path(os.environ["TEST_KAFKA_HOME"]),
         folder / "data",

@@ -118,13 +118,13 @@ def pollute(settings: Kafka, run_id: str, chance: random.Random, rounds: int) ->
     producer = KafkaProducer(**clients.common(settings), enable_idempotence=False, max_request_size=10**8)
     for turn in range(rounds):
         for topic in topics.ALL:
+            if turn in (0, rounds // 2):  # the first ones at once: the run is there to read them
+                put(settings, topic, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
             key, value = chance.choice([None, b"", b"k", b"\xff" * 50, b"x" * 5_000]), anything.value()
             producer.config["compression_type"] = chance.choice([0, 1, 3, 4, 2])
             # The client sends no record with neither key nor value.
             key = b"" if key is None and value is None else key
             producer.send(topic, value, key=key, headers=anything.headers(), timestamp_ms=chance.choice([None, 0, 1]))
-            if turn in (rounds // 8, rounds // 2):
-                put(settings, topic, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
         producer.flush(120)
     producer.close()
 

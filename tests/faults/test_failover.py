@@ -97,7 +97,7 @@ class Pair:
         self.settings = self.primary.settings
         self.place: Place = place_of((folder / "data").resolve())
         self.standby_data = self.place.data_dir.with_name(self.place.data_dir.name + "-standby")
-        self.standby_port = quiet_port() + 800
+        self.standby_port = quiet_port()
         self.log = folder / "standby.log"
         self.standby: subprocess.Popen[bytes] | None = None
 

@@ -37,7 +37,7 @@ class Restarted:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = quiet_port() + 300
+        self.port = quiet_port()
         self.broker = None
 
     def start(self) -> Kafka:
@@ -97,7 +97,7 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
 
 @pytest.mark.skipif(not ON_APACHE_KAFKA, reason="the embedded broker knows no users: see make test-kafka")
 def test_a_login_that_is_refused_after_an_outage_is_said(tmp_path, caplog):
-    home, port, secured = Path(os.environ["TEST_KAFKA_HOME"]), quiet_port() + 300, quiet_port() + 400
+    home, port, secured = Path(os.environ["TEST_KAFKA_HOME"]), quiet_port(), quiet_port()
 
     def start(password):
         properties = {

@@ -32,6 +32,8 @@ LIVE_SITE = "https://finance.yahoo.com"
 MOST_LOADS = 4
 #: Seconds for which a page is kept for further tasks before it is loaded again.
 KEEP_SECONDS = 600.0
+#: Seconds for which a page that shows its rows is watched on: the browser's log of its requests comes a moment later.
+LOG_SECONDS = 0.5
 #: Seconds that a loaded page gets to send its own query, by its state of loading: some wait for an advertisement for ever.
 #: After that we ask without having seen one.
 PATIENCE_SECONDS = {"complete": 1.5, "interactive": 4.0}
@@ -192,7 +194,8 @@ class PagedScreener:
                 return state
             if state.ready in PATIENCE_SECONDS and not state.waits:
                 quiet_since = quiet_since or time.monotonic()
-                if time.monotonic() - quiet_since >= PATIENCE_SECONDS[state.ready] or (state.settled and state.ready == "complete"):
+                is_done = state.settled and state.ready == "complete"
+                if time.monotonic() - quiet_since >= (LOG_SECONDS if is_done else PATIENCE_SECONDS[state.ready]):
                     return state
             if time.monotonic() >= deadline:
                 return state

@@ -75,7 +75,8 @@ def say_why_not(settings: Settings, arguments: argparse.Namespace) -> int:
     elif dead_letters.read(settings.kafka, Wanted(letter_id=arguments.id, replayed_too=True)):
         reason = "was replayed already" + (", show it with --all" if arguments.command != "replay" else "")
     else:
-        reason = "is not in the topics: python kafka_dead_letters.py list names those that are"
+        demo = " --demo" if arguments.demo else ""
+        reason = f"is not in the topics: python kafka_dead_letters.py{demo} list names those that are"
     print(f"dead letter {arguments.id} {reason}", file=sys.stderr)
     return EXIT_NOT_FOUND
 

@@ -2,7 +2,7 @@
 
 takes   stock-processing-tasks, stock-processing-retries   (consumer group stock-processors)
 reads   company_statements, fx_rate
-writes  stock, financial_ratios, company_statements, fx_rate
+writes  stock, country, quote, financial_ratios, company_statements, fx_rate, pipeline_run
 emits   processing-completion                              or processing-errors and a retry or dead letter
 
 python kafka_processing_consumer.py            as many times as wanted, each in its own terminal

@@ -3,7 +3,7 @@
 SCRAPER_SOURCE=api lists by the JSON endpoint behind the page, without a browser; auto does so if the page has changed.
 
 takes   stock-scraping-tasks, stock-scraping-retries       (consumer group stock-scrapers)
-writes  country, stock, pipeline_run                       page by page
+writes  country, stock, quote, pipeline_run                page by page
 emits   stock-processing-tasks, then scraping-completion   or scraping-errors and a retry or dead letter
 
 python kafka_scraper_consumer.py            as many times as wanted, each in its own terminal

@@ -49,11 +49,9 @@ class SiteCheck:
     def text(self) -> str:
         """For people: the counts, and one example per reason."""
         if not self.compared:
-            return (
-                "held against the site's own ratios: nothing to compare, because none of this run's rows was fetched anew "
-                "(--refresh all fetches all)"
-            )
-        lines = [f"held against the site's own ratios: {self.compared} compared, {self.differ} differ by more than {TOLERANCE:.0%}"]
+            return "compared with the site's own ratios: none, because no row of this run was fetched anew (--refresh all fetches all)"
+        differ = f"{self.differ} differ by more than {TOLERANCE * 100:.0f} % (why: docs/ratios.md)"
+        lines = [f"compared with the site's own ratios: {self.compared}; {differ}"]
         return "\n".join([*lines, *(f"  {count} {reason} ({self.example[reason]})" for reason, count in self.reasons.most_common())])
 
     def summary(self) -> dict[str, Any]:

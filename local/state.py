@@ -19,7 +19,7 @@ import config
 from pipeline.errors import ServiceError
 from pipeline.process.folders import needing_folder
 
-#: Seconds to ask for the lock: whoever looks up its holder has it too for a moment (config.lock_holder).
+#: Seconds to ask for the lock: a process that looks up its holder also has it for a moment (config.lock_holder).
 LOCK_SECONDS = 1.0
 
 #: What an `.env` file holds without quotes, for a shell too.

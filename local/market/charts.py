@@ -48,7 +48,7 @@ def chart(company: Company, start: int | None, end: int | None, span: str, inter
 
 
 def currency_chart(symbol: str, start: int | None, end: int | None, span: str, interval: str, today: date) -> bytes | None:
-    """As `chart`, of an exchange rate; None where it is no pair of known currencies."""
+    """As `chart`, of an exchange rate; None if it is not a pair of known currencies."""
     pair = currency_pair(symbol)
     if pair is None:
         return None

@@ -29,7 +29,7 @@ class Namer:
 
         def draw() -> str:
             if region == "jp":
-                # Tokyo's codes start at 1300: a leading zero is nobody's, and a trap for whoever takes codes for numbers.
+                # Tokyo's codes start at 1300: one with a leading zero is no real company's, and tests code that takes them for numbers.
                 return f"0{rng.randrange(1000):03d}" if rng.random() < 0.6 else f"0{rng.randrange(100):02d}{rng.choice(_LETTERS)}"
             length = 3 if region == "gb" and rng.random() < 0.3 else 4
             letters = "".join(rng.choices(_LETTERS, k=length - 2))

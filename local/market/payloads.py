@@ -158,7 +158,7 @@ def _known(**fields: float | None) -> dict[str, float]:
 
 
 def currency_quote(symbol: str, today: date = MARKET_DAY) -> dict[str, Any] | None:
-    """Quote of `XXXYYY=X` (or `YYY=X`, from dollars), or None where it is no pair of known currencies.
+    """Quote of `XXXYYY=X` (or `YYY=X`, from dollars), or None if it is not a pair of known currencies.
 
     Without a time: the site's rates are of the moment, and who runs on another day than the market's would find them old.
     """

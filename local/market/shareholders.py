@@ -19,7 +19,7 @@ def split(company: Company) -> tuple[date, int] | None:
 
 
 def count_as_reported(company: Company, day: date, restated: float) -> float:
-    """Shares at `day` as the statements show them: undone for a later split only where the site did not restate."""
+    """Shares at `day` as the statements show them: undone for a later split only if the site did not restate."""
     happened = split(company)
     if happened and "split_not_restated" in company.traits and day < happened[0]:
         return round(restated / happened[1])

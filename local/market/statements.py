@@ -44,7 +44,7 @@ class Statements:
     trailing: dict[str, list[Point]]
 
     def latest(self, key: str) -> float | None:
-        """The newest trailing figure, of balance keys the newest quarterly one; annual where there is neither."""
+        """The newest trailing figure, of balance keys the newest quarterly one; annual if there is neither."""
         for series in (self.trailing, self.quarterly if key in BALANCE_KEYS else {}, self.annual):
             if series.get(key):
                 return series[key][-1].value
@@ -211,7 +211,7 @@ def _summed(company: Company, quarters: list[Quarter]) -> dict[str, float]:
         lines |= shareholders.per_share(company, end.end, end.shares, lines["NetIncomeCommonStockholders"])
     lines["OrdinarySharesNumber"] = shareholders.count_as_reported(company, end.end, end.shares)
     pretax = lines.get("PretaxIncome", 0)
-    # The source puts in a round default where a rate makes no sense.
+    # The source puts in a round default if a rate makes no sense.
     lines["TaxRateForCalcs"] = round(lines["TaxProvision"] / pretax, 3) if pretax > 0 else 0.21
     return lines
 

@@ -389,6 +389,6 @@ class Producer(KafkaProducer):
         try:
             super().close(timeout, null_logger)
         except KafkaError:
-            self._sender.force_close()  # drops what is not acknowledged: whoever waits for it sends it again
+            self._sender.force_close()  # drops what is not acknowledged: its sender sends it again
             self._sender.join(CLOSE_SECONDS)
             super().close(CLOSE_SECONDS, null_logger)

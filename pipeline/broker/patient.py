@@ -85,7 +85,7 @@ class Patient(KafkaConsumer):
             try:
                 self.follow(self._followed)
             except (ServiceError, kafka.errors.KafkaError) as error:
-                log.debug("no look at the partitions: %s", error)  # whoever watches the broker says that it is away
+                log.debug("no look at the partitions: %s", error)  # the watch over the broker says that it is away
         internals.finish_joining(self)
         # While it joins its group, every poll takes it one step further.
         rest_ms = 0 if internals.is_joining(self) else rest_of(self.thin_answers, timeout_ms)

@@ -192,7 +192,7 @@ class Sender:
         return self._partition_counts[topic]
 
     def close(self, timeout_seconds: float = 5.0) -> None:
-        """Never raises: whoever has sent a message that is not acknowledged by now sends it again."""
+        """Never raises: the sender of a message that is not acknowledged by now sends it again."""
         self._close(timeout_seconds)
 
     def _close(self, timeout_seconds: float) -> None:

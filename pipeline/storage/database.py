@@ -18,8 +18,8 @@ from pipeline.wire.text import one_line
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8
-#: Milliseconds after which a connection is lost on which the other side acknowledges nothing. Without it, whoever waits for the answer to a
-#: statement that a dead host never got waits for a quarter of an hour: keepalives work on idle connections only.
+#: Milliseconds after which a connection is lost on which the other side acknowledges nothing. Without it, a thread waits a
+#: quarter of an hour for the answer to a statement that a dead host never got: keepalives work on idle connections only.
 _UNACKNOWLEDGED_MS = 25_000
 #: Seconds without an answer after which a connection is given up: something between here and the database may have forgotten it.
 SILENT_SECONDS = 120.0

@@ -64,7 +64,7 @@ class Writer:
         create_tables(self._connection)
         self._closed = threading.Event()
         self._repeated = Repeated(log)
-        # Rows of runs and countries that are written. Each task brings its own, and whoever writes a row locks it, so all processes
+        # Rows of runs and countries that are written. Each task brings its own, and a process that writes a row locks it, so all processes
         # would wait for each other's commits.
         self._known: set[Any] = set()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)

@@ -7,6 +7,7 @@ import signal
 import sys
 
 import config
+from pipeline.process import early
 from pipeline.process.script import stop_signals, tell
 
 
@@ -18,7 +19,7 @@ class Signals:
     """The first stop signal asks to stop. The second ends everything at once."""
 
     def __init__(self) -> None:
-        self.received = False
+        self.received = early.interrupted  # and its KeyboardInterrupt was lost
         for number in stop_signals():
             signal.signal(number, self._handle)
 

@@ -12,14 +12,24 @@ import os
 INTERRUPTED = 130
 
 
+#: Whether Ctrl+C has come since `over`. The KeyboardInterrupt that it raises is lost in a callback or a library's bare `except`.
+interrupted = False
+
+
 def _end(number: int, frame: object) -> None:
     os._exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    global interrupted
+    interrupted = True
+    raise KeyboardInterrupt
 
 
 def over() -> None:
     """From now on Ctrl+C raises KeyboardInterrupt, as usual. If it was ignored (in a background job), it still is."""
     if _signal.getsignal(_signal.SIGINT) is _end:
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signal.signal(_signal.SIGINT, _interrupt)
 
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:

@@ -43,7 +43,10 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` on the first stop signal. The second one ends the process at once."""
+    """Call `stop` on the first stop signal. The second one ends the process at once.
+
+    Raises KeyboardInterrupt if Ctrl+C came earlier and was lost.
+    """
     numbers = stop_signals()
 
     def handle(number: int, frame: object) -> None:
@@ -54,6 +57,8 @@ def on_stop(stop: Callable[[], None]) -> None:
 
     for number in numbers:
         signal.signal(number, handle)
+    if early.interrupted:
+        raise KeyboardInterrupt
 
 
 def end_with_orchestrator(last: Callable[[], None] = lambda: None) -> None:

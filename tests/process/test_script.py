@@ -129,6 +129,26 @@ def test_a_full_disk_is_said(tables: Database, tmp_path: Path) -> None:
     assert complained.count("\n") == 1
 
 
+def test_ctrl_c_that_a_library_has_caught_ends_the_script_all_the_same(tmp_path: Path) -> None:
+    script = """
+import pipeline.process.early
+import os, signal
+from pipeline.process.script import on_stop, run_script
+
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        pass  # as in an import's callback
+    on_stop(lambda: None)
+    return 0
+
+run_script(main)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_ctrl_c_in_the_first_second_is_one_line_or_none(tmp_path: Path) -> None:
     environ = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "DB_DEV_NAME": "none", "DB_USER": "nobody", "DB_HOST": "127.0.0.1", "DB_PORT": "1"}
     for delay in (0.2, 0.5, 0.9):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ from pipeline.storage import database, schema
 PROJECT = Path(__file__).resolve().parent.parent
 #: Which broker the fixtures give: the embedded one or, in `make test-kafka`, "apache".
 ON_APACHE_KAFKA = os.environ.get("TEST_BROKER") == "apache"
+# A shell's background job ignores Ctrl+C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A user's own settings must not reach the tests, nor the tests a user's services.
 for name in [name for name in os.environ if name.startswith(("KAFKA_", "DB_", "SCRAPER_", "MARKET_CAP_", "PG", "YAHOO_"))]:
     if name not in ("SCRAPER_BROWSER", "SCRAPER_DRIVER", "PG_BIN_DIR"):

@@ -33,8 +33,8 @@ _AMOUNTS = KEYS - _NO_AMOUNTS
 _STEADY = ("TotalRevenue", "CostOfRevenue", "TotalAssets", "TotalLiabilitiesNetMinorityInterest")
 #: Fewer lines than this in common say nothing about a unit.
 _LEAST_LINES = 3
-#: Shares ÷ (earnings ÷ earnings per share) within these are of one unit; thousands of times off, to this power of ten, are of two.
-_ONE_UNIT = (1 / 30, 30.0)
+#: Shares ÷ (earnings ÷ earnings per share) within this power of ten of 1 are of one unit; thousands of times off, of two.
+_ONE_UNIT = log10(30.0)
 _THOUSANDS = (3.0, 6.0)
 _NEARLY = 0.12
 
@@ -62,10 +62,10 @@ def _in_single_units(lines: Lines) -> int:
     earned = lines.get("NetIncomeCommonStockholders") or lines.get("NetIncome")
     if not count or not eps or not earned or count[1] <= 0 or abs(eps[1]) < LEAST_EPS or eps[1] * earned[1] <= 0:
         return 0
-    times = count[1] * eps[1] / earned[1]
-    if _ONE_UNIT[0] < times < _ONE_UNIT[1]:
+    off = log10(count[1]) + log10(abs(eps[1])) - log10(abs(earned[1]))  # the product itself may be beyond a double
+    if abs(off) < _ONE_UNIT:
         return 1
-    return -1 if any(abs(log10(times) - power) < _NEARLY for power in _THOUSANDS) else 0
+    return -1 if any(abs(off - power) < _NEARLY for power in _THOUSANDS) else 0
 
 
 def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
@@ -95,7 +95,7 @@ def _is_spike(three: Sequence[tuple[Statement, tuple[date, float] | None]]) -> b
         return False
     if first[1] * second[1] <= 0 or third[1] * second[1] <= 0 or _step(before, one, _AMOUNTS) or _step(one, after, _AMOUNTS):
         return False
-    offs = (log(second[1] / first[1]), log(second[1] / third[1]))
+    offs = (log(abs(second[1])) - log(abs(first[1])), log(abs(second[1])) - log(abs(third[1])))
     return min(abs(off) for off in offs) >= log(UNIT_STEP) and offs[0] * offs[1] > 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from math import log
+from math import inf, log
 from statistics import median
 
 from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements
@@ -82,7 +82,7 @@ def _is_spike(one: Count, counts: list[Count], splits: Mapping[date, float]) -> 
     before, after = _neighbours(one, counts)
     if before is None or after is None or any(when > before[0] and abs(log(factor)) > log(1.02) for when, factor in splits.items()):
         return False
-    up, down = log(one[1] / before[1]), log(one[1] / after[1])
+    up, down = log(one[1]) - log(before[1]), log(one[1]) - log(after[1])
     return up * down > 0 and min(abs(up), abs(down)) >= LARGE_MOVE and abs(up - down) <= _ABOUT_EQUAL
 
 
@@ -93,8 +93,8 @@ def shares_behind(points: Points) -> dict[date, float]:
     found = {}
     for day, per_share in eps.items():
         earned = common.get(day) or all_of_it.get(day)
-        if earned and abs(per_share.value) >= LEAST_EPS and earned.value * per_share.value > 0:
-            found[day] = earned.value / per_share.value
+        if earned and abs(per_share.value) >= LEAST_EPS and 0 < (shares := earned.value / per_share.value) < inf:
+            found[day] = shares
     return found
 
 
@@ -133,7 +133,7 @@ class _Witnesses:
         return wrong
 
     def _is_quoted(self, count: float) -> bool:
-        return any(abs(log(quoted / count)) <= _ABOUT_EQUAL for quoted in self._quoted)
+        return any(abs(log(quoted) - log(count)) <= _ABOUT_EQUAL for quoted in self._quoted)
 
     def _is_contradicted(self, one: Count, later: Count) -> bool:
         move = self._move(one, later)
@@ -143,7 +143,7 @@ class _Witnesses:
         after = [behind for day, behind in self._behind if -_SAME_DAYS <= (day - later[0]).days <= _LATER_DAYS]
         if here is None or not after:
             return move.unexplained >= log(COUNT_STEP) - 1e-9
-        grew = (log(behind / here) for behind in after)
+        grew = (log(behind) - log(here) for behind in after)
         return not any(abs(one - move.moved - log(factor)) <= move.unexplained / 2 for one in grew for factor in move.factors)
 
     def _behind_on(self, day: date) -> float | None:
@@ -152,7 +152,7 @@ class _Witnesses:
     def _move(self, one: Count, later: Count) -> _Move:
         products = [self._product(one[0], later[0]), self._product(one[0], date.max), self._product(later[0], date.max)]
         factors = frozenset({1.0, *products, *(1 / factor for factor in products)})
-        moved = log(later[1] / one[1])
+        moved = log(later[1]) - log(one[1])  # the quotient may be beyond a double
         return _Move(moved, min(abs(moved - log(factor)) for factor in factors), factors)
 
     def _product(self, after: date, until: date) -> float:

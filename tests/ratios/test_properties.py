@@ -81,6 +81,19 @@ def test_figures_of_any_size_never_make_infinity_or_nan(company: Fundamentals) -
         assert_sound(one)
 
 
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"OrdinarySharesNumber": {QUARTER: 6.2e-167}, "NetIncome": {QUARTER: -2.5e157}, "DilutedEPS": {QUARTER: -1.0}},
+        {"OrdinarySharesNumber": {QUARTER_BEFORE: 9e15, QUARTER: 2.3e-308}},
+    ],
+)
+def test_figures_whose_quotient_is_beyond_a_double_are_no_fault(figures: dict[str, dict[date, float]]) -> None:
+    points = {key: {day: Point(value, "USD") for day, value in by_day.items()} for key, by_day in figures.items()}
+    for one in ratio_rows(Fundamentals(symbol="ANY", as_of=TODAY, currency="USD", statements=Statements({}, points, points))):
+        assert_sound(one)
+
+
 def same(one: float | None, other: float | None) -> bool:
     return one is other is None or (one is not None and other is not None and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-300))
 

@@ -15,13 +15,12 @@ from pipeline.broker import clients
 
 #: Where a batch's checksum begins, and the bytes that it covers.
 CRC, ATTRIBUTES = 17, 21
-#: Apache Kafka refuses records of a time that lies ahead.
-NOW_MS = int(time.time() * 1000)
 LZ4, SNAPPY, ZSTD, GZIP = 3, 2, 4, 1
 
 
-def batch(values, offset=0, headers=(), compression=0, timestamp=NOW_MS):
-    """The bytes of a batch of these values from this offset on."""
+def batch(values, offset=0, headers=(), compression=0, timestamp=None):
+    """The bytes of a batch of these values from this offset on; a run counts only what is not older than itself."""
+    timestamp = int(time.time() * 1000) if timestamp is None else timestamp
     builder = DefaultRecordBatchBuilder(2, compression, False, -1, -1, -1, 100 * 1024 * 1024)
     for place, value in enumerate(values):
         builder.append(place, timestamp, b"key", value, list(headers))

@@ -23,7 +23,7 @@ from kafka.record.memory_records import MemoryRecords
 
 from pipeline.broker import clients, internals
 from pipeline.broker.internals import LARGEST_BATCH_BYTES
-from tests.broker.batches import GZIP, LZ4, NOW_MS, SNAPPY, ZSTD, batch, packed_with, signed, with_header_name
+from tests.broker.batches import GZIP, LZ4, SNAPPY, ZSTD, batch, packed_with, signed, with_header_name
 from tests.conftest import until
 
 PARTITION = TopicPartition("topic", 3)
@@ -150,11 +150,11 @@ def test_a_header_name_that_is_no_text_costs_its_own_record_only():
 
 
 def test_a_wrong_checksum_costs_its_own_batch_only():
-    broken = bytearray(batch([b"a", b"b"], 7))
+    broken = bytearray(batch([b"a", b"b"], 7, timestamp=1_700_000_000_000))
     broken[-3] ^= 1
     found, (one,), after = read(batch([b"0"], 6) + broken + batch([b"c"], 9), 6)
     assert (found, after) == ([(6, b"0"), (9, b"c")], 10)
-    assert (one.offset, one.next_offset, one.reason, one.timestamp_ms) == (7, 9, "wrong checksum", NOW_MS)
+    assert (one.offset, one.next_offset, one.reason, one.timestamp_ms) == (7, 9, "wrong checksum", 1_700_000_000_000)
 
 
 def test_a_broken_batch_that_claims_to_be_endless_is_not_believed():

@@ -84,8 +84,8 @@ def test_figures_of_any_size_never_make_infinity_or_nan(company: Fundamentals) -
 @pytest.mark.parametrize(
     "figures",
     [
-        {"OrdinarySharesNumber": {QUARTER: 6.2e-167}, "NetIncome": {QUARTER: -2.5e157}, "DilutedEPS": {QUARTER: -1.0}},
-        {"OrdinarySharesNumber": {QUARTER_BEFORE: 9e15, QUARTER: 2.3e-308}},
+        {"OrdinarySharesNumber": {QUARTER: 1e-170}, "NetIncome": {QUARTER: -2.5e157}, "DilutedEPS": {QUARTER: -1.0}},
+        {"OrdinarySharesNumber": {QUARTER_BEFORE: 1e16, QUARTER: 1e-309}},
     ],
 )
 def test_figures_whose_quotient_is_beyond_a_double_are_no_fault(figures: dict[str, dict[date, float]]) -> None:

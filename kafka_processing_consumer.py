@@ -73,16 +73,18 @@ def main() -> int:
             no_answer=throttle.unanswered,
             today=settings.today,
         )
+        handler = processor(settings, refresh_all=arguments.refresh == "all")
         worker = TaskWorker(
             settings.kafka,
             topics.PROCESSING,
             messages.processing_task,
-            processor(settings, refresh_all=arguments.refresh == "all"),
+            handler,
             threads=settings.processor_threads,
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,
             writer=writer,
             untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
+            ahead=handler.ahead,
         )
         throttle.share = lambda: worker.share
 

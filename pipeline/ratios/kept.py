@@ -1,4 +1,4 @@
-"""`Fundamentals` as plain JSON and back: what is kept of a company so that its rows can be computed without the site. Pure.
+"""`Fundamentals` as JSON and back: what is kept of a company so that its rows can be computed without the site. Pure.
 
 All fields are kept but those of the quote and the rates, which belong to one day. The price is kept beside the newest close, since the two
 show each other's unit. A new field of `Fundamentals` is kept without a change here, if it is made of texts, numbers, days, tuples, mappings
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import date
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements
 
@@ -24,10 +24,34 @@ OF_THE_DAY = frozenset({"symbol", "as_of", "market_cap", "shares_outstanding", "
 _CONTENT = ("statements", "splits", "currency", "financial_currency", "chart_currency")
 
 
-def to_payload(found: Fundamentals) -> dict[str, Any]:
-    """The payload of `company_statements`; what is None or empty is left out."""
+#: Sorted, so that the same content gives the same text in whatever order it came.
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+class Kept(NamedTuple):
+    """A payload of `company_statements` as JSON text, and the hash of what makes it a version."""
+
+    text: str
+    content_hash: str
+
+
+def to_text(found: Fundamentals) -> Kept:
+    """What is kept of a company; what is None or empty is left out."""
     payload = {one.name: _encoded(getattr(found, one.name)) for one in fields(found) if one.name not in OF_THE_DAY}
-    return {name: value for name, value in payload.items() if value not in (None, {}, [])}
+    return as_text({name: value for name, value in payload.items() if value not in (None, {}, [])})
+
+
+def as_text(payload: Mapping[str, Any]) -> Kept:
+    """The same of a payload that was read."""
+    # Each part is encoded once, for both: statements are ten thousand characters.
+    texts = {name: f"{_encode(name)}:{_encode(value)}" for name, value in sorted(payload.items())}
+    content = _joined(texts[name] for name in sorted(_CONTENT) if name in texts)
+    # A text of the site may hold half a character. Whether the database takes it is not decided here.
+    return Kept(_joined(texts.values()), hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _joined(members: Iterable[str]) -> str:
+    return f"{{{','.join(members)}}}"
 
 
 def from_payload(payload: Mapping[str, Any], **of_the_day: Any) -> Fundamentals:
@@ -35,12 +59,6 @@ def from_payload(payload: Mapping[str, Any], **of_the_day: Any) -> Fundamentals:
     decoders = _decoders()
     known = {name: decoders[name](value) for name, value in payload.items() if name in decoders}
     return Fundamentals(**known, **of_the_day)
-
-
-def content_hash(payload: Mapping[str, Any]) -> str:
-    """The same for the same content, whatever the order in which it came."""
-    content = {name: payload[name] for name in _CONTENT if name in payload}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _encoded(value: Any) -> Any:
@@ -65,7 +83,7 @@ def _key(key: Any) -> str:
 
 def _encoded_points(points: Points) -> dict[str, Any]:
     """key → [[day, value, currency], …], sorted: a company has hundreds of points."""
-    return {key: [[_text(day), *by_day[day]] for day in sorted(by_day)] for key, by_day in sorted(points.items())}
+    return {key: [[_text(day), *point] for day, point in sorted(by_day.items())] for key, by_day in points.items()}
 
 
 def _decoded_points(points: Mapping[str, Any]) -> dict[str, dict[date, Point]]:

@@ -23,11 +23,15 @@ class Batched(Generic[T]):
         self._queue: queue.SimpleQueue[tuple[str, Future[T | None]]] = queue.SimpleQueue()
         threading.Thread(target=self._loop, name=name, daemon=True).start()
 
-    def get(self, key: str) -> T | None:
-        """The answer for `key`, or None if there is none. Raises what `ask` raised."""
+    def begin(self, key: str) -> Future[T | None]:
+        """Ask for `key` without waiting: its answer to come, which is None if there is none, or what `ask` raised."""
         mine: Future[T | None] = Future()
         self._queue.put((key, mine))
-        return mine.result()
+        return mine
+
+    def get(self, key: str) -> T | None:
+        """The answer for `key`, or None if there is none. Raises what `ask` raised."""
+        return self.begin(key).result()
 
     def _loop(self) -> None:
         while True:

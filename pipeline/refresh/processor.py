@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -62,12 +63,12 @@ class Refresh:
 
 
 class Processor:
-    """stored: a symbol's newest statements.  ask_quote: the site's quote of a symbol.  now: the pipeline's own day, and the time of day."""
+    """stored: asks for a symbol's newest statements.  ask_quote: the site's quote of a symbol.  now: the pipeline's own day and time."""
 
     def __init__(
         self,
         refresh: Refresh,
-        stored: Callable[[str], Stored | None],
+        stored: Callable[[str], Future[Stored | None]],
         ask_quote: Callable[[str], Mapping[str, Any] | None],
         now: Callable[[], datetime],
     ) -> None:
@@ -76,9 +77,13 @@ class Processor:
         self._ask_quote = ask_quote
         self._now = now
 
+    def ahead(self, task: ProcessingTask) -> Future[Stored | None]:
+        """Ask for what is stored of a stock, before a thread is free for it."""
+        return self._stored(task.symbol)
+
     def __call__(self, delivery: Delivery[ProcessingTask]) -> Outcome:
         task, now = delivery.task, self._now()
-        stored = self._stored(task.symbol)
+        stored = (delivery.ahead or self.ahead(task)).result()
         last = due.from_json(stored.evidence, stored.fetched_at) if stored else None
         quote, asked = self._quote(task, last, now)
         verdict = due.verdict(quote, last, now, self._refresh.max_age_days, self._refresh.all, task.symbol)
@@ -191,7 +196,7 @@ def _write(task: ProcessingTask, seen: Mapping[str, Mapping[str, Any]]) -> Write
 
 
 def _fetched(found: Fundamentals, quote: Mapping[str, Any], last: Evidence | None, why: str, now: datetime, profiled: bool) -> Fetched:
-    payload = kept.to_payload(found)
+    text, content_hash = kept.to_text(found)
     series = (
         points for table in (found.statements.annual, found.statements.quarterly, found.statements.trailing) for points in table.items()
     )
@@ -205,7 +210,7 @@ def _fetched(found: Fundamentals, quote: Mapping[str, Any], last: Evidence | Non
         **quote,
     }
     evidence = due.after_fetch(seen, last, why, due.newest_period(ends), now, profiled)
-    return Fetched(found.symbol, now.isoformat(), kept.content_hash(payload), payload, due.to_json(evidence))
+    return Fetched(found.symbol, now.isoformat(), content_hash, text, due.to_json(evidence))
 
 
 def _nothing(
@@ -215,10 +220,11 @@ def _nothing(
     payload = json.loads(stored.payload) if stored else {}
     if not payload or _NOTHING in payload:
         evidence = due.after_fetch(quote, last, why, None, now, False)
-        return Fetched(symbol, now.isoformat(), f"{_NOTHING}:{reason}", {_NOTHING: reason}, due.to_json(evidence))
+        return Fetched(symbol, now.isoformat(), f"{_NOTHING}:{reason}", json.dumps({_NOTHING: reason}), due.to_json(evidence))
     # No answer takes the place of what is stored.
     evidence = due.after_fetch(quote, last, due.AWAITED, last.newest_period if last else None, now, False)
-    return Fetched(symbol, now.isoformat(), kept.content_hash(payload), payload, due.to_json(evidence))
+    text, content_hash = kept.as_text(payload)
+    return Fetched(symbol, now.isoformat(), content_hash, text, due.to_json(evidence))
 
 
 def _known_profile(before: Fundamentals | None) -> dict[str, Any]:

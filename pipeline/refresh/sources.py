@@ -36,4 +36,4 @@ def processor(settings: Settings, refresh_all: bool = False) -> Processor:
     statements: Batched[Stored] = Batched(stored, STORED_AT_ONCE, STORED_LINGER_SECONDS, "stored-statements")
     asked: Batched[Mapping[str, Any]] = Batched(partly.fetch_quotes, QUOTES_AT_ONCE, QUOTES_LINGER_SECONDS, "quotes")
     exchange_rates.ask(KeptRates(Reader(settings.database), fetch_rates, settings.today))
-    return Processor(Refresh(settings.fundamentals_source, refresh_all, settings.statements_max_age_days), statements.get, asked.get, now)
+    return Processor(Refresh(settings.fundamentals_source, refresh_all, settings.statements_max_age_days), statements.begin, asked.get, now)

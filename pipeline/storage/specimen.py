@@ -62,7 +62,7 @@ def _rows(profile: Profile) -> Write:
         ratios=[(_RUN_ID, RatioRow(symbol, "annual", _DAY, "USD", dict.fromkeys(RATIOS, 1.0), {}, {}))],
         runs=[Run(_RUN_ID, (profile.country_code,), 1.0, 2.0)],
         quotes={symbol: {"seen_at": _SEEN_AT, "regularMarketPrice": 1.0, "currency": "USD"}},
-        statements=[Fetched(symbol, _SEEN_AT, "hash", {}, {})],
+        statements=[Fetched(symbol, _SEEN_AT, "hash", "{}", {})],
     )
 
 

@@ -75,12 +75,12 @@ FROM part JOIN company_statements s USING (symbol) LEFT JOIN quote q USING (symb
 
 @dataclass(frozen=True)
 class Fetched:
-    """A company's statements as they were fetched at `seen_at` (ISO 8601)."""
+    """A company's statements as they were fetched at `seen_at` (ISO 8601); `payload` is JSON text."""
 
     symbol: str
     seen_at: str
     content_hash: str
-    payload: Mapping[str, Any]
+    payload: str
     evidence: Mapping[str, Any]
 
 
@@ -99,7 +99,7 @@ class Stored:
 def store(cursor: Any, rows: Sequence[Fetched]) -> None:
     """Write what was fetched, one row per symbol."""
     if rows:
-        values = [(row.symbol, row.seen_at, row.content_hash, _text(row.payload), _text(row.evidence)) for row in rows]
+        values = [(row.symbol, row.seen_at, row.content_hash, row.payload, _text(row.evidence)) for row in rows]
         execute_values(cursor, _UPSERT, sorted(values), page_size=len(values))
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 #: How many results one transaction takes at most.
 BATCH = 200
 #: Seconds from the begin of one transaction to the next: under load, what comes in between is one batch.
-BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.2
 #: Seconds between two checks whether the database works again, while there is nothing to write.
 PROBE_SECONDS = 2.0
 #: Seconds before a transaction that collided is tried again: doubles each time, up to the second figure.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from kafka import TopicPartition
 
@@ -27,6 +27,8 @@ class Delivery(Generic[T]):
     task: T
     #: Failed attempts before this delivery.
     failed_attempts: int
+    #: What the worker's `ahead` has begun for this task.
+    ahead: Any = field(default=None, compare=False)
 
     @property
     def attempt(self) -> int:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Generic
 
 import kafka.errors
@@ -65,7 +66,8 @@ class TaskWorker(Generic[T]):
 
     decode: bytes → task, raising MessageError.  threads: how many tasks run at once.  buffered: how many tasks may run or wait for
     a thread; no more are polled.  writer: where rows go, None for a stage without rows.  untouched: why a task is not done on purpose,
-    None if it is to be done; called before the handler.
+    None if it is to be done; called before the handler.  ahead: begins, without waiting, what the handler will need; called before a
+    thread is free, but not before an earlier task of the same key has ended. The handler finds what it returns as `delivery.ahead`.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TaskWorker(Generic[T]):
         max_attempts: int,
         writer: Writer | None = None,
         untouched: Callable[[T], Untouched | None] = lambda task: None,
+        ahead: Callable[[T], Any] = lambda task: None,
     ) -> None:
         self.settings = settings
         self.topics = topics
@@ -90,6 +93,7 @@ class TaskWorker(Generic[T]):
         self.max_attempts = max_attempts
         self.writer = writer
         self.untouched = untouched
+        self.ahead = ahead
         self.finished_tasks = 0
         #: Which fraction of the task topic's partitions this worker has.
         self.share = 0.0
@@ -207,7 +211,7 @@ class TaskWorker(Generic[T]):
 
     def _submit(self, delivery: Delivery[T] | None) -> None:
         if delivery is not None and not self._stopping.is_set():
-            self._pool.submit(self._work, delivery)
+            self._pool.submit(self._work, replace(delivery, ahead=self.ahead(delivery.task)))
 
     def _work(self, delivery: Delivery[T]) -> None:
         if self._stopping.is_set():

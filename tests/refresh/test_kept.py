@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import date
 
@@ -15,8 +16,7 @@ from tests.ratios.test_properties import companies
 
 
 def there_and_back(found: Fundamentals) -> Fundamentals:
-    payload = json.loads(json.dumps(kept.to_payload(found), allow_nan=False))
-    return kept.from_payload(payload, **{name: getattr(found, name) for name in kept.OF_THE_DAY})
+    return kept.from_payload(json.loads(kept.to_text(found).text), **{name: getattr(found, name) for name in kept.OF_THE_DAY})
 
 
 @settings(max_examples=40)
@@ -36,14 +36,26 @@ def test_every_field_comes_back() -> None:
         sector="Industrials",
     )
     assert there_and_back(company) == company
-    assert kept.from_payload({**kept.to_payload(company), "of_a_later_version": 1}, symbol="PLAIN", as_of=company.as_of)
+    payload = json.loads(kept.to_text(company).text)
+    assert kept.from_payload({**payload, "of_a_later_version": 1}, symbol="PLAIN", as_of=company.as_of)
 
 
 def test_the_same_content_has_one_hash_whatever_price_closes_and_order() -> None:
-    company = kept.to_payload(plain())
-    turned = json.loads(json.dumps(company, sort_keys=True))
-    turned["statements"] = dict(reversed(list(turned["statements"].items())))
-    assert kept.content_hash(turned) == kept.content_hash(company)
-    assert kept.content_hash(kept.to_payload(plain(price=31.0, closes={}))) == kept.content_hash(company)
-    assert kept.content_hash(kept.to_payload(with_lines(TotalDebt=501))) != kept.content_hash(company)
-    assert kept.content_hash(kept.to_payload(plain(splits={date(2024, 1, 2): 2.0}))) != kept.content_hash(company)
+    text, content_hash = kept.to_text(plain())
+    turned = dict(reversed(json.loads(text).items()))
+    turned["statements"] = dict(reversed(turned["statements"].items()))
+    assert kept.as_text(turned) == (text, content_hash)
+    assert kept.to_text(plain(price=31.0, closes={})).content_hash == content_hash
+    assert kept.to_text(with_lines(TotalDebt=501)).content_hash != content_hash
+    assert kept.to_text(plain(splits={date(2024, 1, 2): 2.0})).content_hash != content_hash
+
+
+def test_the_hash_is_that_of_earlier_versions() -> None:
+    """Another one would store all companies once more."""
+    text, content_hash = kept.to_text(plain())
+    content = {name: value for name, value in json.loads(text).items() if name in ("statements", "currency", "financial_currency")}
+    assert content_hash == hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def test_half_a_character_in_a_text_of_the_site_is_kept_as_it_is() -> None:
+    assert there_and_back(plain(currency="U\ud800")).currency == "U\ud800"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ def handler(error: TaskError) -> Processor:
     def ask(symbol: str) -> Mapping[str, Any] | None:
         raise error
 
-    return Processor(Refresh("timeseries", False, 45), lambda symbol: None, ask, lambda: NIGHT)
+    return Processor(Refresh("timeseries", False, 45), lambda symbol: Future(), ask, lambda: NIGHT)
 
 
 @pytest.mark.parametrize("error", [TransientError("500"), NoData("gone"), PermanentError("404")])

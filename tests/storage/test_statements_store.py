@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ JUNE, JULY, FAR = "2026-06-30T22:00:00+00:00", "2026-07-01T22:00:00+00:00", "203
 
 
 def fetched(seen_at: str, content: str, **evidence: Any) -> Fetched:
-    return Fetched("ABC", seen_at, content, {"content": content}, evidence)
+    return Fetched("ABC", seen_at, content, json.dumps({"content": content}), evidence)
 
 
 def versions(connection: Any) -> list[tuple[str, str, str]]:

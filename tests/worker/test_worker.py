@@ -42,7 +42,7 @@ def complete(delivery: Delivery) -> Outcome:
 class Running:
     """A worker in a thread of its own."""
 
-    def __init__(self, kafka, handler=complete, threads=4, buffered=16, max_attempts=3, writer=None):
+    def __init__(self, kafka, handler=complete, threads=4, buffered=16, max_attempts=3, writer=None, ahead=lambda task: None):
         self.worker = TaskWorker(
             kafka,
             topics.PROCESSING,
@@ -52,6 +52,7 @@ class Running:
             buffered=buffered,
             max_attempts=max_attempts,
             writer=writer,
+            ahead=ahead,
         )
         self.error: ServiceError | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -161,6 +162,31 @@ def test_two_tasks_of_one_symbol_never_run_at_once_and_keep_their_order(kafka):
     with Running(kafka, handler, threads=8):
         until(lambda: len(order) >= 20, 30, "all twenty")
     assert order == runs
+
+
+def test_what_a_task_needs_is_begun_before_a_thread_is_free_but_not_before_an_earlier_task_of_its_symbol_has_ended(kafka, run_id):
+    begun: list[str] = []
+    found: list[str] = []
+    may_end = threading.Event()
+
+    def ahead(task):
+        begun.append(f"{task.symbol} after {len(found)}")
+        return begun[-1]
+
+    def handler(delivery):
+        assert may_end.wait(30)
+        found.append(delivery.ahead)
+        return complete(delivery)
+
+    send_tasks(kafka, run_id, ["FIRST", "OTHER"])
+    send_tasks(kafka, messages.new_run_id(), ["FIRST"])
+    with Running(kafka, handler, threads=1, ahead=ahead):
+        until(lambda: len(begun) == 2, 30, "both symbols")
+        may_end.set()
+        until(lambda: len(found) == 3, 30, "all three")
+    assert sorted(begun[:2]) == ["FIRST after 0", "OTHER after 0"]
+    assert begun[2] in ("FIRST after 1", "FIRST after 2")
+    assert sorted(found) == sorted(begun)
 
 
 def test_a_transient_error_is_tried_again_and_counts_as_one_task(kafka, run_id):

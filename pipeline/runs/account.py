@@ -114,7 +114,7 @@ class Account:
     requests: int = 0
     #: Tasks whose sender's requests are among them.
     _reported: set[str] = field(default_factory=set)
-    #: How the lists came about, and what is not in them.
+    #: Where the lists came from, and what was left out of them.
     lists: ListingNotes = field(default_factory=ListingNotes)
 
     def count_requests(self, fields: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How the lists of a run came about: what served them, and which of the stocks promised are not in them. Pure."""
+"""Where the lists of a run came from, and how many of the stocks that the site promised are not in them. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ListingNotes:
         """Take in a completion, whose fields may be anything."""
         source = fields.get("source")
         left_out: Counter[str] = Counter()
-        for name in ("missing", "outside_band"):
-            left_out[name.replace("_", " ")] = _count(fields.get(name))
+        for name, text in (("missing", "missing"), ("outside_band", "outside the band")):
+            left_out[text] = _count(fields.get(name))
         skipped = fields.get("skipped")
         for reason, count in list(skipped.items())[:20] if isinstance(skipped, dict) else ():
             if _WORD.fullmatch(str(reason)):
@@ -30,18 +30,18 @@ class ListingNotes:
         self._tasks[fields["task_id"]] = (source if isinstance(source, str) and _WORD.fullmatch(source) else "", +left_out)
 
     def sources(self) -> Counter[str]:
-        """What served, and how many tasks."""
+        """Source (`page-data`, `table`, `api`) → tasks whose list came from it."""
         return Counter(source for source, _ in self._tasks.values() if source)
 
     def left_out(self) -> Counter[str]:
-        """Stocks that no list has, by reason."""
+        """Reason → stocks that no list has for it."""
         return sum((found for _, found in self._tasks.values()), Counter())
 
     def text(self) -> str:
-        """For people, such as `lists by page-data 4, table 1; not in them: 2 missing, 3 outside band`; empty if nothing is known."""
-        sources = ", ".join(f"{source} {count}" for source, count in sorted(self.sources().items()))
+        """For people, such as `lists: 4 from page-data; stocks left out: 3 outside the band`; empty if nothing is known."""
+        sources = ", ".join(f"{count} from {source}" for source, count in sorted(self.sources().items()))
         left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(self.left_out().items()))
-        return "; ".join([f"lists by {sources}"] * bool(sources) + [f"not in them: {left_out}"] * bool(left_out))
+        return "; ".join([f"lists: {sources}"] * bool(sources) + [f"stocks left out: {left_out}"] * bool(left_out))
 
 
 def _count(value: Any) -> int:

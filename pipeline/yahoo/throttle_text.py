@@ -75,7 +75,7 @@ def text(site: Site | None, pending: int = 0, requests_per_stock: float = REQUES
     if site is None:
         return ""
     if not (site.answered or site.refused or site.limits):
-        return "the site has not been asked for anything yet"
+        return "no process is asking the site"
     # The wait comes first: a narrow terminal cuts the end of the line.
     counts = f"{site.answered:,} answered, {site.refused:,} refused, {site.per_second:.1f}/s now"
     parts = [part for part in (waiting(site), counts, allowed(site)) if part]

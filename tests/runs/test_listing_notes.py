@@ -14,7 +14,7 @@ def test_the_last_word_of_each_task_counts() -> None:
     notes.note({"task_id": "a", "source": "table", "missing": 9})
     notes.note({"task_id": "a", "source": "page-data", "missing": 2, "skipped": {"no_symbol": 1}, "outside_band": 3})
     notes.note({"task_id": "b", "source": "page-data", "missing": 0, "skipped": {}})
-    assert notes.text() == "lists by page-data 2; not in them: 2 missing, 3 outside band, 1 skipped (no symbol)"
+    assert notes.text() == "lists: 2 from page-data; stocks left out: 2 missing, 3 outside the band, 1 skipped (no symbol)"
 
 
 @pytest.mark.parametrize("odd", [None, -1, 1e99, True, "many", {"x": 1}, [3], 10**40])

@@ -61,7 +61,7 @@ def test_a_run_is_watched_to_its_end_in_80_by_24(kafka, window):
         tasks = begin(producer)
         until(lambda: seen.shows("0/4"), 30, "the tasks")
         until(lambda: seen.shows("stock-processors  lag 4 "), 30, "the lag")
-        until(lambda: seen.shows("the site has not been asked for anything yet"), 30, "the throttle")
+        until(lambda: seen.shows("no process is asking the site"), 30, "the throttle")
         producer.processed(tasks[:2])
         producer.failed(tasks[2], "no such \x1b[2J[bold]thing[/]")
         until(lambda: seen.shows("3/4"), 30, "the results")

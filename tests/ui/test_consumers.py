@@ -52,7 +52,7 @@ def test_a_process_that_the_site_slows_down_is_seen(window, page):
     def shown(text):
         until(lambda: text in window.text('[data-testid="throttle-state"]'), 30, text)
 
-    shown("the site has not been asked for anything yet")
+    shown("no process is asking the site")
     report = {**REPORT, "limits": [{"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left": 0}]}
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.send(topics.CONTROL, "", shared_throttle.encode(report, time.time()))

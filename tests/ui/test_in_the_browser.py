@@ -17,6 +17,12 @@ from pipeline.wire import messages, topics
 from tests.conftest import until
 from tests.ui.conftest import LATEST, MARKUP, Producer
 
+#: Whether the chart's frame cuts the title of its horizontal axis off.
+AXIS_TITLE_CUT = """
+const bottom = (selector) => document.querySelector(selector).getBoundingClientRect().bottom;
+return bottom('.tall-chart .xtitle') > bottom('.tall-chart');
+"""
+
 
 @pytest.fixture(autouse=True)
 def _asks_no_other_host(window, page):
@@ -181,8 +187,10 @@ def test_scatter_and_distribution_draw_what_sql_finds(window, page, stocks):
             "AND return_on_equity IS NOT NULL AND price_to_earnings IS NOT NULL"
         )
         assert sorted(map(tuple, drawn)) == sorted(cursor.fetchall())
+    assert window.run(AXIS_TITLE_CUT) is False
     window.open(page.url + "/distribution?ratio=net_margin&by=sector")
     until(lambda: window.run("return document.querySelectorAll('[data-testid=distribution-chart] .box').length") == 3, 20, "the boxes")
+    assert window.run(AXIS_TITLE_CUT) is False
     with connection, connection.cursor() as cursor:
         cursor.execute(LATEST + "SELECT sector, count(*) FROM stock JOIN latest USING (symbol) WHERE net_margin IS NOT NULL GROUP BY 1")
         counts = {sector: str(count) for sector, count in cursor.fetchall()}

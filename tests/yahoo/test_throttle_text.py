@@ -19,7 +19,7 @@ LIMIT = {"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left
 
 def test_a_site_that_nobody_asks_is_said_to_be_just_that():
     assert throttle_text.text(None) == ""
-    assert throttle_text.text(Site()) == "the site has not been asked for anything yet"
+    assert throttle_text.text(Site()) == "no process is asking the site"
 
 
 def test_answered_refused_allowed_and_the_rest_are_said():

@@ -12,6 +12,9 @@ function axis(unit, more) {
   return { gridcolor: shown("--line"), zerolinecolor: shown("--soft"), linecolor: shown("--line"), automargin: true, ...form, ...more };
 }
 
+/** An axis title. Plotly makes room for it only if its distance from the labels is given. */
+function titleOf(label) { return { text: plain(label), standoff: 10 }; }
+
 function layout(more) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: shown("--ink"), family: "system-ui, sans-serif", size: window.innerWidth < 640 ? 11 : 13 },
@@ -70,11 +73,10 @@ function drawScatter() {
       hovertemplate: `%{text}<br>${plain(drawing.x.label)}: %{x${hoverForm[drawing.x.unit]}}<br>${plain(drawing.y.label)}: %{y${hoverForm[drawing.y.unit]}}<extra></extra>`,
     };
   });
-  const titled = { margin: { l: 20, r: 16, t: 24, b: 56 } };
   const range = (index) => all || drawing.points.length < 20 ? { autorange: true } : { autorange: false, range: middle(drawing.points.map((point) => point[index])) };
   return draw("scatter-chart", traces, {
-    xaxis: axis(drawing.x.unit, { title: { text: plain(drawing.x.label) }, ...range(4) }),
-    yaxis: axis(drawing.y.unit, { title: { text: plain(drawing.y.label) }, ...range(5) }), hovermode: "closest", dragmode: "zoom", ...titled,
+    xaxis: axis(drawing.x.unit, { title: titleOf(drawing.x.label), ...range(4) }),
+    yaxis: axis(drawing.y.unit, { title: titleOf(drawing.y.label), ...range(5) }), hovermode: "closest", dragmode: "zoom",
   });
 }
 
@@ -84,7 +86,7 @@ function drawDistribution() {
   draw("distribution-chart", [{
     type: "box", orientation: "h", y: groups.map((group) => plain(group[0])), lowerfence: column(0), q1: column(1), median: column(2), q3: column(3), upperfence: column(4),
     marker: { color: series(0) }, fillcolor: shown("--accent-soft"), line: { width: 1.5 }, hoverinfo: "x", name: plain(drawing.ratio.label),
-  }], { xaxis: axis(drawing.ratio.unit, { title: { text: plain(drawing.ratio.label) } }), yaxis: axis("", { type: "category" }), showlegend: false, margin: { l: 20, r: 16, t: 24, b: 56 } });
+  }], { xaxis: axis(drawing.ratio.unit, { title: titleOf(drawing.ratio.label) }), yaxis: axis("", { type: "category" }), showlegend: false });
 }
 
 function drawAll() {

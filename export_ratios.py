@@ -15,6 +15,9 @@ Exit codes: 0 done; 2 bad arguments or a bad condition; 3 the database can't be 
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
@@ -36,6 +39,7 @@ import config
 from config import Settings, SettingsError
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
+from pipeline.process.arguments import Parser
 from pipeline.process.script import run_script
 from pipeline.stocks import conditions, export, query
 from pipeline.stocks.query import Screen
@@ -108,7 +112,7 @@ def _output(path: str) -> Iterator[IO[str]]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default csv")
     parser.add_argument("--region", action="append", default=[], metavar="CODE", help="such as fr, or fr,de; may be repeated")
     parser.add_argument("--period", choices=query.PERIODS, default="latest", help="the period of each row (default latest)")

@@ -12,6 +12,9 @@ Exit codes: 0 done; 1 the letter that was named is not there; 2 bad arguments; 3
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
@@ -31,7 +34,7 @@ from config import Settings
 from pipeline.broker.sender import Sender
 from pipeline.errors import NotNow, ServiceError
 from pipeline.process import discovery
-from pipeline.process.arguments import parse_age
+from pipeline.process.arguments import Parser, parse_age, whole
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.runs.text import safe
 from pipeline.worker import dead_letters
@@ -144,7 +147,7 @@ def line(letter: Letter) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("command", choices=("list", "show", "replay"), help="print a line per letter, print all fields, or put back")
     parser.add_argument("id", nargs="?", type=_letter_id, help="one letter, STAGE/PARTITION/OFFSET as printed by list (default: all)")
     parser.add_argument("--stage", choices=("scraping", "processing"), help="only letters of this stage")
@@ -154,7 +157,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--error-type", metavar="TYPE", help="such as PermanentError, LayoutChanged, MessageError")
     parser.add_argument("--older-than", type=parse_age, metavar="AGE", help="such as 30m, 2h, 1d")
     parser.add_argument("--newer-than", type=parse_age, metavar="AGE", help="such as 30m, 2h, 1d")
-    parser.add_argument("--limit", type=_count, metavar="N", help="only the oldest N")
+    parser.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="only the oldest N")
     parser.add_argument("--all", action="store_true", help="list, show: include letters that were replayed")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -166,12 +169,6 @@ def _letter_id(text: str) -> str:
     if not re.fullmatch(r"(scraping|processing)/[0-9]{1,9}/[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected STAGE/PARTITION/OFFSET, such as processing/1/17")
     return text
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

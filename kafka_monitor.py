@@ -12,6 +12,9 @@ On a terminal it draws, if `rich` is installed. Otherwise it prints a line every
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
@@ -35,6 +38,7 @@ from pipeline.broker import clients
 from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import MessageError, ServiceError
 from pipeline.process import discovery
+from pipeline.process.arguments import Parser
 from pipeline.process.script import PARENT_PIPE, end_with_orchestrator, on_stop, run_script, set_up_logging, write_to_nowhere
 from pipeline.runs import summary
 from pipeline.runs.account import Account
@@ -81,7 +85,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     """Raises SettingsError if --run is not a run_id."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run", metavar="RUN_ID", help="follow this run")
     which.add_argument("--follow", action="store_true", help="follow the newest run, and switch when a newer one begins (the default)")

@@ -12,10 +12,12 @@ python kafka_processing_consumer.py --demo     joins the running demo
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
-import argparse
 import gc
 import logging
 import shutil
@@ -29,7 +31,7 @@ if __name__ == "__main__":
 
 import config
 from pipeline.process import discovery
-from pipeline.process.arguments import parse_age
+from pipeline.process.arguments import Parser, parse_age
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.refresh.sources import processor
 from pipeline.storage.polled import FreshStocks, abandoned_runs
@@ -45,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="use the running demo")
     parser.add_argument(

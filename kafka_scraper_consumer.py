@@ -13,10 +13,12 @@ python kafka_scraper_consumer.py --demo     joins the running demo
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
-import argparse
 import logging
 import shutil
 import tempfile
@@ -34,6 +36,7 @@ from config import Settings
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import PermanentError, ServiceError
 from pipeline.process import discovery
+from pipeline.process.arguments import Parser
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.screener.answers import Listing
@@ -139,7 +142,7 @@ def _left_out(found: StockList) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="use the running demo")
     arguments = parser.parse_args()

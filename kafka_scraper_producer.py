@@ -11,6 +11,9 @@ python kafka_scraper_producer.py --demo                           to the running
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
@@ -30,7 +33,7 @@ from pipeline.broker import clients
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import ServiceError, TaskError
 from pipeline.process import discovery
-from pipeline.process.arguments import add_region_flags, asked_band, chosen_bands, read_bands, region_names
+from pipeline.process.arguments import Parser, add_region_flags, asked_band, chosen_bands, read_bands, region_names
 from pipeline.process.script import run_script
 from pipeline.wire import messages, request_count, topics
 from pipeline.wire.bands import band_text, rate_text
@@ -112,7 +115,7 @@ def sent_text(task: ScrapingTask) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_region_flags(parser)
     recording.add_flag(parser)
     parser.add_argument("--demo", action="store_true", help="use the running demo")

@@ -11,10 +11,12 @@ before the broker and the database, and reconnects when they come back.
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
-import argparse
 import contextlib
 import http.client
 import logging
@@ -30,6 +32,7 @@ if __name__ == "__main__":
 
 import config
 from pipeline.errors import ServiceError
+from pipeline.process.arguments import Parser, whole
 from pipeline.process.ports import free_port
 from pipeline.process.script import end_with_orchestrator, on_stop, run_script, set_up_logging
 
@@ -127,16 +130,10 @@ def is_page(port: int) -> bool:
 
 
 def parse_arguments() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--demo", action="store_true", help="use the running demo")
-    parser.add_argument("--port", type=_port, default=PORT, help=f"the first port to try (default {PORT}; 0: any)")
+    parser.add_argument("--port", type=whole(0, 65535), default=PORT, help=f"the first port to try (default {PORT}; 0: any)")
     return parser.parse_args()
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 0 to 65535")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ Exit codes: 0 done; 2 bad settings or arguments; 3 the database can't be reached
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
-import argparse
 import os
 import sys
 import time
@@ -30,6 +32,7 @@ import psycopg2.errors
 import config
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
+from pipeline.process.arguments import Parser, whole
 from pipeline.process.script import run_script
 from pipeline.refresh.recompute import recompute
 from pipeline.storage import database, statements_store
@@ -37,15 +40,15 @@ from pipeline.wire import messages
 
 #: Seconds between two lines of progress if stdout is no terminal.
 SAY_SECONDS = 5.0
+MOST_PROCESSES = 64
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--demo", action="store_true", help="use the database of the demo that is up")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2, metavar="N", help="default: one per core")
+    cores = min(os.cpu_count() or 2, MOST_PROCESSES)
+    parser.add_argument("--processes", type=whole(1, MOST_PROCESSES), default=cores, metavar="N", help="default: one per core")
     arguments = parser.parse_args()
-    if not 1 <= arguments.processes <= 64:
-        parser.error(f"--processes {arguments.processes}: expected a whole number from 1 to 64")
     settings = config.load(demo=arguments.demo)
     discovery.find_database(settings)
     total = _stored(settings)

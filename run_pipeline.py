@@ -14,11 +14,15 @@ or started; 4 stalled; 130 Ctrl+C during a run.
 from __future__ import annotations
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, __file__.rpartition("/")[0])  # PYTHONSAFEPATH leaves it out
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
 import argparse
 import logging
+import re
 
 from pipeline.process import packages
 
@@ -30,20 +34,22 @@ from kafka_scraper_producer import regions
 from launch.orchestrator import Orchestrator
 from launch.plan import Plan
 from launch.voice import forget_old_logs
-from pipeline.process.arguments import add_region_flags, chosen_bands, parse_age
+from pipeline.process.arguments import Parser, add_region_flags, chosen_bands, parse_age, whole
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.yahoo import recording
 
 #: Longest time, in seconds, that a flag may name: a year.
 MOST_SECONDS = 366 * 86_400.0
+#: A number for the market, which checks its bounds itself.
+_ANY = whole(-(10**9), 10**9)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--version", action="version", version=f"stock pipeline {config.VERSION}")
     add_region_flags(parser)
-    parser.add_argument("--scrapers", type=_width, default=2, metavar="N", help="scraping consumers, each with a browser (default 2)")
-    parser.add_argument("--processors", type=_width, default=2, metavar="N", help="processing consumers (default 2)")
+    parser.add_argument("--scrapers", type=whole(0, 64), default=2, metavar="N", help="scraping consumers, each with a browser (default 2)")
+    parser.add_argument("--processors", type=whole(0, 64), default=2, metavar="N", help="processing consumers (default 2)")
     parser.add_argument("--demo", action="store_true", help="run everything on this machine, with a local market in place of Yahoo")
     parser.add_argument("--services", action="store_true", help="start only the services, and keep them up")
     parser.add_argument("--check", action="store_true", help="test everything a run needs, then exit")
@@ -61,11 +67,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--stall-timeout", type=_seconds, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
     recording.add_flag(parser)
     market = parser.add_argument_group("the demo's market")
-    market.add_argument("--stocks", type=int, metavar="N", help="made-up companies within the default band (default 300)")
-    market.add_argument("--seed", type=int, metavar="N", help="random seed for the companies (default 1)")
-    market.add_argument("--market-day", type=int, metavar="N", help="show the market N days later: new prices, reports, splits (default 0)")
-    market.add_argument("--latency-ms", type=int, metavar="MS", help="delay of each API request (default 0)")
-    market.add_argument("--page-latency-ms", type=int, metavar="MS", help="delay of each screener page (default 0)")
+    market.add_argument("--stocks", type=_ANY, metavar="N", help="made-up companies within the default band (default 300)")
+    market.add_argument("--seed", type=_ANY, metavar="N", help="random seed for the companies (default 1)")
+    market.add_argument("--market-day", type=_ANY, metavar="N", help="show the market N days later: prices, reports, splits (default 0)")
+    market.add_argument("--latency-ms", type=_ANY, metavar="MS", help="delay of each API request (default 0)")
+    market.add_argument("--page-latency-ms", type=_ANY, metavar="MS", help="delay of each screener page (default 0)")
     market.add_argument("--faults", metavar="NAME=RATE,…", help="faults: see python -m local.market --help")
     market.add_argument("--allowance", action="append", metavar="N/SECONDS", help="refuse requests above 600/60, say; may be repeated")
     arguments = parser.parse_args()
@@ -87,20 +93,10 @@ def _market_options(parser: argparse.ArgumentParser, arguments: argparse.Namespa
     return flags + [part for limit in arguments.allowance or () for part in ("--allowance", limit)]
 
 
-def _width(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= 64):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 64")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MOST_SECONDS:  # nan is not either
+    if not (re.fullmatch(r"\d{1,9}(\.\d{0,9})?", text, re.ASCII) and 0 < float(text) <= MOST_SECONDS):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
-    return seconds
+    return float(text)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 #: The suffixes of a number and their factors, from the smallest to the largest.
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_PATTERN = re.compile(rf"\s*(\d{{1,20}}(?:\.\d{{1,12}})?)\s*([{''.join(UNITS)}]?)\s*", re.IGNORECASE)
+_PATTERN = re.compile(rf"\s*([0-9]{{1,20}}(?:\.[0-9]{{1,12}})?)\s*([{''.join(UNITS)}{''.join(UNITS).lower()}]?)\s*")
 
 
 def parse_market_cap(value: str | int | float) -> int:

@@ -49,8 +49,8 @@ class MarketProcess:
         process.wait()
         tail = last_lines(log_file)
         if code == config.EXIT_SETTINGS:
-            # Its usage comes first, and the last line says which of its options is wrong. run_pipeline.py calls one of them otherwise.
-            problem = last_lines(log_file, 1).removeprefix("python -m local.market: error: ")
+            # The last line says which of its options is wrong. run_pipeline.py calls one of them otherwise.
+            problem = last_lines(log_file, 1).removeprefix("python -m local.market: ")
             raise config.SettingsError(problem.replace("argument --day:", "argument --market-day:"))
         raise ServiceError(f"the local market did not start; {log_file} ends with:\n{tail}")
 

@@ -10,7 +10,6 @@ if __name__ == "__main__":
     import pipeline.process.early  # noqa: F401  (first: Ctrl+C while the rest is imported ends it without a traceback)
 
 # isort: split
-import argparse
 import contextlib
 import os
 import signal
@@ -24,11 +23,12 @@ from local.postgres import Postgres
 from local.postgres_place import has_data, psql_path
 from local.state import State, data_dir
 from pipeline.errors import ServiceError
+from pipeline.process.arguments import Parser
 from pipeline.process.script import run_script
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m local.sql", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser = Parser((__doc__ or "").split("\n")[0], prog="python -m local.sql")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--demo", action="store_true", help="the demo's database")
     which.add_argument("--live", action="store_true", help="the database of the settings, or the embedded one of the live runs")

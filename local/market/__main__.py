@@ -11,7 +11,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ try:
     from local.market.page import MENUS
     from local.market.regions import LAST_DAY
     from local.market.server import HOST, Server
+    from pipeline.process.arguments import Parser, whole
     from pipeline.process.script import run_script
 except ModuleNotFoundError as error:
     print(f"the local market needs {error.name}: pip install -r requirements-local.txt", file=sys.stderr)
@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:20}{meaning}" for name, meaning in faults.FAULTS.items())
     switches = "\n".join(f"  {name:20}{switch.meaning} ({switch.expected()})" for name, switch in page_switches.SWITCHES.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m local.market",
         description="A stand-in for Yahoo Finance on loopback: screener page and JSON endpoints, made-up companies only.",
         epilog=f"faults (name=rate, rate from 0 to 1):\n{listed}\n\n"
@@ -44,20 +44,17 @@ def _parser() -> argparse.ArgumentParser:
         "GET /market/counts, /market/companies;\n"
         'POST /market/allowance ["600/60"] replaces the allowance; GET /market/stats: requests answered and refused\n'
         "GET /market/events?day=N: which companies report, split or restate on a day",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=_whole(0, 65535), default=8099, help="0 takes any free one (default 8099)")
+    parser.add_argument("--port", type=whole(0, 65535), default=8099, help="0 takes any free one (default 8099)")
     parser.add_argument(
-        "--stocks", type=_whole(1, 20_000), default=300, help="companies between 300M and 2B in the five regions (default 300)"
+        "--stocks", type=whole(1, 20_000), default=300, help="companies between 300M and 2B in the five regions (default 300)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="another seed makes other companies (default 1)")
+    parser.add_argument("--seed", type=whole(-(10**9), 10**9), default=1, help="another seed makes other companies (default 1)")
     parser.add_argument(
-        "--day", type=_whole(0, LAST_DAY), default=0, metavar="N", help="as it is N days later: prices, reports, splits (default 0)"
+        "--day", type=whole(0, LAST_DAY), default=0, metavar="N", help="as it is N days later: prices, reports, splits (default 0)"
     )
-    parser.add_argument("--latency-ms", type=_whole(0, 600_000), default=0, help="wait before each JSON answer (default 0)")
-    parser.add_argument(
-        "--page-latency-ms", type=_whole(0, 600_000), default=0, help="wait before each set of rows of the page (default 0)"
-    )
+    parser.add_argument("--latency-ms", type=whole(0, 600_000), default=0, help="wait before each JSON answer (default 0)")
+    parser.add_argument("--page-latency-ms", type=whole(0, 600_000), default=0, help="wait before each set of rows of the page (default 0)")
     parser.add_argument("--faults", type=_rates, default={}, metavar="NAME=RATE,…", help="what goes wrong, and how often (default nothing)")
     parser.add_argument(
         "--allowance",
@@ -73,15 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--page", type=_switches, default={}, metavar="NAME=VALUE,…", help="switches of the page, see below (default none)")
     parser.add_argument("--replay", type=Path, metavar="DIR", help="serve what a script's --record DIR has recorded, and nothing else")
     return parser
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
 
 
 def _rates(text: str) -> dict[str, float]:

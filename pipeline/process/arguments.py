@@ -16,15 +16,41 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from config import Settings, SettingsError, values
 from pipeline.wire.market_cap import parse_band
 from pipeline.wire.regions import REGIONS, AskedBand, RegionBand
+from pipeline.wire.text import printable
 
 #: Most bytes of a regions file.
 LARGEST_FILE = 1_000_000
-_AGE = re.compile(r"(\d{1,9})\s*([smhd])")
+_AGE = re.compile(r"(\d{1,9})\s*([smhd])", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Parser(argparse.ArgumentParser):
+    """A script's parser: its help keeps the lines of `description`, and an invalid argument is one line and exit code 2."""
+
+    def __init__(self, description: str | None, **more: Any) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+
+    def error(self, message: str) -> NoReturn:
+        # The usage that argparse prints first is up to fifteen lines long, and the last of them is the one that says what is wrong.
+        hint = "" if message.startswith("argument -") else f" ({self.prog} --help lists what there is)"
+        self.exit(2, f"{self.prog}: {printable(message)}{hint}\n")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number within these bounds, both included, in ASCII digits."""
+
+    def parse(text: str) -> int:
+        if not (_WHOLE.fullmatch(text) and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def parse_age(text: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _signal  # already loaded; `signal` itself takes longer to import than all else here
 import os
+import sys
 
 #: Exit code of a script ended by Ctrl+C: config.EXIT_INTERRUPTED, which is not imported yet.
 INTERRUPTED = 130
@@ -34,3 +35,13 @@ def over() -> None:
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _end)
+
+# What a script starts as `python -m …` is found in this folder, even if PYTHONSAFEPATH is set.
+os.environ.pop("PYTHONSAFEPATH", None)
+
+if any(option.startswith("error") for option in sys.warnoptions):
+    import warnings
+
+    # PYTHONWARNINGS=error and -W error are for a program's own tests. Here a warning of a library, such as kafka-python's at its
+    # import, would end the program. It is printed.
+    warnings.simplefilter("default")

@@ -8,6 +8,8 @@ import pytest
 import config
 import kafka_dead_letters
 import kafka_scraper_producer
+import kafka_ui
+import run_pipeline
 from config import SettingsError
 from pipeline.process.arguments import asked_band, chosen_bands, chosen_regions, read_bands, write_bands
 from pipeline.wire.bands import Wanted
@@ -107,7 +109,36 @@ def test_what_a_producer_is_told_to_send_reads_back_with_its_rates(tmp_path):
     assert read_bands(tmp_path / "tasks.json") == bands
 
 
+@pytest.mark.parametrize(
+    ("script", "given"),
+    [
+        (kafka_ui, "--port ٣"),
+        (kafka_ui, "--port 65536"),
+        (kafka_dead_letters, "list --limit ²"),
+        (kafka_dead_letters, "list --limit 0"),
+        (run_pipeline, "--scrapers 1_0"),
+        (run_pipeline, "--processors ६"),
+        (run_pipeline, "--stall-timeout ١٢"),
+        (run_pipeline, "--stall-timeout nan"),
+        (run_pipeline, "--stall-timeout 1_0"),
+        (run_pipeline, "--demo --stocks ٣٠"),
+        (run_pipeline, "--nonsense \x1b[31m"),
+    ],
+)
+def test_an_invalid_argument_is_one_line_with_its_option(script, given, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [f"{script.__name__}.py", *given.split()])
+    with pytest.raises(SystemExit) as ended:
+        script.parse_arguments()
+    complained = capsys.readouterr().err
+    assert ended.value.code == config.EXIT_SETTINGS
+    assert complained.count("\n") == 1
+    assert complained[:-1].isprintable()
+    assert complained.startswith(f"{script.__name__}.py: ")
+    assert given.split()[-2] in complained
+
+
 def test_a_wrong_age_is_told_before_any_broker_is_looked_for(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["kafka_dead_letters.py", "list", "--newer-than", "x"])
-    with pytest.raises(SettingsError, match="age 'x': expected a number followed by s, m, h or d"):
-        kafka_dead_letters.parse_arguments()
+    for age in ("x", "٣h"):
+        monkeypatch.setattr("sys.argv", ["kafka_dead_letters.py", "list", "--newer-than", age])
+        with pytest.raises(SettingsError, match=f"age '{age}': expected a number followed by s, m, h or d"):
+            kafka_dead_letters.parse_arguments()

@@ -68,6 +68,16 @@ def test_a_broken_env_file_is_one_line_and_exit_code_2_in_every_script(copy: Pat
         assert complained == f"{script}: {copy}/.env is in UTF-16: save it as UTF-8\n"
 
 
+def test_a_safe_path_and_warnings_as_errors_end_no_script(tmp_path: Path) -> None:
+    environ = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
+    started = {script: start(str(PROJECT / script), tmp_path, "--nonsense", project=tmp_path, **environ) for script in SCRIPTS}
+    for script, process in started.items():
+        _, complained = process.communicate(timeout=60)
+        assert process.returncode == 2, complained
+        assert "Traceback" not in complained
+        assert complained.splitlines()[-1].startswith(f"{script}: "), complained
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_into_a_pipe_that_nobody_reads_ends_quietly(script: str, tmp_path: Path) -> None:
     writing = unread()

@@ -24,7 +24,7 @@ def test_market_caps_are_read_as_people_write_them(text, value):
     assert parse_market_cap(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "M", "-5M", "300X", "1,000", "1e9", "NaN", True, None, float("inf"), "3 0 0", "9" * 30, "3\u212a", "٣M"])
+@pytest.mark.parametrize("text", ["", "M", "-5M", "3X", "1,000", "1e9", "NaN", True, None, float("inf"), "9" * 30, "3\u212a", "٣M"])
 def test_what_is_no_market_cap_is_refused(text):
     with pytest.raises(ValueError, match="market capitalization"):
         parse_market_cap(text)

@@ -94,24 +94,24 @@ def _read_back(environ: dict[str, str]) -> Timed:
 
 
 def processing_stage(options: argparse.Namespace) -> Found:
-    """Two consumers and the tasks of a first run, all sent at once. Before it, a bare loop with as many processes and threads."""
+    """Two consumers and the tasks of a first run, all sent at once, in turn with a bare loop of as many processes and threads."""
     with home() as folder, Stand(folder, ["--latency-ms", str(LATENCY_MS), "--stocks", str(options.stocks)], THREADS) as stand:
         companies = stand.companies()
         # The market makes each answer at its first request, so the first measurement would pay for it.
         bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS)
         bares, timed = [], []
-        # Before the consumers start: they poll and send heartbeats even without a task.
-        for _ in range(options.repeat):
-            bares.append(bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS))
-            say(f"bare loop: {bares[-1].per_second:.1f} stocks/s, {1000 * bares[-1].cpu_seconds_per_stock:.1f} ms of CPU a stock")
         stand.start("processing", PROCESSORS)
         stand.process(companies[: 4 * THREADS])  # cookies, connections, exchange rates
-        before = stand.market_cpu_seconds()
+        market_cpu = 0.0
+        # In turn, since a shared machine's speed changes within minutes. Idle consumers cost the loop 1 % of a core.
         for _ in range(options.repeat):
+            bares.append(bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS))
+            say(f"bare loop: {bares[-1].per_second:.1f} stocks/s, {1000 * bares[-1].cpu_seconds_per_stock:.1f} ms of CPU per stock")
             stand.forget()
+            before = stand.market_cpu_seconds()
             timed.append(stand.process(companies))
-            say(f"processing: {timed[-1].per_second:.1f} stocks/s, {1000 * timed[-1].cpu_seconds / timed[-1].tasks:.1f} ms of CPU a stock")
-        market_cpu = stand.market_cpu_seconds() - before
+            market_cpu += stand.market_cpu_seconds() - before
+            say(f"processing: {timed[-1].per_second:.1f} stocks/s, {1000 * timed[-1].cpu_seconds / timed[-1].tasks:.1f} ms of CPU per stock")
     best, best_bare = max(timed, key=lambda one: one.per_second), max(bares, key=lambda one: one.per_second)
     total = sum(one.tasks for one in timed)
     return {

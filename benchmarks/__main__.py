@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--stocks", type=int, default=1000, metavar="N", help="of whole, processing and sequential (default 1000)")
     parser.add_argument("--night-stocks", type=int, default=5000, metavar="N", help="of nights (default 5000)")
     parser.add_argument("--sample", type=int, default=30, metavar="N", help="stocks that the sequential program processes (default 30)")
-    parser.add_argument("--repeat", type=int, default=4, metavar="N", help="turns of the bare loop and the processing stage; the best of each counts (default 4)")
+    parser.add_argument("--repeat", type=int, default=4, metavar="N", help="turns of bare loop and processing; the best counts (default 4)")
     parser.add_argument("--region-stocks", type=int, default=1000, metavar="N", help="stocks of the one region (default 1000)")
     parser.add_argument("--memory-tasks", type=int, default=20_000, metavar="N", help="tasks in the end (default 20000)")
     parser.add_argument("--messages", type=int, default=50_000, metavar="N", help="messages of carriers (default 50000)")

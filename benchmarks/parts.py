@@ -111,7 +111,8 @@ def processing_stage(options: argparse.Namespace) -> Found:
             before = stand.market_cpu_seconds()
             timed.append(stand.process(companies))
             market_cpu += stand.market_cpu_seconds() - before
-            say(f"processing: {timed[-1].per_second:.1f} stocks/s, {1000 * timed[-1].cpu_seconds / timed[-1].tasks:.1f} ms of CPU per stock")
+            cpu_ms = 1000 * timed[-1].cpu_seconds / timed[-1].tasks
+            say(f"processing: {timed[-1].per_second:.1f} stocks/s, {cpu_ms:.1f} ms of CPU per stock")
     best, best_bare = max(timed, key=lambda one: one.per_second), max(bares, key=lambda one: one.per_second)
     total = sum(one.tasks for one in timed)
     return {

@@ -24,23 +24,22 @@ class Exchange:
     currency: str
     timezone: str
     opens: time
-    country: str
     #: Legal form at the end of a company's name.
     form: str
 
 
 EXCHANGES = {
-    "us": Exchange("NYQ", "NYSE (made up)", "", "USD", "America/New_York", time(9, 30), "United States", "Inc."),
-    "gb": Exchange("LSE", "LSE (made up)", ".L", "GBp", "Europe/London", time(8, 0), "United Kingdom", "plc"),
-    "fr": Exchange("PAR", "Paris (made up)", ".PA", "EUR", "Europe/Paris", time(9, 0), "France", "SA"),
-    "de": Exchange("GER", "XETRA (made up)", ".DE", "EUR", "Europe/Berlin", time(9, 0), "Germany", "AG"),
-    "jp": Exchange("JPX", "Tokyo (made up)", ".T", "JPY", "Asia/Tokyo", time(9, 0), "Japan", "KK"),
-    "se": Exchange("STO", "Stockholm (made up)", ".ST", "SEK", "Europe/Stockholm", time(9, 0), "Sweden", "AB"),
-    "ch": Exchange("EBS", "Swiss (made up)", ".SW", "CHF", "Europe/Zurich", time(9, 0), "Switzerland", "AG"),
-    "kr": Exchange("KSC", "Korea (made up)", ".KS", "KRW", "Asia/Seoul", time(9, 0), "South Korea", "Co., Ltd."),
-    "id": Exchange("JKT", "Jakarta (made up)", ".JK", "IDR", "Asia/Jakarta", time(9, 0), "Indonesia", "Tbk"),
-    "kw": Exchange("KUW", "Kuwait (made up)", ".KW", "KWF", "Asia/Kuwait", time(9, 0), "Kuwait", "KSCP"),
-    "ve": Exchange("CCS", "Caracas (made up)", ".CR", "VES", "America/Caracas", time(9, 0), "Venezuela", "CA"),
+    "us": Exchange("NYQ", "NYSE (made up)", "", "USD", "America/New_York", time(9, 30), "Inc."),
+    "gb": Exchange("LSE", "LSE (made up)", ".L", "GBp", "Europe/London", time(8, 0), "plc"),
+    "fr": Exchange("PAR", "Paris (made up)", ".PA", "EUR", "Europe/Paris", time(9, 0), "SA"),
+    "de": Exchange("GER", "XETRA (made up)", ".DE", "EUR", "Europe/Berlin", time(9, 0), "AG"),
+    "jp": Exchange("JPX", "Tokyo (made up)", ".T", "JPY", "Asia/Tokyo", time(9, 0), "KK"),
+    "se": Exchange("STO", "Stockholm (made up)", ".ST", "SEK", "Europe/Stockholm", time(9, 0), "AB"),
+    "ch": Exchange("EBS", "Swiss (made up)", ".SW", "CHF", "Europe/Zurich", time(9, 0), "AG"),
+    "kr": Exchange("KSC", "Korea (made up)", ".KS", "KRW", "Asia/Seoul", time(9, 0), "Co., Ltd."),
+    "id": Exchange("JKT", "Jakarta (made up)", ".JK", "IDR", "Asia/Jakarta", time(9, 0), "Tbk"),
+    "kw": Exchange("KUW", "Kuwait (made up)", ".KW", "KWF", "Asia/Kuwait", time(9, 0), "KSCP"),
+    "ve": Exchange("CCS", "Caracas (made up)", ".CR", "VES", "America/Caracas", time(9, 0), "CA"),
 }
 
 #: Code → label of every region that the page's menu has. Plain English names but for those that the site spells its own way.

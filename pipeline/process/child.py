@@ -37,7 +37,6 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     finished_at_start: int = 0
-    restarts: int = 0
     restart_at: float | None = None
     failed: FailedStarts = field(default_factory=FailedStarts)
 
@@ -81,7 +80,6 @@ class Child:
             self._close_pipe()
             self.restart_at = now + wait
         elif now >= self.restart_at:
-            self.restarts += 1
             self.start(finished_tasks)
 
     def tail(self, count: int = 8) -> str:

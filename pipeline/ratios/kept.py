@@ -83,7 +83,7 @@ def _key(key: Any) -> str:
 
 def _encoded_points(points: Points) -> dict[str, Any]:
     """key → [[day, value, currency], …], sorted: a company has hundreds of points."""
-    return {key: [[_text(day), *point] for day, point in sorted(by_day.items())] for key, by_day in points.items()}
+    return {key: [(_text(day), *point) for day, point in sorted(by_day.items())] for key, by_day in points.items()}
 
 
 def _decoded_points(points: Mapping[str, Any]) -> dict[str, dict[date, Point]]:

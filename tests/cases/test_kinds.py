@@ -41,8 +41,6 @@ def split(*events: list[Any], **more: Any) -> dict[str, Any]:
 
 BALANCE, FLOWS = tuple(BASE["balance"]), tuple(BASE["flows"])
 QUARTERS = {"2025-09-30": 275e6, "2025-12-31": 280e6, "2026-03-31": 285e6, "2026-06-30": 290e6, "2026-09-30": 295e6}
-MILLION = 1e6
-FOUR_FOR_ONE = ["2025-05-02", 4, 1]
 
 CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
     # Share counts

@@ -230,10 +230,8 @@ def test_whatever_the_quotes_hold_there_is_a_verdict_with_a_reason(
     assert found.due or days < age
 
 
-@given(QUOTES, st.integers(0, 5), st.booleans())
-def test_a_quote_that_has_just_been_fetched_is_no_evidence_and_what_is_kept_comes_back(
-    quote: dict[str, Any], asked_: int, first: bool
-) -> None:
+@given(QUOTES, st.booleans())
+def test_a_quote_that_has_just_been_fetched_is_no_evidence_and_what_is_kept_comes_back(quote: dict[str, Any], first: bool) -> None:
     kept = {name: value for name, value in quote.items() if not isinstance(value, str)}
     last = after_fetch({**kept, "regularMarketPrice": 3.0}, None if first else LAST, "age", date(2026, 3, 31), FETCHED, True)
     assert verdict({**kept, "regularMarketPrice": 3.0}, last, FETCHED + timedelta(minutes=1), 45, False, "ABC") == (False, "unchanged")

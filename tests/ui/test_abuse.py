@@ -153,10 +153,6 @@ def test_other_sites_pages_may_link_here_and_no_more(page: RunningPage, view: st
         assert page.ask(view, Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document").status == 200
 
 
-def threads_of(page: RunningPage) -> set[str]:
-    return {(path / "comm").read_text().strip() for path in Path(f"/proc/{page.process.pid}/task").iterdir()}
-
-
 def connections_of(page: RunningPage) -> int:
     """How many sockets the page's process has open."""
     found = 0

@@ -6,7 +6,7 @@ VENV := .venv
 SLOW := tests/secrets tests/screener/test_consumer.py
 PY := $(VENV)/bin/python
 # Tests of --resume, which need a broker that keeps its messages.
-RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,takes_up_the_newest_unfinished_run_where_it_stood sends_exactly_the_bands_of_a_regions_file_that_were_not_sent)
+RESUME := $(addprefix tests/e2e/test_runs.py::test_resume_,continues_the_newest_unfinished_run_where_it_stopped sends_exactly_the_unsent_bands_of_a_regions_file)
 # Test processes (0: run all tests in one). Tests mostly wait for other processes.
 JOBS ?= 4
 # Test processes of the fault suite, which waits half of its time for sessions, pages and services.

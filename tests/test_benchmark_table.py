@@ -4,7 +4,7 @@ from benchmarks.__main__ import TABLE, derive, rounded, table
 from benchmarks.stand import Timed
 
 
-def test_speed_is_compared_where_both_parts_were_run():
+def test_speed_is_compared_if_both_parts_were_run():
     one = {"pipeline_stocks_per_second": 60.0, "processing_stocks_per_second": 90.0}
     assert derive(dict(one)) == one
     found = derive({**one, "sequential_stocks_per_second": 1.2, "sequential_processing_stocks_per_second": 1.5})
@@ -12,7 +12,7 @@ def test_speed_is_compared_where_both_parts_were_run():
     assert found["processing_speedup_vs_sequential"] == pytest.approx(60)
 
 
-def test_the_table_has_a_line_for_each_figure_measured_or_not():
+def test_the_table_has_a_line_for_each_figure_even_if_not_measured():
     assert len(table({"scaling": {"1": 1.0, "8": 7.2}, "memory_growth": 1.01}).splitlines()) == len(TABLE)
 
 

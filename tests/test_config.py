@@ -34,25 +34,25 @@ def test_the_environment_comes_before_the_file_and_the_file_before_the_default(t
     assert (settings.max_attempts, settings.processor_threads, settings.market_cap_max) == (4, 7, "2B")
 
 
-def test_a_group_comes_whole_from_one_place(tmp_path):
+def test_a_group_of_settings_comes_from_one_place(tmp_path):
     settings = load(tmp_path, "DB_DEV_NAME=mine\nDB_USER=me\nDB_PASSWORD=secret\n", DB_DEV_NAME="other", DB_USER="you")
     assert (settings.database.name, settings.database.password, settings.database.source) == ("other", "", "environment")
     assert "secret" not in repr(settings)
 
 
-def test_partitions_are_no_sign_of_a_users_own_brokers(tmp_path):
+def test_a_partition_setting_does_not_imply_the_users_own_brokers(tmp_path):
     settings = load(tmp_path, "KAFKA_TASK_PARTITIONS=6\n")
     assert (settings.kafka.bootstrap_servers, settings.kafka.task_partitions) == ("", 6)
 
 
 @pytest.mark.parametrize("name", ["KAFKA_HEAP_OPTS", "KAFKA_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS"])
-def test_what_an_installed_apache_kafka_sets_for_itself_is_no_setting_of_this_program(tmp_path, name):
+def test_variables_of_an_installed_apache_kafka_are_not_settings_of_this_program(tmp_path, name):
     assert load(tmp_path, **{name: "-Xmx1G"}).kafka.source == "default"
     settings = load(tmp_path, "KAFKA_BOOTSTRAP_SERVERS=mine:9092\n", **{name: "-Xmx1G"})
     assert (settings.kafka.bootstrap_servers, settings.kafka.source) == ("mine:9092", ".env"), "nor does it hide those of .env"
 
 
-def test_services_that_are_up_are_found(tmp_path):
+def test_running_services_are_found(tmp_path):
     lock = publish(tmp_path, "live", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9093\n")
     assert load(tmp_path).kafka.bootstrap_servers == "127.0.0.1:9093"
     assert load(tmp_path, KAFKA_BOOTSTRAP_SERVERS="mine:9092").kafka.bootstrap_servers == "mine:9092"
@@ -129,14 +129,14 @@ def test_a_bad_value_names_the_setting_and_what_is_expected(tmp_path, name, valu
 
 
 @pytest.mark.parametrize("servers", ["[::1]:9092", "10.0.0.1:9092,kafka-2.example:9093", "bücher.example:9092"])
-def test_names_and_addresses_of_both_kinds_are_servers(tmp_path, servers):
+def test_names_and_addresses_of_both_ip_versions_are_valid_servers(tmp_path, servers):
     assert load(tmp_path, KAFKA_BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
 
 
 @pytest.mark.parametrize(
     "host", ["`db`", "${HOST}", "postgres://db.example", "http://db.example", "db.example:5432", "me@db.example", "db.example/stocks"]
 )
-def test_a_database_s_host_is_a_host_alone(tmp_path, host):
+def test_a_database_host_may_not_contain_a_port(tmp_path, host):
     with pytest.raises(SettingsError, match=r"DB_HOST is .* without a protocol"):
         load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_HOST=host)
 
@@ -149,7 +149,7 @@ def test_a_database_is_reached_by_name_address_or_socket(tmp_path, host, read):
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\x1b[31mb", "caf\udce9", "a\u202eb"])
-def test_what_no_service_can_take_is_refused_without_showing_it(tmp_path, value):
+def test_values_that_no_service_can_use_are_refused_without_being_shown(tmp_path, value):
     with pytest.raises(SettingsError, match="DB_PASSWORD contains a control or invisible character") as error:
         load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_PASSWORD=value)
     assert "\n" not in str(error.value)
@@ -190,7 +190,7 @@ def test_a_broken_env_file_is_one_line_with_the_place_and_without_its_values(tmp
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "link to nothing"])
-def test_an_env_file_that_is_none_is_one_line(tmp_path, kind):
+def test_a_path_that_is_not_an_env_file_is_one_line(tmp_path, kind):
     path = tmp_path / ".env"
     if kind == "folder":
         path.mkdir()
@@ -210,7 +210,7 @@ def test_an_env_file_that_is_none_is_one_line(tmp_path, kind):
         b"DB_USER='me'\rDB_DEV_NAME=x\rDB_HOST=\r",
     ],
 )
-def test_the_usual_ways_to_write_an_env_file_are_read(tmp_path, raw):
+def test_the_usual_styles_of_env_files_are_read(tmp_path, raw):
     (tmp_path / ".env").write_bytes(raw)
     found = config.load(False, {"PIPELINE_HOME": str(tmp_path)}, tmp_path / ".env").database
     assert (found.user, found.name, found.host) == ("me", "x", "localhost")
@@ -229,12 +229,12 @@ def test_the_usual_ways_to_write_an_env_file_are_read(tmp_path, raw):
         ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
     ],
 )
-def test_a_misspelled_name_in_the_file_is_named_with_the_right_one(tmp_path, name, meant):
+def test_a_misspelled_name_in_the_file_is_reported_with_the_right_one(tmp_path, name, meant):
     with pytest.raises(SettingsError, match=rf"line 1: {name} is not a setting: did you mean {meant}\?"):
         load(tmp_path, f"{name}=secret\n")
 
 
-def test_other_names_in_the_file_are_errors_only_if_they_look_like_the_database_s(tmp_path):
+def test_other_names_in_the_file_are_errors_only_if_they_resemble_database_settings(tmp_path):
     load(
         tmp_path, "COMPOSE_PROJECT_NAME=x\nWORKERS_DB_HOST=db\nSPRING_SECURITY_USER_NAME=me\nKAFKA_HEAP_OPTS=-Xmx1G\nPOSTGRES_PASSWORD=x\n"
     )
@@ -244,20 +244,20 @@ def test_other_names_in_the_file_are_errors_only_if_they_look_like_the_database_
         load(tmp_path, "PG_BIN_DIR=/opt/pg/bin\n")
 
 
-def test_a_misspelled_name_in_the_environment_is_an_error_but_other_programs_names_are_not(tmp_path):
+def test_a_misspelled_environment_variable_is_an_error_but_those_of_other_programs_are_not(tmp_path):
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVER in the environment is not a setting: did you mean KAFKA_B"):
         load(tmp_path, KAFKA_BOOTSTRAP_SERVER="mine:9092")
     load(tmp_path, KAFKA_PORT="tcp://10.0.0.1:9092", KAFKA_SERVICE_HOST="10.0.0.1", KAFKA_OPTS="-X", LOG_FORMAT="json", PGPASSWORD="x")
 
 
-def test_bounds_of_the_band_are_checked_by_their_setting_s_name(tmp_path):
+def test_invalid_band_bounds_are_reported_by_setting_name(tmp_path):
     with pytest.raises(SettingsError, match="MARKET_CAP_MAX is '2 billion': expected a number followed by"):
         load(tmp_path, MARKET_CAP_MAX="2 billion")
     with pytest.raises(SettingsError, match="MARKET_CAP_MIN is '3B': expected at most MARKET_CAP_MAX, which is 2B"):
         load(tmp_path, MARKET_CAP_MIN="3B")
 
 
-def test_a_value_is_checked_even_if_nothing_uses_it_yet(tmp_path):
+def test_a_value_is_checked_even_if_it_is_not_used_yet(tmp_path):
     with pytest.raises(SettingsError, match="KAFKA_SASL_MECHANISM is 'OTHER': expected one of"):
         load(tmp_path, KAFKA_BOOTSTRAP_SERVERS="mine:9092", KAFKA_SASL_MECHANISM="OTHER")
 
@@ -271,7 +271,7 @@ def test_no_password_in_an_address_is_shown(tmp_path, name, value):
     assert "secret" not in str(error.value)
 
 
-def test_the_home_may_be_set_in_the_file_and_is_one_folder_for_processes_of_any_folder(tmp_path, monkeypatch):
+def test_the_home_may_be_set_in_the_file_and_is_the_same_from_any_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     env_file = tmp_path / ".env"
@@ -284,13 +284,13 @@ def test_the_home_may_be_set_in_the_file_and_is_one_folder_for_processes_of_any_
         load(tmp_path, KAFKA_HOME="~nobody-of-this-name/x")
 
 
-def test_every_setting_has_its_line_in_the_example():
+def test_every_setting_has_a_line_in_the_example():
     text = (config.PROJECT / ".env.example").read_text()
     every = {*names.OURS, *names.COMPOSE, *names.ENVIRONMENT_ONLY}
     assert set(re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)) == every
 
 
-def test_importing_the_settings_ends_nothing_and_prints_nothing_even_without_the_packages():
+def test_importing_the_settings_neither_exits_nor_prints_even_without_the_packages():
     program = "try:\n  import config\nexcept ImportError as error:\n  assert error.name == 'dotenv'"
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=config.PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -41,7 +41,7 @@ def test_the_version_is_the_newest_one_of_the_changelog() -> None:
     assert newest[1] == config.VERSION
 
 
-def test_no_module_class_or_function_is_too_long_to_be_read_at_once() -> None:
+def test_no_module_class_or_function_is_too_long() -> None:
     assert [found for path in modules() for found in too_long(path)] == []
 
 

@@ -56,7 +56,7 @@ def damage(apache_kafka, topic, partition, number):
     segment.write_bytes(data)
 
 
-def test_topics_that_are_deleted_and_made_anew_in_mid_run_are_read_from_their_beginning(kafka, admin, run_id):
+def test_topics_recreated_during_a_run_are_read_from_the_beginning(kafka, admin, run_id):
     """A task of before is still in hand: what becomes of it says nothing of the new record at its offset."""
     symbols, later, release = [f"S{number}" for number in range(30)], messages.new_run_id(), threading.Event()
 
@@ -87,7 +87,7 @@ def test_topics_that_are_deleted_and_made_anew_in_mid_run_are_read_from_their_be
     assert {len(topic["partitions"]) for topic in admin.describe_topics([topics.PROCESSING_TASKS])} == {24}
 
 
-def test_a_damaged_log_costs_what_is_damaged(apache_kafka, kafka, run_id, caplog):
+def test_a_damaged_log_costs_only_the_damaged_records(apache_kafka, kafka, run_id, caplog):
     send(kafka, run_id, "A", "B", "C")
     sender = Sender(kafka)
     sender.send_all([Message(topics.PROCESSING_COMPLETION, "x", b"any", partition=1)])
@@ -103,7 +103,7 @@ def test_a_damaged_log_costs_what_is_damaged(apache_kafka, kafka, run_id, caplog
     assert "stock-processing-tasks[5]@1 is passed over, it can't be read: wrong checksum" in caplog.text
 
 
-def test_a_log_that_a_broker_cuts_when_it_recovers_is_said_and_work_goes_on(apache_kafka, kafka, run_id, caplog):
+def test_a_log_truncated_on_recovery_is_reported_and_work_continues(apache_kafka, kafka, run_id, caplog):
     with Running(kafka) as running:
         send(kafka, run_id, "A", "B", "C")
         done(kafka, run_id, 3)
@@ -117,7 +117,7 @@ def test_a_log_that_a_broker_cuts_when_it_recovers_is_said_and_work_goes_on(apac
     assert "stock-processing-tasks[5]: the broker has lost records that were there before; going on at offset 1" in caplog.text
 
 
-def test_positions_beyond_the_end_are_said_and_everything_is_done(kafka, run_id, caplog):
+def test_positions_beyond_the_end_are_reported_and_every_task_is_done(kafka, run_id, caplog):
     send(kafka, run_id, "A")
     consumer = clients.group_consumer(kafka, topics.PROCESSING.group, 1)
     consumer.assign([PARTITION])
@@ -128,7 +128,7 @@ def test_positions_beyond_the_end_are_said_and_everything_is_done(kafka, run_id,
     assert "stock-processing-tasks[5]: the topic was made anew, or is shorter than offset 1000: going on at 0" in caplog.text
 
 
-def test_the_brokers_own_time_and_small_result_topics(kafka, admin, run_id, caplog):
+def test_broker_timestamps_and_small_result_topics_are_handled(kafka, admin, run_id, caplog):
     """Retries come when they are due, and that results will be refused is said before there is any; then a few lines, not one per task."""
     caplog.set_level(logging.WARNING, logger="pipeline")
     for name in topics.ALL:

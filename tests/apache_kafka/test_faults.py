@@ -46,7 +46,7 @@ class Outage:
         note(f"{what}: broker up again after {started - before:.1f} s, next task done", time.monotonic() - started)
 
 
-def test_workers_outlive_restarts_crashes_and_20_seconds_without_a_broker(apache_kafka, kafka):
+def test_workers_survive_restarts_crashes_and_20_seconds_without_a_broker(apache_kafka, kafka):
     count, run_id = 1_500, messages.new_run_id()
     handled: Counter[str] = Counter()
     lock = threading.Lock()
@@ -74,7 +74,7 @@ def test_workers_outlive_restarts_crashes_and_20_seconds_without_a_broker(apache
     REPORT.append(f"  {count} tasks, two workers: {sum(handled.values()) - count} done a second time")
 
 
-def test_a_tally_reads_on_where_it_was_when_the_broker_comes_back(apache_kafka, kafka):
+def test_a_tally_continues_where_it_was_when_the_broker_comes_back(apache_kafka, kafka):
     run_id = messages.new_run_id()
     send_tasks(kafka, run_id, ["A", "B"])
     tally = Tally(kafka, run_id)
@@ -91,7 +91,7 @@ def test_a_tally_reads_on_where_it_was_when_the_broker_comes_back(apache_kafka, 
     tally.close()
 
 
-def test_what_reads_the_groups_says_that_the_broker_is_away_and_comes_back(apache_kafka, kafka):
+def test_the_group_reader_reports_a_lost_broker_and_its_return(apache_kafka, kafka):
     reader = GroupReader(kafka)
     assert reader.read()[topics.PROCESSING.group].lag == 0
     apache_kafka.stop()
@@ -118,7 +118,7 @@ def test_a_producer_without_a_broker_gives_up_in_time_and_sends_all_when_it_is_b
     assert json.loads(counted.stdout)["scraping"]["sent"] == 2
 
 
-def test_a_run_outlives_outages_and_kills(apache_kafka, live, kafka, start_market, market, tables):
+def test_a_run_survives_outages_and_kills(apache_kafka, live, kafka, start_market, market, tables):
     """The orchestrator, its two scraping and two processing consumers, its monitor: all of them, all at once."""
     site = start_market("--latency-ms", "250", "--page-latency-ms", "1500")
     chosen = random.Random(FAULTS_SEED)

@@ -148,7 +148,7 @@ def check(undisturbed, tables):
     ],
     ids=["processing consumer", "scraping consumer", "browser, driver, monitor", "everything"],
 )
-def test_killed_several_times_at_random_moments(start, check, what, kinds):
+def test_a_run_survives_several_kills_at_random_moments(start, check, what, kinds):
     run = start()
     # Once a first stock is done, pages are still being scraped: both stages are in work.
     run.until(lambda account: account and account.processing["completed"], 180, "work")
@@ -167,7 +167,7 @@ def test_killed_several_times_at_random_moments(start, check, what, kinds):
     check(run, f"{what} killed, {KILLS} times each")
 
 
-def test_consumers_that_join_and_leave_in_mid_run(start, check, live):
+def test_consumers_may_join_and_leave_during_a_run(start, check, live):
     run = start()
     run.until(lambda account: account and account.processing["completed"], 180, "work")
     guests = [run.join(script) for script in (PROCESSING, SCRAPING)]
@@ -180,14 +180,14 @@ def test_consumers_that_join_and_leave_in_mid_run(start, check, live):
     check(run, "consumers of both kinds join and leave")
 
 
-def test_poison_in_all_topics_and_tasks_that_attack(start, check, kafka):
+def test_a_run_survives_poison_in_all_topics_and_hostile_tasks(start, check, kafka):
     run = start()
     run.until(lambda account: account, 180, "the start")
     poison(run, kafka)
     check(run, "poison in all topics")
 
 
-def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(start, check, kafka):
+def test_a_consumer_frozen_past_its_session_commits_nothing_and_doubles_nothing(start, check, kafka):
     run = start()
     reader = GroupReader(kafka)
 

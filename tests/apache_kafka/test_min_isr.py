@@ -64,14 +64,14 @@ def pipeline_topics(admin):
     return [name for name in admin.list_topics() if name in topics.ALL]
 
 
-def test_new_topics_that_no_broker_would_write_to_are_not_made(settings, admin):
+def test_topics_that_could_not_be_written_are_not_created(settings, admin):
     with pytest.raises(ServiceError, match=r"min\.insync\.replicas is 2 .* Set KAFKA_REPLICATION_FACTOR=3$") as caught:
         topic_setup.ensure(admin, settings)
     assert "\n" not in str(caught.value)
     assert pipeline_topics(admin) == []
 
 
-def test_topics_that_exist_are_judged_by_their_own_settings(settings, admin):
+def test_existing_topics_are_judged_by_their_own_settings(settings, admin):
     resource = ConfigResource(ConfigResourceType.TOPIC, topics.PROCESSING_TASKS, {"min.insync.replicas": "2"})
     for name in topics.ALL:
         own = {"min.insync.replicas": "1"}
@@ -94,7 +94,7 @@ def test_a_script_ends_with_exit_code_3_and_one_line(settings, terminal, tables,
     assert "Traceback" not in done.stderr
 
 
-def test_who_may_not_ask_goes_on(settings, admin, limited_port):
+def test_a_client_that_may_not_read_the_settings_goes_on(settings, admin, limited_port):
     admin.create_acls(
         [
             ACL("User:limited", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(ResourceType.TOPIC, "*"))

@@ -30,7 +30,7 @@ run_pipeline.run_script(run_pipeline.main)
 """
 
 
-def test_a_run_on_a_cluster_adds_up_and_redelivery_of_everything_changes_nothing(live, kafka, start_market, market, tables):
+def test_a_run_on_a_cluster_adds_up_and_redelivering_everything_changes_nothing(live, kafka, start_market, market, tables):
     site = start_market()
     done = live.run("run_pipeline.py", "--exit-when-done", "--json", "--regions", "fr,gb,jp", YAHOO_BASE_URL=site.base_url)
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def published(terminal):
     return config.embedded_services(config.state_dir(False, terminal.environment()))
 
 
-def test_kafka_home_is_started_in_place_of_the_embedded_broker_and_keeps_its_messages(at_home, start_market):
+def test_kafka_home_replaces_the_embedded_broker_and_keeps_its_messages(at_home, start_market):
     terminal, site = at_home.terminal, start_market()
     at_home.settings["YAHOO_BASE_URL"] = site.base_url
 
@@ -117,7 +117,7 @@ def broker_of(terminal):
     return next((pid for pid, command in terminal.processes().items() if "kafka.Kafka" in command), None)
 
 
-def test_a_run_on_kafka_home_whose_broker_dies_goes_on_when_it_is_started_again_and_adds_up(at_home, start_market, market, tables):
+def test_a_run_continues_when_the_broker_of_kafka_home_is_restarted(at_home, start_market, market, tables):
     terminal = at_home.terminal
     site = start_market("--latency-ms", "300")
     run = at_home.start(
@@ -145,7 +145,7 @@ def test_a_run_on_kafka_home_whose_broker_dies_goes_on_when_it_is_started_again_
     connection.close()
 
 
-def test_kafka_home_that_can_not_come_back_ends_with_the_end_of_its_log(at_home, start_market, tmp_path):
+def test_a_kafka_home_broker_that_cannot_restart_ends_the_run_with_the_end_of_its_log(at_home, start_market, tmp_path):
     """A Java that works once: as where the broker's machine has run out of something."""
     java, broken = tmp_path / "bin" / "java", tmp_path / "broken"
     java.parent.mkdir()

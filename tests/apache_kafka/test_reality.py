@@ -56,7 +56,7 @@ def done(kafka, run_id, count):
     return follow(kafka, run_id, lambda account: account.processing["completed"] == count, 60)
 
 
-def test_partitions_that_a_topic_gets_are_taken_up_by_workers_and_readers(kafka, admin, run_id):
+def test_workers_and_readers_pick_up_new_partitions(kafka, admin, run_id):
     tally = Tally(kafka, run_id)
     with Running(kafka) as running:
         until(running.has_partitions, 30, "partitions")
@@ -76,7 +76,7 @@ def test_partitions_that_a_topic_gets_are_taken_up_by_workers_and_readers(kafka,
     tally.close()
 
 
-def test_positions_that_were_deleted_are_said_and_everything_is_done_again(kafka, admin, run_id, caplog):
+def test_deleted_positions_are_reported_and_everything_is_done_again(kafka, admin, run_id, caplog):
     send_tasks(kafka, run_id, ["A", "B"])
     with Running(kafka):
         done(kafka, run_id, 2)
@@ -90,7 +90,7 @@ def test_positions_that_were_deleted_are_said_and_everything_is_done_again(kafka
     assert "what was done already is done again" in said[0]
 
 
-def test_tasks_that_retention_removed_are_counted_in_one_line_and_the_others_are_done(kafka, admin, run_id, caplog):
+def test_tasks_removed_by_retention_are_counted_in_one_line_and_the_others_are_done(kafka, admin, run_id, caplog):
     partition = TopicPartition(topics.PROCESSING_TASKS, 5)
     sender = Sender(kafka)
 
@@ -124,7 +124,7 @@ def limit(admin, topic, most_bytes):
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(most_bytes)})])
 
 
-def test_a_dead_letter_topic_that_takes_less_than_the_rest_gets_letters_without_a_value(kafka, admin, run_id, caplog):
+def test_a_dead_letter_topic_with_a_smaller_limit_gets_letters_without_values(kafka, admin, run_id, caplog):
     limit(admin, topics.PROCESSING_DEAD_LETTERS, SMALL_BYTES)
     topic_setup.ensure(admin, kafka)
     assert caplog.text.count("topic stock-processing-dead-letters takes messages of 5000 bytes at most") == 1
@@ -142,7 +142,7 @@ def test_a_dead_letter_topic_that_takes_less_than_the_rest_gets_letters_without_
     assert caplog.text.count("a dead letter without its value takes its place") == 1
 
 
-def test_a_letter_that_is_refused_even_without_its_value_holds_nothing_up(kafka, admin, run_id, caplog):
+def test_a_letter_refused_even_without_its_value_blocks_nothing(kafka, admin, run_id, caplog):
     limit(admin, topics.PROCESSING_DEAD_LETTERS, 80)
     send_tasks(kafka, run_id, [f"S{number}" for number in range(40)])
     sender = Sender(kafka)
@@ -159,7 +159,7 @@ def test_a_letter_that_is_refused_even_without_its_value_holds_nothing_up(kafka,
     assert caplog.text.count("is given up: Kafka refuses a message") == 25
 
 
-def test_one_record_that_the_broker_refuses_does_not_take_its_neighbours_with_it(kafka, admin, run_id):
+def test_a_record_refused_by_the_broker_does_not_fail_the_rest_of_its_batch(kafka, admin, run_id):
     """In one batch: of many letters one is too large for the topic."""
     limit(admin, topics.PROCESSING_DEAD_LETTERS, SMALL_BYTES)
     sender = Sender(kafka)
@@ -172,7 +172,7 @@ def test_one_record_that_the_broker_refuses_does_not_take_its_neighbours_with_it
     assert sorted(letter.value for letter in letters) == sorted([*values[:7], b"", *values[8:]])
 
 
-def test_the_markers_of_transactions_are_no_lag(kafka, run_id):
+def test_transaction_markers_do_not_count_as_lag(kafka, run_id):
     producer = KafkaProducer(**clients.common(kafka), transactional_id="another-tool")
     producer.init_transactions()
     for symbols in (["A", "B"], ["C"]):
@@ -237,7 +237,7 @@ def rights(guarded):
 
 
 @pytest.mark.parametrize("topic", [topics.PROCESSING_COMPLETION, topics.PROCESSING_TASKS])
-def test_a_right_to_write_that_is_granted_later_is_named_once_and_work_goes_on_by_itself(guarded, rights, run_id, caplog, topic):
+def test_a_missing_write_permission_is_named_once_and_work_continues_after_the_grant(guarded, rights, run_id, caplog, topic):
     administrator, settings = guarded
     rights.withdraw(ResourceType.TOPIC, topic, ACLOperation.WRITE)
     with Running(settings):
@@ -266,7 +266,7 @@ def _sends_in_a_thread(sender, topic):
 
 
 @pytest.mark.parametrize(("kind", "name"), [(ResourceType.GROUP, topics.PROCESSING.group), (ResourceType.TOPIC, topics.PROCESSING_TASKS)])
-def test_a_right_to_read_that_is_granted_later_is_named_and_waited_for(guarded, rights, run_id, caplog, kind, name):
+def test_a_missing_read_permission_is_named_and_waited_for(guarded, rights, run_id, caplog, kind, name):
     administrator, settings = guarded
     rights.withdraw(kind, name, ACLOperation.READ)
     with Running(settings) as running:
@@ -280,7 +280,7 @@ def test_a_right_to_read_that_is_granted_later_is_named_and_waited_for(guarded, 
     assert len(worse) < 12, worse
 
 
-def test_a_sender_whose_client_is_of_no_use_any_more_goes_on_with_a_new_one(kafka, run_id, caplog):
+def test_a_sender_replaces_a_client_that_no_longer_works(kafka, run_id, caplog):
     sender = Sender(kafka)
     sender._producer.close()
     sender.send_all([Message(topics.PROCESSING_TASKS, "x", json.dumps({}).encode())])

@@ -19,7 +19,7 @@ def in_bands(market, *codes):
     return [company for code in codes for company in market.in_dollars(code, LOW, HIGH)]
 
 
-def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_undone(live, kafka, start_market, market, tables):
+def test_a_new_run_abandons_older_unfinished_runs_without_doing_their_tasks(live, kafka, start_market, market, tables):
     live.settings["YAHOO_BASE_URL"] = start_market("--latency-ms", "400", "--page-latency-ms", "3000").base_url
     tally = Tally(kafka)
     first = live.start("run_pipeline.py", *NARROW, "--regions", "fr,gb,de", PROCESSOR_THREADS="1")
@@ -65,7 +65,7 @@ def test_a_new_run_gives_older_unfinished_ones_up_and_their_tasks_are_completed_
     connection.close()
 
 
-def test_two_runs_at_once_both_add_up(live, kafka, start_market, market, tables):
+def test_two_simultaneous_runs_both_add_up(live, kafka, start_market, market, tables):
     """One region is in both: its stocks are asked for twice, and their rows are there once."""
     site = start_market("--latency-ms", "100", "--page-latency-ms", "500")
     command = ("run_pipeline.py", *NARROW, "--exit-when-done", "--json", "--keep-others")

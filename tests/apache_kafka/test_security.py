@@ -92,7 +92,7 @@ def live(secured, terminal, tables):
     return Live(terminal, {**secured.environment, **database_environment(tables), "REQUESTS_PER_SECOND": "0"})
 
 
-def test_the_whole_pipeline_runs_with_it(live, start_market):
+def test_the_whole_pipeline_runs_with_tls_and_a_login(live, start_market):
     site = start_market()
     done = live.run("run_pipeline.py", "--exit-when-done", "--json", "--regions", "fr,gb", YAHOO_BASE_URL=site.base_url)
     assert done.returncode == 0, done.stderr
@@ -104,7 +104,7 @@ def test_the_whole_pipeline_runs_with_it(live, start_market):
         assert PASSWORD not in log.read_text(), log.name
 
 
-def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
+def test_each_script_runs_with_it_in_its_own_terminal(live, start_market):
     site = start_market()
     workers = [live.start(f"kafka_{name}_consumer.py", YAHOO_BASE_URL=site.base_url) for name in ("scraper", "processing")]
     for worker in workers:
@@ -121,7 +121,7 @@ def test_each_script_in_a_terminal_of_its_own_runs_with_it(live, start_market):
     until(done, 180, "the end of the run")
 
 
-def test_a_user_of_scram_gets_in(secured):
+def test_a_scram_user_can_log_in(secured):
     admin = clients.admin(Kafka(secured.running.bootstrap_servers))
     add_scram_user(admin, "scraper", PASSWORD)
     admin.close()
@@ -171,7 +171,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(secured, terminal):
         assert [found for found in pool.map(problem, *zip(*WRONG, strict=True)) if found] == []
 
 
-def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured):
+def test_a_refused_login_fails_without_waiting_for_the_time_out(secured):
     """By its certificate: on a busy machine a refused login may look like a lost connection, which is worth the whole wait."""
     for client in (clients.admin, clients.producer, clients.reader):
         started = time.monotonic()
@@ -180,7 +180,7 @@ def test_who_is_refused_need_not_wait_for_an_answer_that_is_known(secured):
         assert time.monotonic() - started < clients.REACH_SECONDS - 2
 
 
-def test_every_script_says_so_of_a_wrong_password(live, start_market):
+def test_every_script_reports_a_wrong_password(live, start_market):
     site = start_market()
     scripts = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py", "run_pipeline.py")
     with ThreadPoolExecutor(4) as pool:

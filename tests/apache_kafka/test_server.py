@@ -54,7 +54,7 @@ def received(servers: str) -> list[bytes]:
     return found
 
 
-def test_its_owner_killed_leaves_nothing_and_the_next_one_finds_the_messages(tmp_path):
+def test_a_killed_owner_leaves_no_process_and_the_next_one_finds_the_messages(tmp_path):
     port = quiet_port()
     with python(OWNER, str(HOME.resolve()), str(tmp_path), str(port)) as owner:
         servers, broker_id, guardian_id = said(owner)
@@ -84,7 +84,7 @@ def test_its_owner_killed_leaves_nothing_and_the_next_one_finds_the_messages(tmp
     running.stop()
 
 
-def test_a_format_that_was_interrupted_is_begun_anew(tmp_path, monkeypatch):
+def test_an_interrupted_format_is_started_again(tmp_path, monkeypatch):
     half = tmp_path / "data" / "formatting"
     half.mkdir(parents=True)
     (half / "meta.properties").write_text("cluster.id=half\n")
@@ -107,7 +107,7 @@ def test_a_folder_without_kafka_is_one_line_that_names_the_setting(tmp_path):
 
 
 @pytest.mark.parametrize("java_home", [None, "/nowhere"])
-def test_without_java_one_line_says_so(tmp_path, monkeypatch, java_home):
+def test_missing_java_is_reported_in_one_line(tmp_path, monkeypatch, java_home):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     if java_home:
@@ -117,7 +117,7 @@ def test_without_java_one_line_says_so(tmp_path, monkeypatch, java_home):
     assert "\n" not in str(caught.value)
 
 
-def test_a_java_that_fails_is_told_with_its_last_words(tmp_path, monkeypatch):
+def test_a_failing_java_is_reported_with_its_last_output(tmp_path, monkeypatch):
     java = tmp_path / "home" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.write_text("#!/bin/sh\necho this machine has no luck >&2\nexit 1\n")
@@ -128,7 +128,7 @@ def test_a_java_that_fails_is_told_with_its_last_words(tmp_path, monkeypatch):
     assert not (tmp_path / "data" / "log").exists()
 
 
-def test_a_port_that_another_holds_at_the_start_again_is_told(apache_kafka, kafka, monkeypatch):
+def test_a_port_taken_before_a_restart_is_reported(apache_kafka, kafka, monkeypatch):
     monkeypatch.setattr(local.apache_kafka, "RETRY_SECONDS", 0.0)
     apache_kafka.stop()
     port = int(apache_kafka.bootstrap_servers.rpartition(":")[2])
@@ -138,7 +138,7 @@ def test_a_port_that_another_holds_at_the_start_again_is_told(apache_kafka, kafk
     assert apache_kafka.is_alive()
 
 
-def test_a_port_that_another_takes_before_the_broker_binds_it_is_left_to_it(tmp_path, monkeypatch):
+def test_a_port_that_another_process_binds_first_is_left_to_it(tmp_path, monkeypatch):
     taken, other = quiet_port(), quiet_port()
     found = [taken, other]  # the first answer was true when it was given
     monkeypatch.setattr(local.apache_kafka, "free_port", lambda *port: found.pop(0) if found and port else free_port(*port))
@@ -151,7 +151,7 @@ def test_a_port_that_another_takes_before_the_broker_binds_it_is_left_to_it(tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_is_not_alive_after_a_signal_from_outside(apache_kafka, kafka, number):
+def test_it_is_not_alive_after_an_outside_signal(apache_kafka, kafka, number):
     os.kill(apache_kafka.process_id, number)
     until(lambda: not apache_kafka.is_alive(), 30, "its end")
     apache_kafka.start_again()

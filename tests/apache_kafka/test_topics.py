@@ -23,7 +23,7 @@ def admin(kafka):
     admin.close()
 
 
-def test_more_replicas_than_brokers_is_one_line_that_names_the_setting(apache_kafka):
+def test_more_replicas_than_brokers_is_reported_in_one_line_with_the_setting(apache_kafka):
     settings = replace(emptied(apache_kafka), replication_factor=3)
     admin = clients.admin(settings)
     with pytest.raises(ServiceError, match="KAFKA_REPLICATION_FACTOR is 3, more than there are brokers") as caught:
@@ -32,7 +32,7 @@ def test_more_replicas_than_brokers_is_one_line_that_names_the_setting(apache_ka
     assert "\n" not in str(caught.value)
 
 
-def test_topics_take_large_messages_and_leave_the_rest_to_the_cluster(admin):
+def test_topics_accept_large_messages_and_leave_other_settings_to_the_cluster(admin):
     found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics.ALL])["topic"]
     # In-sync replicas, retention and all else are the cluster's business; only what is said to the workers is soon forgotten.
     changed = {topic: {name: entry["value"] for name, entry in entries.items()} for topic, entries in found.items()}
@@ -40,7 +40,7 @@ def test_topics_take_large_messages_and_leave_the_rest_to_the_cluster(admin):
     assert {name for topic in topics.ALL if topic != topics.CONTROL for name in changed[topic]} == {"max.message.bytes"}
 
 
-def test_what_retention_has_removed_is_neither_read_nor_waited_for(kafka, admin):
+def test_records_removed_by_retention_are_neither_read_nor_waited_for(kafka, admin):
     old, new = messages.new_run_id(), messages.new_run_id()
     send_tasks(kafka, old, [f"S{number}" for number in range(60)])
     marks = positions.high_watermarks(kafka, [topics.PROCESSING_TASKS])

@@ -15,7 +15,7 @@ from tests.process.test_script import start
 
 
 @pytest.mark.parametrize(("advertised", "why"), [("no-such-host.invalid:9092", ""), ("127.0.0.1:1", "Connection refused")])
-def test_an_address_that_leads_nowhere_is_named(tmp_path: Path, advertised: str, why: str) -> None:
+def test_an_unreachable_advertised_address_is_named(tmp_path: Path, advertised: str, why: str) -> None:
     port = free_port(23_000)
     command = [tansu._binary(), "broker", "--cluster-id", "astray", "--listener-url", f"tcp://127.0.0.1:{port}"]
     command += ["--advertised-listener-url", f"tcp://{advertised}", "--storage-engine", "memory://tansu/", "--silent"]

@@ -40,7 +40,7 @@ class Group:
         return sorted(sum(partition.topic == topic for partition in owned) for owned in self.owned.values())
 
 
-def test_each_topic_is_shared_out_evenly_whoever_comes_and_goes():
+def test_each_topic_stays_evenly_shared_when_members_come_and_go():
     group = Group()
     for members in (["a"], ["a", "b"], ["a", "b", "c", "d"], ["b", "d"], ["b", "d", "e", "f", "g"], ["g"]):
         group.owned = {member: group.owned.get(member, set()) for member in members}
@@ -51,13 +51,13 @@ def test_each_topic_is_shared_out_evenly_whoever_comes_and_goes():
             assert counts[-1] - counts[0] <= 1
 
 
-def test_a_partition_and_the_one_opposite_are_different_members():
+def test_opposite_partitions_belong_to_different_members():
     assert shared_out(range(24), ["a", "b"], {}) == {"a": [*range(12)], "b": [*range(12, 24)]}
     assert shared_out(range(24), ["a", "b"], dict.fromkeys(range(24), "b")) == {"a": [*range(12, 24)], "b": [*range(12)]}
 
 
 @given(st.integers(0, 40), st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True), st.randoms())
-def test_all_partitions_go_to_somebody_evenly_and_the_fewest_move(count, members, random):
+def test_every_partition_is_assigned_evenly_and_as_few_as_possible_move(count, members, random):
     owners = {partition: random.choice("abcdefghz") for partition in range(count) if random.random() < 0.8}
     found = shared_out(range(count), members, owners)
     assert sorted(partition for some in found.values() for partition in some) == [*range(count)]

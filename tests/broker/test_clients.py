@@ -19,5 +19,5 @@ from pipeline.broker.patient import IDLE_POLL_MS, rest_of
         (5, 0, 0),
     ],
 )
-def test_the_rest_grows_with_each_empty_answer_and_leaves_time_for_the_next(thin_answers, timeout_ms, rest_ms):
+def test_the_pause_grows_with_each_empty_answer_and_leaves_time_for_the_next(thin_answers, timeout_ms, rest_ms):
     assert rest_of(thin_answers, timeout_ms) == rest_ms

@@ -76,7 +76,7 @@ def test_the_most_telling_failure_is_kept():
     assert failure.of("") is None
 
 
-def test_a_clients_failures_are_not_anothers():
+def test_failures_of_different_clients_are_kept_apart():
     failures = diagnosis.Failures()
     refused, away = kafka.errors.SaslAuthenticationFailedError("no"), ConnectionRefusedError()
     for client_id, error in (("one", refused), ("other", away)):
@@ -86,7 +86,7 @@ def test_a_clients_failures_are_not_anothers():
     assert failures.since(1) is away
 
 
-def test_it_is_heard_once_and_says_nothing_itself_while_silent():
+def test_a_failure_is_reported_once_and_not_logged_while_silenced():
     failure = diagnosis.attach()
     assert diagnosis.attach() is failure
     listener = diagnosis.Failures()
@@ -95,7 +95,7 @@ def test_it_is_heard_once_and_says_nothing_itself_while_silent():
     assert not listener.filter(record(TIME_OUT))
 
 
-def test_sockets_that_the_client_leaves_behind_are_collected(monkeypatch):
+def test_sockets_left_behind_by_the_client_are_closed(monkeypatch):
     collected = []
     monkeypatch.setattr(gc, "collect", lambda: collected.append(True))
     failure = diagnosis.Failures()
@@ -104,7 +104,7 @@ def test_sockets_that_the_client_leaves_behind_are_collected(monkeypatch):
     assert len(collected) == 2
 
 
-def test_a_port_that_ends_the_connection_does_not_speak_tls():
+def test_a_port_that_closes_the_connection_is_reported_as_not_speaking_tls():
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()

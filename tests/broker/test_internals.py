@@ -43,12 +43,12 @@ def read(data, fetch_offset=0, most=None):
     return [(record.offset, record.value) for record in found], noted, records.next_fetch_offset
 
 
-def test_this_is_the_client_that_these_parts_are_of():
+def test_the_installed_client_is_the_version_that_these_parts_were_written_for():
     assert kafka.__version__.startswith("3.0."), "read pipeline/broker/internals.py against the new version, then change this line"
 
 
 @pytest.mark.parametrize("module", [default_records, legacy_records])
-def test_the_client_unpacks_by_the_functions_that_are_replaced(module):
+def test_the_client_decompresses_with_the_functions_that_are_replaced(module):
     source = inspect.getsource(module)
     for name in internals._UNPACKERS:
         if module is default_records or name != "zstd_decode":
@@ -56,7 +56,7 @@ def test_the_client_unpacks_by_the_functions_that_are_replaced(module):
             assert getattr(module, name) is internals._UNPACKERS[name]
 
 
-def test_the_client_reads_records_by_the_class_that_is_replaced():
+def test_the_client_reads_records_with_the_class_that_is_replaced():
     source = inspect.getsource(Fetcher)
     assert "self.PartitionRecords(" in source
     assert "self._next_in_line_exception_metadata = ExceptionMetadata(" in source
@@ -70,7 +70,7 @@ def test_the_client_reads_records_by_the_class_that_is_replaced():
     assert "check_crcs" in inspect.getsource(fetcher)
 
 
-def test_what_is_read_of_a_client_is_there(broker):
+def test_the_private_attributes_that_are_read_exist(broker):
     consumer = clients.reader(broker)
     try:
         assert isinstance(consumer._manager, KafkaConnectionManager)
@@ -92,7 +92,7 @@ def test_what_is_read_of_a_client_is_there(broker):
     assert "def request_rejoin" in source
 
 
-def test_a_batch_is_read_as_the_client_reads_it():
+def test_batches_are_read_exactly_as_the_client_reads_them():
     assert read(batch([b"a", b"b"], 7)) == ([(7, b"a"), (8, b"b")], [], 9)
     assert read(batch([b"a", b"b", b"c"], 7), 8) == ([(8, b"b"), (9, b"c")], [], 10)
     assert read(batch([b"a", b"b", b"c"], 7), 7, 2) == ([(7, b"a"), (8, b"b")], [], 9)
@@ -110,7 +110,7 @@ def test_a_batch_is_read_as_the_client_reads_it():
         (ZSTD, lambda data: zstandard.compress(data[:10]) + zstandard.compress(data[10:])),
     ],
 )
-def test_every_codec_is_read_and_none_unpacks_without_a_bound(codec, pack):
+def test_every_codec_is_read_and_decompression_is_bounded(codec, pack):
     plain = batch([b"value " * 1000, b"b"], 7)
     found, noted, after = read(packed_with(plain, codec, pack(plain[61:])))
     assert ([offset for offset, _ in found], noted, after) == ([7, 8], [], 9)
@@ -122,7 +122,7 @@ def test_every_codec_is_read_and_none_unpacks_without_a_bound(codec, pack):
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
 @pytest.mark.parametrize("packed", [b"", b"rubbish", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xff" * 40, b"\x82SNAPPY\x00" + b"\xff" * 20])
-def test_rubbish_in_any_codec_is_passed_over(codec, packed):
+def test_garbage_in_any_codec_is_skipped(codec, packed):
     found, noted, after = read(packed_with(batch([b"a", b"b"], 7), codec, packed) + batch([b"c"], 9))
     assert (found, after) == ([(9, b"c")], 10)
     assert noted[0].offset == 7
@@ -138,7 +138,7 @@ def test_a_codec_that_is_not_installed_is_named_with_its_package(monkeypatch):
         assert one.reason.endswith(f"pip install {package}")
 
 
-def test_a_header_name_that_is_no_text_costs_its_own_record_only():
+def test_a_header_name_that_is_not_text_costs_only_its_own_record():
     broken = with_header_name([b"a", b"b"], b"\xff\xfe\xfd\xfc", 7)
     found, noted, after = read(broken + batch([b"c"], 9))
     assert (found, after) == ([(9, b"c")], 10)
@@ -149,7 +149,7 @@ def test_a_header_name_that_is_no_text_costs_its_own_record_only():
     assert ([(one.offset, one.next_offset) for one in noted], found, after) == ([(8, 9)], [], 9)
 
 
-def test_a_wrong_checksum_costs_its_own_batch_only():
+def test_a_wrong_checksum_costs_only_its_own_batch():
     broken = bytearray(batch([b"a", b"b"], 7, timestamp=1_700_000_000_000))
     broken[-3] ^= 1
     found, (one,), after = read(batch([b"0"], 6) + broken + batch([b"c"], 9), 6)
@@ -157,14 +157,14 @@ def test_a_wrong_checksum_costs_its_own_batch_only():
     assert (one.offset, one.next_offset, one.reason, one.timestamp_ms) == (7, 9, "wrong checksum", 1_700_000_000_000)
 
 
-def test_a_broken_batch_that_claims_to_be_endless_is_not_believed():
+def test_a_broken_batch_with_a_huge_length_is_not_believed():
     broken = bytearray(batch([b"a"], 7))
     struct.pack_into(">i", broken, 23, 2**31 - 1)  # last_offset_delta
     found, (one,), after = read(bytes(broken))
     assert (found, one.offset, one.next_offset, after) == ([], 7, 8, 8)
 
 
-def test_a_batch_that_says_it_holds_more_than_it_does_is_read_as_far_as_it_goes():
+def test_a_batch_that_overstates_its_record_count_is_read_to_its_end():
     claims = bytearray(batch([b"a", b"b"], 7))
     struct.pack_into(">i", claims, 57, 5)
     struct.pack_into(">i", claims, 23, 4)
@@ -173,7 +173,7 @@ def test_a_batch_that_says_it_holds_more_than_it_does_is_read_as_far_as_it_goes(
     assert [(one.offset, one.next_offset) for one in noted] == [(9, 12)]
 
 
-def test_a_poll_gives_out_a_bounded_amount_and_the_rest_with_the_next_one(monkeypatch):
+def test_a_poll_returns_a_bounded_amount_and_the_next_one_returns_the_rest(monkeypatch):
     kind = type("Records", (internals._Records,), {"passed_over": staticmethod(print), "bytes_left": [100]})
     records = kind(0, PARTITION, MemoryRecords(batch([b"x" * 60] * 4)))
     assert [record.offset for record in records.take(10)] == [0, 1]
@@ -184,7 +184,7 @@ def test_a_poll_gives_out_a_bounded_amount_and_the_rest_with_the_next_one(monkey
 
 
 @given(st.data())
-def test_whatever_bytes_are_changed_reading_goes_on_and_comes_to_an_end(data):
+def test_reading_continues_and_ends_whichever_bytes_are_changed(data):
     codec = data.draw(st.sampled_from([0, GZIP, LZ4, ZSTD, SNAPPY]))
     pack = {0: bytes, GZIP: gzip.compress, LZ4: lz4.frame.compress, ZSTD: zstandard.compress, SNAPPY: snappy.compress}[codec]
     plain = batch([b"a", b"b" * 50, None], 7, [("name", b"value")])

@@ -32,7 +32,7 @@ sender = logging.getLogger("kafka.producer.sender")
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotLeaderForPartitionError", "")),
     ],
 )
-def test_what_only_says_that_no_broker_answers_is_dropped(caplog, logger, text, named):
+def test_log_lines_that_only_say_that_no_broker_answers_are_dropped(caplog, logger, text, named):
     logger.error(text, *named)
     assert caplog.records == []
 
@@ -47,6 +47,6 @@ def test_what_only_says_that_no_broker_answers_is_dropped(caplog, logger, text, 
         (sender, "%s: Got error produce response, retrying (%s attempts left): %s%s", ("sender", 9, "NotEnoughReplicasError", "")),
     ],
 )
-def test_what_a_user_has_to_act_on_is_shown(caplog, logger, text, named):
+def test_log_lines_that_a_user_must_act_on_are_shown(caplog, logger, text, named):
     logger.warning(text, *named)
     assert [record.getMessage() for record in caplog.records] == [text % named]

@@ -26,7 +26,7 @@ def consumer(own_broker):
     reader.close()
 
 
-def test_records_of_several_partitions_that_were_held_back_half_read_all_come(consumer):
+def test_all_records_of_paused_half_read_partitions_arrive(consumer):
     """A worker that has no room for tasks pauses its partitions, one by one as rebalances bring them."""
     consumer.assign(PARTITIONS)
     consumer.seek_to_beginning()

@@ -13,11 +13,11 @@ from pipeline.broker import probe
         ("", []),
     ],
 )
-def test_addresses_are_read_with_several_servers_and_of_ipv6(servers, expected):
+def test_addresses_may_list_several_servers_and_use_ipv6(servers, expected):
     assert probe.addresses(servers) == expected
 
 
-def test_one_server_that_listens_is_enough():
+def test_one_listening_server_is_enough():
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody, somebody = "127.0.0.1:1", f"127.0.0.1:{server.getsockname()[1]}"
         assert probe.listens(f"{nobody},{somebody}", 2)

@@ -14,7 +14,7 @@ from pipeline.wire import topics
 from tests.conftest import make_topics, quiet_port
 
 
-def test_a_producer_that_can_send_nothing_any_more_closes_without_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_producer_that_can_no_longer_send_closes_without_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     clients.quiet()
     broker = Broker.start(tmp_path / "broker.log", quiet_port())
     try:

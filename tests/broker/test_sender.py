@@ -32,21 +32,21 @@ from pipeline.broker.sender import LONGEST_PAUSE_SECONDS, Fate, fate, is_certain
         (RuntimeError("the thread is gone"), Fate.NEVER_THIS_CLIENT),
     ],
 )
-def test_an_error_is_of_the_moment_of_the_message_or_of_the_client(error, expected):
+def test_each_error_is_blamed_on_the_moment_the_message_or_the_client(error, expected):
     assert fate(error) is expected
 
 
-def test_only_a_size_is_certainly_the_messages_own():
+def test_only_a_size_error_is_certainly_caused_by_the_message():
     assert is_certain(kafka.errors.MessageSizeTooLargeError())
     assert not is_certain(kafka.errors.InvalidRecordError()), "it may be of another record in the batch"
 
 
-def test_pauses_grow_up_to_a_longest_one():
+def test_pauses_grow_up_to_a_maximum():
     assert [pause_seconds(tries) for tries in (0, 1, 2, 3)] == [0.2, 0.4, 0.8, 1.6]
     assert pause_seconds(10**6) == LONGEST_PAUSE_SECONDS
 
 
-def test_ten_minutes_of_the_same_trouble_are_twenty_lines(monkeypatch, caplog):
+def test_ten_minutes_of_the_same_problem_are_twenty_lines(monkeypatch, caplog):
     now = [1_000.0]
     monkeypatch.setattr(repeated.time, "monotonic", lambda: now[0])
     said, noise, heard = repeated.Repeated(logging.getLogger("pipeline.test")), _Noise(), 0
@@ -60,7 +60,7 @@ def test_ten_minutes_of_the_same_trouble_are_twenty_lines(monkeypatch, caplog):
     assert len(caplog.records) == 21, "another cause is news"
 
 
-def test_of_many_lines_that_differ_twenty_a_minute_are_said(monkeypatch, caplog):
+def test_at_most_twenty_different_lines_a_minute_are_logged(monkeypatch, caplog):
     now = [1_000.0]
     monkeypatch.setattr(repeated.time, "monotonic", lambda: now[0])
     said = repeated.Bounded(logging.getLogger("pipeline.test"))

@@ -352,7 +352,7 @@ def check_what_is_untouched(company: Company, rows: list[RatioRow]) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(FAULTS), max_size=4, unique=True))
-def test_no_market_value_is_far_from_the_truth_and_what_no_fault_touches_is_there(seed: int, faults: list[Fault]) -> None:
+def test_market_values_are_close_to_the_truth_and_untouched_figures_are_present(seed: int, faults: list[Fault]) -> None:
     company = broken(seed, faults)
     rows = rows_of(company)
     assert max(held_against_the_truth(company, rows), default=1) <= OFF

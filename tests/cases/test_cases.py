@@ -143,7 +143,7 @@ def fault(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["file"])
-def test_no_number_is_wrong_and_no_good_one_is_lost(case: Case, rows: dict[str, Any]) -> None:
+def test_no_number_is_wrong_and_no_right_number_is_lost(case: Case, rows: dict[str, Any]) -> None:
     assert [(wanted, wrong) for wanted in case["expect"] if (wrong := fault(wanted, rows[case["symbol"]]))] == []
 
 
@@ -155,7 +155,7 @@ def test_every_row_says_what_was_checked(rows: dict[str, Any]) -> None:
             assert all(isinstance(said, str) and said for said in row["quality"].values())
 
 
-def test_cases_have_symbols_of_their_own() -> None:
+def test_each_case_has_its_own_symbol() -> None:
     assert len({case["symbol"] for case in CASES}) == len(CASES)
     assert isinstance(TODAY, date)
     assert Path(HERE / "README.md").exists()

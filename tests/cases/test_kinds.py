@@ -309,7 +309,7 @@ def wrong(rows: list[RatioRow], expected: Expected) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("changes", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_no_number_is_wrong_and_no_good_one_is_lost(changes: dict[str, Any], expected: Expected) -> None:
+def test_no_number_is_wrong_and_no_right_number_is_lost(changes: dict[str, Any], expected: Expected) -> None:
     assert wrong(rows_of({"symbol": "KIND", **changes}), expected) == {}
 
 
@@ -354,5 +354,5 @@ BEFORE_SPLIT = {"lines": counts(2.5e7, 2.5e7, 2.5e7, None), "times": {"annual.Di
         (of_chart(lambda result: result.update(indicators={})), {}, {"2024 market_cap": "no_price", "ttm market_cap": CAP}),
     ],
 )
-def test_a_bent_chart_makes_no_value_wrong(mangled: Callable[[str, Any], None], changes: dict[str, Any], expected: Expected) -> None:
+def test_a_distorted_chart_makes_no_value_wrong(mangled: Callable[[str, Any], None], changes: dict[str, Any], expected: Expected) -> None:
     assert wrong(rows_of({"symbol": "BENT", **changes}, mangled), expected) == {}

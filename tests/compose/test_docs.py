@@ -36,7 +36,7 @@ def options_of(script: str) -> set[str]:
 
 
 @TEXTS
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
         if "://" in target:
             continue
@@ -47,7 +47,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 @TEXTS
-def test_every_file_that_is_named_is_there(document: Path) -> None:
+def test_every_file_that_is_named_exists(document: Path) -> None:
     named = set(re.findall(r"`((?:pipeline|local|ui|tests|docs|benchmarks|\.ci)/[\w./-]*|[\w.-]+\.(?:py|yml|toml))`", document.read_text()))
     # A file's own name alone is enough if its room is named nearby.
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split("\n")
@@ -62,7 +62,7 @@ def test_every_room_has_its_line_in_the_architecture() -> None:
     assert rooms == set(re.findall(r"^  (\w+)/ ", text, re.MULTILINE))
 
 
-def test_the_functions_that_the_architecture_names_are_there() -> None:
+def test_every_function_that_the_architecture_names_exists() -> None:
     text = (PROJECT / "docs" / "architecture.md").read_text()
     named = re.findall(r"`([\w./]+\.py)` \(((?:`\w+`(?:, )?)+)\)", text)
     assert named
@@ -73,7 +73,7 @@ def test_the_functions_that_the_architecture_names_are_there() -> None:
 
 
 @TEXTS
-def test_every_option_that_is_shown_is_one_of_the_script_s(document: Path) -> None:
+def test_every_option_that_is_shown_belongs_to_its_script(document: Path) -> None:
     shown = re.findall(r"python (?:-m ([\w.]+)|(\w+\.py))([^\n`|>]*)", document.read_text())
     for module, script, rest in shown:
         options = set(re.findall(r"--[a-z][a-z-]+", rest.partition("#")[0]))
@@ -82,26 +82,26 @@ def test_every_option_that_is_shown_is_one_of_the_script_s(document: Path) -> No
 
 
 @TEXTS
-def test_every_target_of_make_that_is_shown_is_there(document: Path) -> None:
+def test_every_make_target_that_is_shown_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     shown = set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", document.read_text(), re.MULTILINE))
     assert shown <= targets
 
 
 @TEXTS
-def test_settings_that_are_shown_exist(document: Path) -> None:
+def test_every_setting_that_is_shown_exists(document: Path) -> None:
     example = (PROJECT / ".env.example").read_text()
     shown = set(re.findall(r"\b((?:KAFKA|DB|SCRAPER|MARKET_CAP|PROCESSOR|REQUESTS|YAHOO|WORKERS)_[A-Z_]+)\b", document.read_text()))
     assert [name for name in sorted(shown) if f"#{name}=" not in example] == []
 
 
 @TEXTS
-def test_yaml_can_be_read(document: Path) -> None:
+def test_every_yaml_example_can_be_parsed(document: Path) -> None:
     for block in blocks(document, "yaml"):
         assert all(part["kind"] and part["apiVersion"] for part in YAML(typ="safe").load_all(block))
 
 
-def test_the_group_and_topics_that_kubernetes_scales_by_are_ours() -> None:
+def test_kubernetes_scales_by_the_real_groups_and_topics() -> None:
     from pipeline.wire import topics
 
     (scaled,) = [
@@ -115,7 +115,7 @@ def test_the_group_and_topics_that_kubernetes_scales_by_are_ours() -> None:
     assert [trigger["topic"] for trigger in triggers] == [topics.PROCESSING.tasks, topics.PROCESSING.retries]
 
 
-def test_the_image_holds_what_its_scripts_import() -> None:
+def test_the_image_contains_everything_that_its_scripts_import() -> None:
     """The Dockerfile copies what .dockerignore lets through; a consumer must find all its modules there."""
     let_through = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
     code = (

@@ -46,7 +46,7 @@ def listeners(service: dict[str, Any], name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_schema_of_compose_files_is_met(name: str) -> None:
+def test_the_compose_files_match_their_schema(name: str) -> None:
     program = Path(sys.executable).parent / "check-jsonschema"
     done = subprocess.run([program, "--builtin-schema", "vendor.compose-spec", PROJECT / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,7 +61,7 @@ def test_every_image_is_pinned_and_every_port_on_loopback(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_service_is_watched_and_what_it_needs_is_waited_for(name: str) -> None:
+def test_every_service_has_a_health_check_and_waits_for_what_it_needs(name: str) -> None:
     services = read(name)["services"]
     for service, options in services.items():
         assert "healthcheck" in options or "build" in options, service
@@ -71,18 +71,18 @@ def test_every_service_is_watched_and_what_it_needs_is_waited_for(name: str) -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_volume_that_is_used_has_a_name(name: str) -> None:
+def test_every_volume_is_named(name: str) -> None:
     document = read(name)
     used = {volume.split(":")[0] for options in document["services"].values() for volume in options.get("volumes", [])}
     assert used == set(document["volumes"])
 
 
-def test_the_usual_services_are_at_their_usual_ports(single: dict[str, Any]) -> None:
+def test_the_usual_services_have_their_usual_ports(single: dict[str, Any]) -> None:
     usual = {name: options["ports"] for name, options in single.items() if "profiles" not in options}
     assert usual == {"zookeeper": ["127.0.0.1:2181:2181"], "kafka": ["127.0.0.1:9092:9092"], "kafka-ui": ["127.0.0.1:8080:8080"]}
 
 
-def test_kafka_says_of_itself_the_address_that_the_program_asks_for(single: dict[str, Any]) -> None:
+def test_kafka_advertises_the_address_that_the_program_uses(single: dict[str, Any]) -> None:
     said = listeners(single["kafka"], "KAFKA_ADVERTISED_LISTENERS")
     assert said["HOST"] == DEFAULT_SERVERS
     assert single["kafka-ui"]["environment"]["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"] == said["INSIDE"]
@@ -98,7 +98,7 @@ def test_one_broker_is_enough_for_the_default_replication(single: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_topics_are_made_by_the_program_alone_and_take_its_largest_message(name: str) -> None:
+def test_only_the_program_creates_topics_and_they_accept_its_largest_message(name: str) -> None:
     brokers = [options for options in read(name)["services"].values() if "KAFKA_LISTENERS" in options.get("environment", {})]
     assert brokers
     for options in brokers:
@@ -116,7 +116,7 @@ def test_postgresql_has_the_settings_of_the_env_file(single: dict[str, Any]) -> 
     assert filled(postgres["ports"][0]) == f"127.0.0.1:{config.Database().port}:5432"
 
 
-def test_every_variable_has_a_default_and_stands_in_the_example() -> None:
+def test_every_variable_has_a_default_and_is_in_the_example() -> None:
     example = (PROJECT / ".env.example").read_text()
     for name in FILES:
         # Without a default, a file without .env would not even start the services that don't need the variable.
@@ -129,7 +129,7 @@ def test_every_variable_has_a_default_and_stands_in_the_example() -> None:
             assert variable.startswith("DB_") or line[1] == default, variable
 
 
-def test_workers_read_no_password_from_a_file_of_the_image(single: dict[str, Any]) -> None:
+def test_workers_read_no_password_from_the_image(single: dict[str, Any]) -> None:
     for name in ("scraper", "processor"):
         assert single[name]["profiles"] == ["workers"]
         assert VARIABLE.search(single[name]["environment"]["DB_PASSWORD"])[1] == "DB_PASSWORD"
@@ -150,7 +150,7 @@ def test_the_cluster_survives_the_loss_of_any_node(cluster: dict[str, Any]) -> N
     assert len({options["environment"]["CLUSTER_ID"] for options in nodes.values()}) == 1
 
 
-def test_each_node_is_reached_where_it_says(cluster: dict[str, Any]) -> None:
+def test_each_node_is_reached_at_its_advertised_address(cluster: dict[str, Any]) -> None:
     outside, inside = [], []
     for name, options in cluster.items():
         if name == "kafka-ui":
@@ -189,7 +189,7 @@ def test_actions_are_named_by_commit_with_their_version_beside_it() -> None:
     assert "-latest" not in text
 
 
-def test_what_is_named_by_a_movable_name_has_its_reason_beside_it() -> None:
+def test_every_movable_version_has_its_reason_beside_it() -> None:
     assert "by digest" in (PROJECT / "Dockerfile").read_text()
     assert "by digest" in (PROJECT / "docker-compose.yml").read_text()
     updates = YAML(typ="safe").load(PROJECT / ".github" / "dependabot.yml")["updates"]

@@ -100,14 +100,14 @@ def test_a_healthy_engine_starts_kafka_and_its_page(docker: Docker, said: list[s
     assert docker.calls[-1] == "compose up -d --no-deps kafka-ui"
 
 
-def test_what_a_slow_engine_is_waited_for_is_said_once_a_change(docker: Docker, said: list[str]) -> None:
+def test_a_slow_engine_is_reported_once_per_change(docker: Docker, said: list[str]) -> None:
     docker.plays("looks", "3")
     start_compose(command(said), said.append)
     waited = [line for line in said if line.startswith("waiting for")]
     assert waited == ["waiting for zookeeper (starting), kafka (starting)", "waiting for kafka (starting)"]
 
 
-def test_an_engine_that_refuses_is_quoted(docker: Docker, said: list[str]) -> None:
+def test_the_error_of_a_refusing_engine_is_quoted(docker: Docker, said: list[str]) -> None:
     words = "Error response from daemon: Bind for 127.0.0.1:9092 failed: port is already allocated"
     docker.plays("broken", words)
     with pytest.raises(ServiceError, match=f"docker compose can't start Kafka: {words}"):
@@ -126,7 +126,7 @@ def test_a_service_that_never_becomes_healthy_is_named_with_the_end_of_its_log(
         start_compose(command(said), said.append)
 
 
-def test_an_engine_that_fetches_for_ever_is_given_up(docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_never_finishes_pulling_is_given_up(docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "FETCH_SECONDS", 0.1)
     docker.program("docker")
     (docker.folder / "docker").write_text(STAND_IN.replace('touch "$here/up"', "exec sleep 60"))
@@ -143,7 +143,7 @@ def test_without_an_engine_the_run_goes_on_and_says_why(docker: Docker, said: li
     ]
 
 
-def test_an_engine_that_hangs_counts_as_none(docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_engine_counts_as_no_engine(docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "ENGINE_SECONDS", 0.2)
     docker.plays("hangs")
     assert compose_command(said.append) is None
@@ -156,7 +156,7 @@ def test_without_docker_nothing_is_said(said: list[str], tmp_path: Path, monkeyp
     assert said == []
 
 
-def test_the_older_program_serves_where_the_plugin_is_missing(docker: Docker, said: list[str]) -> None:
+def test_docker_compose_1_is_used_if_the_plugin_is_missing(docker: Docker, said: list[str]) -> None:
     docker.plays("no-plugin")
     assert compose_command(said.append) is None
     assert "neither `docker compose` nor `docker-compose`" in said[0]
@@ -166,7 +166,7 @@ def test_the_older_program_serves_where_the_plugin_is_missing(docker: Docker, sa
     assert said[-1].startswith("Kafka UI:")
 
 
-def test_a_page_that_cannot_start_does_not_stop_the_run(docker: Docker, said: list[str]) -> None:
+def test_a_kafka_ui_that_cannot_start_does_not_stop_the_run(docker: Docker, said: list[str]) -> None:
     docker.plays("no-ui", "Bind for 127.0.0.1:8080 failed: port is already allocated")
     start_compose(command(said), said.append)
     assert said[-1] == "no Kafka UI, going on without it: Bind for 127.0.0.1:8080 failed: port is already allocated"
@@ -190,7 +190,7 @@ def site() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_orchestrator_ends_with_exit_code_3_and_the_engine_s_words(docker: Docker, site: str, tmp_path: Path) -> None:
+def test_the_orchestrator_ends_with_exit_code_3_and_the_engines_output(docker: Docker, site: str, tmp_path: Path) -> None:
     docker.plays("broken", "Error response from daemon: no space left on device")
     # Port 1: nothing answers there, whatever else runs on this machine.
     code = "import launch.services, run_pipeline as r; launch.services.DEFAULT_SERVERS = 'localhost:1'; r.run_script(r.main)"

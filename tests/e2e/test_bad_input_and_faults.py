@@ -18,7 +18,7 @@ NOWHERE = "127.0.0.1:1"
 SCRIPTS = ("kafka_scraper_producer.py", "kafka_scraper_consumer.py", "kafka_processing_consumer.py", "kafka_monitor.py")
 
 
-def test_a_broker_that_is_not_there_is_exit_code_3_within_10_seconds(terminal):
+def test_a_missing_broker_is_exit_code_3_within_10_seconds(terminal):
     environ = {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DB_DEV_NAME": "x", "DB_USER": "x", "DB_PORT": "1"}
     started = time.monotonic()
     processes = {script: terminal.start(script, **environ) for script in SCRIPTS}
@@ -30,7 +30,7 @@ def test_a_broker_that_is_not_there_is_exit_code_3_within_10_seconds(terminal):
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "run_pipeline.py", "kafka_dead_letters.py", "kafka_ui.py", "export_ratios.py"])
-def test_without_what_is_to_be_installed_the_scripts_say_how(terminal, script):
+def test_the_scripts_say_how_to_install_missing_packages(terminal, script):
     done = terminal.run("-S", script)  # -S: without site-packages
     assert done.returncode == config.EXIT_SETTINGS
     assert "is not installed" in done.stderr
@@ -38,7 +38,7 @@ def test_without_what_is_to_be_installed_the_scripts_say_how(terminal, script):
     assert "Traceback" not in done.stderr
 
 
-def test_the_orchestrator_says_so_too(terminal):
+def test_the_orchestrator_says_how_to_install_missing_packages(terminal):
     with socket.create_server(("127.0.0.1", 0)) as site:
         threading.Thread(target=_answer_404, args=(site,), daemon=True).start()
         done = terminal.run("run_pipeline.py", KAFKA_BOOTSTRAP_SERVERS=NOWHERE, YAHOO_BASE_URL=f"http://127.0.0.1:{site.getsockname()[1]}")
@@ -52,7 +52,7 @@ def _answer_404(server):
         connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
-def test_a_broker_that_accepts_and_says_nothing_is_exit_code_3(terminal):
+def test_a_silent_broker_is_exit_code_3(terminal):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         done = terminal.run("kafka_scraper_producer.py", KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{silent.getsockname()[1]}")
@@ -93,14 +93,14 @@ def test_a_bad_setting_is_one_line(terminal):
     assert "MAX_ATTEMPTS is 'many'" in done.stderr
 
 
-def test_a_missing_browser_is_said_before_anything_starts(terminal):
+def test_a_missing_browser_is_reported_before_anything_starts(terminal):
     done = terminal.run("run_pipeline.py", "--demo", SCRAPER_BROWSER="/nowhere/chromium")
     assert done.returncode == config.EXIT_SERVICE
     assert "SCRAPER_BROWSER" in done.stderr
     assert "/nowhere/chromium" in done.stderr
 
 
-def test_a_site_that_is_not_there_names_the_demo(terminal):
+def test_the_error_for_an_unreachable_site_mentions_the_demo(terminal):
     done = terminal.run("run_pipeline.py", YAHOO_BASE_URL="http://127.0.0.1:1")
     assert done.returncode == config.EXIT_SERVICE
     assert "http://127.0.0.1:1 can't be reached" in done.stderr
@@ -120,7 +120,7 @@ def test_a_wrong_password_is_one_line_without_the_password(services):
         assert "wrong-and-telling" not in done.stderr + done.stdout
 
 
-def test_what_nohup_has_started_outlives_its_terminal(terminal):
+def test_a_process_started_with_nohup_outlives_its_terminal(terminal):
     run = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20", inside=["nohup"])
     until(lambda: terminal.demo_is_up() or run.poll() is not None, 60, "the services")
     consumer = terminal.start("kafka_processing_consumer.py", "--demo", inside=["nohup"])
@@ -131,7 +131,7 @@ def test_what_nohup_has_started_outlives_its_terminal(terminal):
         assert process.wait(40) == config.EXIT_DONE, terminal.errors(process)
 
 
-def test_a_second_run_beside_the_first_names_its_process(services):
+def test_a_second_run_names_the_process_of_the_first(services):
     done = services.run("run_pipeline.py", "--demo")
     assert done.returncode == config.EXIT_SERVICE
     assert str(services.open[0].pid) in done.stderr
@@ -146,7 +146,7 @@ def test_a_live_script_does_not_join_the_demo_by_accident(services):
     assert "is the embedded one" in done.stderr
 
 
-def test_a_consumer_whose_browser_fails_after_it_has_joined_ends_and_leaves_the_task_alone(services, tmp_path):
+def test_a_consumer_whose_browser_fails_after_joining_ends_and_leaves_the_task_alone(services, tmp_path):
     driver = tmp_path / "driver"
     driver.write_text("#!/bin/sh\nsleep 8\n")
     driver.chmod(0o755)
@@ -162,7 +162,7 @@ def test_a_consumer_whose_browser_fails_after_it_has_joined_ends_and_leaves_the_
     assert positions.high_watermarks(settings.kafka, [topics.SCRAPING_RETRIES, topics.SCRAPING_ERRORS]) == before, "no attempt"
 
 
-def test_bytes_that_are_no_task_go_to_the_dead_letters_and_the_worker_goes_on(services):
+def test_bytes_that_are_not_a_task_become_a_dead_letter_and_the_worker_goes_on(services):
     settings = config.load(True, services.environment())
     producer = clients.producer(settings.kafka)
     poison = [b"not json", b"[]", b'{"task_id": NaN}', b'{"x": 1e999}', b"\xff", b"x" * 1_000_000]

@@ -114,7 +114,7 @@ def test_a_region_without_stocks_completes_with_zero(services):
     assert scraper.poll() is None
 
 
-def test_check_goes_through_all_a_run_needs(terminal):
+def test_check_tests_everything_that_a_run_needs(terminal):
     works = terminal.run("run_pipeline.py", "--demo", "--check", "--stocks", "20")
     assert works.returncode == 0, works.stdout + works.stderr
     assert works.stdout.count("  ok  ") == 10

@@ -22,7 +22,7 @@ from tests.conftest import until
 from tests.e2e.conftest import last_json, rows, shows_work, values_of
 
 
-def test_a_repeated_run_skips_stocks_whose_ratios_are_young(terminal):
+def test_a_repeated_run_skips_stocks_with_recent_ratios(terminal):
     command = ("run_pipeline.py", "--demo", "--exit-when-done", "--json", "--stocks", "20", "--regions", "fr,gb")
     first = last_json(terminal.run(*command).stdout)
     second = last_json(terminal.run(*command, "--max-age", "24h").stdout)
@@ -33,7 +33,7 @@ def test_a_repeated_run_skips_stocks_whose_ratios_are_young(terminal):
     assert (second["processing"]["pending"], second["ratio_rows"]) == (0, 0)
 
 
-def test_tasks_of_a_run_that_was_given_up_are_completed_without_being_done(services):
+def test_tasks_of_an_abandoned_run_are_completed_without_being_done(services):
     settings = config.load(True, services.environment())
     run_id = messages.new_run_id()
     connection = services.database()
@@ -84,7 +84,7 @@ def outlasting(own_broker, tables):
     }
 
 
-def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, outlasting, tables):
+def test_resume_continues_the_newest_unfinished_run_where_it_stopped(terminal, outlasting, tables):
     market = MarketProcess.start(terminal.home / "market.log", ["--stocks", "60", "--latency-ms", "1000"])
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     try:
@@ -113,7 +113,7 @@ def test_resume_takes_up_the_newest_unfinished_run_where_it_stood(terminal, outl
         market.stop()
 
 
-def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(terminal, outlasting, own_broker, tables):
+def test_resume_sends_exactly_the_unsent_bands_of_a_regions_file(terminal, outlasting, own_broker, tables):
     """The orchestrator died after two of four: what it was to send is known from the database, not from this command."""
     market = MarketProcess.start(terminal.home / "market.log", ["--stocks", "60"])
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
@@ -159,7 +159,7 @@ def test_resume_sends_exactly_the_bands_of_a_regions_file_that_were_not_sent(ter
         market.stop()
 
 
-def test_what_a_run_is_to_send_is_written_down_before_it_is_sent(terminal, tmp_path):
+def test_the_tasks_of_a_run_are_stored_before_they_are_sent(terminal, tmp_path):
     path = tmp_path / "daily.txt"
     path.write_text("gb 300M 1B local\ngb 1B 2B GBP\nus\nfr 300M 2B usd\n")
     process = terminal.start("run_pipeline.py", "--demo", "--stocks", "20", "--regions-file", str(path))

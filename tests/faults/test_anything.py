@@ -147,7 +147,7 @@ def check_end(code: int, summary: dict[str, Any], said: str, least: int) -> None
     assert "Traceback" not in said
 
 
-def test_anything_in_every_topic_in_the_midst_of_a_run(terminal):
+def test_a_run_survives_arbitrary_records_in_every_topic(terminal):
     run = Run(terminal, command=COMMAND)
     until(lambda: run.shows("logs:"), 150, "the start")
     settings = config.load(True, terminal.environment()).kafka

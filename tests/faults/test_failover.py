@@ -157,7 +157,7 @@ def stock(delivery):
     return Outcome(Computed(1), task(delivery.task.symbol))
 
 
-def test_a_failover_to_a_synchronous_standby_loses_nothing_and_charges_no_task(pair, tmp_path, caplog):
+def test_a_failover_to_a_synchronous_standby_loses_nothing_and_costs_no_attempt(pair, tmp_path, caplog):
     pair.make_standby()
     address = Address()
     address.move_to(int(pair.settings["DB_PORT"]))

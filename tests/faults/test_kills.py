@@ -28,7 +28,7 @@ FEW = {PROCESSING: ("--scrapers", "1"), SCRAPING: ("--processors", "1")}
     ],
     ids=["processing consumer", "scraping consumer", "tab and browser", "driver", "monitor"],
 )
-def test_killed_several_times(terminal, check, kinds, few):
+def test_a_run_survives_several_kills(terminal, check, kinds, few):
     run = Run(terminal, *SLOW, *few)
     until(lambda: run.shows("logs:"), 150, "the start")
     until(lambda: run.victims(kinds[0]), 60, kinds[0])
@@ -41,7 +41,7 @@ def test_killed_several_times(terminal, check, kinds, few):
     assert run.hits
 
 
-def test_everything_that_may_die_dies_in_one_run(terminal, check):
+def test_a_run_survives_the_death_of_every_process_that_may_die(terminal, check):
     run = Run(terminal, *SLOW, "--scrapers", "3", "--processors", "3")
     run.wait_for_work()
     for words in (PROCESSING, SCRAPING, "chromedriver", "kafka_monitor.py", PROCESSING):
@@ -53,7 +53,7 @@ def test_everything_that_may_die_dies_in_one_run(terminal, check):
 
 
 @pytest.mark.parametrize("words", [PROCESSING, SCRAPING])
-def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal, check, words):
+def test_a_consumer_frozen_past_its_session_commits_nothing_and_doubles_nothing(terminal, check, words):
     run = Run(terminal, *SLOW, *FEW[words])
     run.wait_for_work()
     victim = run.kill(words, signal.SIGSTOP)
@@ -64,7 +64,7 @@ def test_a_consumer_frozen_past_its_session_commits_and_doubles_nothing(terminal
     check(run, run.end(), terminal.home)
 
 
-def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
+def test_consumers_may_join_and_leave_during_a_run(terminal, check):
     # Longer than the guests take to join, on a machine that is busy too.
     run = Run(terminal, "--latency-ms", "600", "--page-latency-ms", "600", PROCESSOR_THREADS="4")
     run.wait_for_work()
@@ -83,7 +83,7 @@ def test_consumers_that_join_and_leave_in_mid_run(terminal, check):
     check(run, run.end(), terminal.home)
 
 
-def test_postgresql_killed_in_mid_run_is_started_again(terminal, check):
+def test_postgresql_is_restarted_if_it_is_killed_during_a_run(terminal, check):
     run = Run(terminal, *SLOW, *FEW[PROCESSING])
     run.wait_for_work()
     pid_file = next(iter(_postmaster_pids(terminal)), None)
@@ -95,7 +95,7 @@ def test_postgresql_killed_in_mid_run_is_started_again(terminal, check):
     check(run, summary, terminal.home)
 
 
-def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_word(terminal):
+def test_the_death_of_the_embedded_broker_ends_the_run_with_a_clear_message(terminal):
     run = Run(terminal, *SLOW)
     run.wait_for_work()
     assert run.kill("tansu") is not None

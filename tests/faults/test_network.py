@@ -79,7 +79,7 @@ def hosts(terminal: Terminal) -> Iterator[list[Host]]:
         host.remove()
 
 
-def test_a_host_that_is_cut_off_in_mid_run_loses_and_doubles_nothing(terminal, hosts, undisturbed, request):
+def test_a_host_cut_off_during_a_run_loses_nothing_and_doubles_nothing(terminal, hosts, undisturbed, request):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS), "--latency-ms", "400")
     until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     settings = config.load(True, terminal.environment())

@@ -44,7 +44,7 @@ ATTACKS = [
 ]
 
 
-def test_poison_in_all_topics_and_tasks_that_attack(terminal, check):
+def test_a_run_survives_poison_in_all_topics_and_hostile_tasks(terminal, check):
     run = Run(terminal, *SLOW, "--scrapers", "1")
     until(lambda: run.shows("logs:"), 150, "the start")
     poison(run, config.load(True, terminal.environment()).kafka)

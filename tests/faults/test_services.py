@@ -72,7 +72,7 @@ def own(terminal: Terminal) -> Iterator[Own]:
 
 
 @pytest.mark.parametrize("away_seconds", [0, 20])
-def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettered(terminal, own, undisturbed, request, away_seconds):
+def test_a_restart_or_absence_of_postgresql_is_waited_for_without_dead_letters(terminal, own, undisturbed, request, away_seconds):
     process = terminal.start("run_pipeline.py", "--exit-when-done", "--json", "--stall-timeout", "120", "--scrapers", "1", **own.environ)
     until(lambda: shows_work(terminal.errors(process)), 180, "some work")
     since = time.time()
@@ -88,7 +88,7 @@ def test_postgresql_restarted_and_away_is_waited_for_and_nothing_is_dead_lettere
     connection.close()
 
 
-def test_redelivery_of_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):
+def test_redelivering_everything_after_a_finished_run_changes_nothing(terminal, undisturbed):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", str(STOCKS))
     until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     scripts = ("kafka_scraper_consumer.py", "kafka_processing_consumer.py")
@@ -154,7 +154,7 @@ def test_a_child_that_dies_at_each_start_stops_the_run_with_the_end_of_its_log(t
     assert len(killed) == 5
 
 
-def test_dead_letters_are_listed_shown_and_replayed_and_drive_no_terminal(terminal):
+def test_dead_letters_are_listed_shown_and_replayed_without_control_characters(terminal):
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20")
     until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the services")
     settings = config.load(True, terminal.environment())

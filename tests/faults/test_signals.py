@@ -18,7 +18,7 @@ def start_demo(terminal, *more):
 
 
 @pytest.mark.parametrize("moment", ["services", "children", "work"])
-def test_ctrl_c_at_any_moment_leaves_nothing_and_the_next_run_starts_at_once(terminal, moment):
+def test_ctrl_c_at_any_moment_leaves_no_process_and_the_next_run_starts_at_once(terminal, moment):
     process = start_demo(terminal)
     wait_for(terminal, process, moment)
     process.send_signal(signal.SIGINT)
@@ -30,7 +30,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing_and_the_next_run_starts_at_once(ter
 
 
 @pytest.mark.parametrize("moment", ["services", "work"])
-def test_sigkill_of_the_orchestrator_leaves_nothing_and_the_next_run_starts_at_once(terminal, moment):
+def test_sigkill_of_the_orchestrator_leaves_no_process_and_the_next_run_starts_at_once(terminal, moment):
     process = start_demo(terminal)
     wait_for(terminal, process, moment)
     os.kill(process.pid, signal.SIGKILL)
@@ -46,7 +46,7 @@ def wait_for(terminal, process, moment):
     assert process.poll() is None, terminal.errors(process)
 
 
-def test_a_run_whose_output_nobody_reads_any_more_goes_on_to_its_end(terminal):
+def test_a_run_whose_output_is_no_longer_read_goes_on_to_its_end(terminal):
     """`run_pipeline.py … | head -1`."""
     script = f"{sys.executable} run_pipeline.py --demo --exit-when-done --stocks 20 --regions fr | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

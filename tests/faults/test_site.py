@@ -30,7 +30,7 @@ def test_a_page_with_faults_costs_time_and_nothing_else(terminal, check, faults)
     check(run, summary, terminal.home)
 
 
-def test_a_changed_layout_is_one_clear_error_a_region_and_not_0_stocks(terminal, request):
+def test_a_changed_layout_is_one_clear_error_per_region_and_not_0_stocks(terminal, request):
     run = Run(terminal, "--faults", "changed_layout=1", "--regions", "us,fr")
     summary = run.end(expected_code=1)
     check_account(summary, failed=2)

@@ -76,7 +76,7 @@ def asked(code: str, currency: str = "USD", low: int = LOW, high: int = HIGH) ->
     return AskedBand(code, low, high, currency)
 
 
-def test_all_regions_are_converted_by_one_request(site: Site, settings: Settings) -> None:
+def test_one_request_converts_all_regions(site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of()
     converter = Converter(settings)
     found = converter.bands([asked(code) for code in ("us", "jp", "kr", "id", "gb", "kw")])
@@ -94,7 +94,7 @@ def test_all_regions_are_converted_by_one_request(site: Site, settings: Settings
     assert len(site.requests) == 1
 
 
-def test_any_two_currencies_meet_by_way_of_the_dollar(site: Site, settings: Settings) -> None:
+def test_any_two_currencies_are_converted_through_the_dollar(site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(BGN=1.7)
     in_euros, in_yen, in_levs, own = Converter(settings).bands(
         [asked("jp", "EUR"), asked("us", "JPY"), asked("us", "BGN"), asked("jp", "JPY")]
@@ -108,13 +108,13 @@ def test_any_two_currencies_meet_by_way_of_the_dollar(site: Site, settings: Sett
     assert len(site.requests) == 1
 
 
-def test_local_bounds_need_no_rate_and_no_site(site: Site, settings: Settings) -> None:
+def test_local_bounds_need_neither_rate_nor_site(site: Site, settings: Settings) -> None:
     assert Converter(settings).bands([asked("jp", LOCAL)]) == [RegionBand("jp", LOW, HIGH)]
     assert Converter(settings).bands([asked("us")])[0][1:3] == (LOW, HIGH), "nor do dollars in dollars"
     assert (site.requests, site.sessions) == ([], [])
 
 
-def test_without_a_rate_the_pair_and_the_way_out_are_named(site: Site, settings: Settings) -> None:
+def test_a_missing_rate_is_reported_with_its_pair_and_what_to_do(site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(KRW="gone")
     with pytest.raises(ServiceError, match=r"no exchange rate for EURKRW: for USDKRW the site gives none.*--market-cap-currency local"):
         Converter(settings).bands([asked("jp"), asked("kr", "EUR")])
@@ -123,13 +123,13 @@ def test_without_a_rate_the_pair_and_the_way_out_are_named(site: Site, settings:
 
 
 @pytest.mark.parametrize("odd", [0, -149.2, "149.2", None, 1 / 149.2, {"raw": "149.2"}, 1e300, float("nan"), "NaN", float("inf"), True, []])
-def test_an_odd_rate_is_none(odd: Any, site: Site, settings: Settings) -> None:
+def test_an_implausible_rate_is_rejected(odd: Any, site: Site, settings: Settings) -> None:
     site.answers["quote"] = rates_of(JPY=odd)
     with pytest.raises(ServiceError, match="no exchange rate for USDJPY: the site"):
         Converter(settings).bands([asked("jp")])
 
 
-def test_a_stale_rate_of_the_site_is_none(site: Site, settings: Settings) -> None:
+def test_a_stale_rate_from_the_site_is_rejected(site: Site, settings: Settings) -> None:
     def answer(days_old: int) -> dict[str, Any]:
         traded = datetime.combine(TODAY - timedelta(days=days_old), datetime.min.time(), timezone.utc).timestamp()
         return {"quoteResponse": {"result": [{"symbol": "JPY=X", "regularMarketPrice": 149.2, "regularMarketTime": traded}]}}
@@ -154,7 +154,7 @@ def test_bands_of_large_numbers_keep_their_three_digits(site: Site, settings: Se
     ]
 
 
-def test_a_stored_rate_will_do_for_seven_days(site: Site, stored: Callable[..., Settings], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stored_rate_is_valid_for_seven_days(site: Site, stored: Callable[..., Settings], caplog: pytest.LogCaptureFixture) -> None:
     site.answers["quote"] = rates_of(JPY="gone")
     with caplog.at_level(logging.WARNING, bands.__name__):
         (band,) = Converter(stored(7)).bands([asked("jp")])
@@ -162,13 +162,13 @@ def test_a_stored_rate_will_do_for_seven_days(site: Site, stored: Callable[..., 
     assert "USDJPY: using the stored one of 2026-11-21; the site gives none" in caplog.text
 
 
-def test_an_older_one_is_none(site: Site, stored: Callable[..., Settings]) -> None:
+def test_a_stored_rate_older_than_seven_days_is_rejected(site: Site, stored: Callable[..., Settings]) -> None:
     site.answers["quote"] = rates_of(JPY="gone")
     with pytest.raises(ServiceError, match="none of the last 7 days is stored"):
         Converter(stored(8)).bands([asked("jp")])
 
 
-def test_what_the_site_gives_is_stored_and_comes_before_what_was(site: Site, stored: Callable[..., Settings], tables: Database) -> None:
+def test_rates_from_the_site_are_stored_and_override_stored_ones(site: Site, stored: Callable[..., Settings], tables: Database) -> None:
     site.answers["quote"] = rates_of()
     (band,) = Converter(stored(1)).bands([asked("jp")])
     assert band.wanted is not None
@@ -177,7 +177,7 @@ def test_what_the_site_gives_is_stored_and_comes_before_what_was(site: Site, sto
         assert fx_rates.newest(connection, TODAY, 0) == {f"USD{money}": DayRate(TODAY, rate) for money, rate in RATES.items()}
 
 
-def test_a_site_that_fails_is_asked_again_unless_a_stored_rate_will_do(
+def test_a_failing_site_is_asked_again_unless_a_stored_rate_is_valid(
     site: Site, settings: Settings, stored: Callable[..., Settings]
 ) -> None:
     site.answers["quote"] = [(500, {}), rates_of()]
@@ -186,7 +186,7 @@ def test_a_site_that_fails_is_asked_again_unless_a_stored_rate_will_do(
     assert Converter(stored(2)).bands([asked("jp")])[0].market_cap_min == 45_000_000_000
 
 
-def test_a_site_that_goes_on_failing_is_the_reason_that_is_said(site: Site, settings: Settings) -> None:
+def test_a_site_that_keeps_failing_is_named_as_the_reason(site: Site, settings: Settings) -> None:
     site.answers["quote"] = (503, {})
     with pytest.raises(ServiceError, match=r"no exchange rate for USDJPY: the site gives none \(.*503"):
         Converter(settings).bands([asked("jp")])
@@ -195,7 +195,7 @@ def test_a_site_that_goes_on_failing_is_the_reason_that_is_said(site: Site, sett
     assert Converter(settings).bands([asked("us")])[0][1:3] == (LOW, HIGH)
 
 
-def test_a_database_that_is_away_costs_only_the_stored_rates(site: Site, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_database_costs_only_the_stored_rates(site: Site, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     site.answers["quote"] = rates_of()
     away = replace(settings, database=Database(name="none", user="none", host="127.0.0.1", port=1))
     assert Converter(away).bands([asked("jp")])[0].market_cap_min == 44_700_000_000

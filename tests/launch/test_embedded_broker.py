@@ -8,7 +8,7 @@ from pipeline.wire import topics
 from tests.conftest import quiet_port
 
 
-def test_a_broker_that_another_programs_clients_reach_first_is_left_for_one_on_another_port(tmp_path, monkeypatch):
+def test_a_broker_that_foreign_clients_reach_first_is_replaced_on_another_port(tmp_path, monkeypatch):
     """Clients of a broker that died at this address make topics in the new one; what both write there is garbled."""
     starts: list[Broker] = []
     start_broker = Broker.start

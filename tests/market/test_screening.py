@@ -33,7 +33,7 @@ def test_between_includes_both_ends_at_the_endpoint_and_on_the_page(market: Mark
         assert not matches(between(0, cap - 1), company)
 
 
-def test_market_caps_are_compared_in_the_listing_s_own_currency_unless_a_fault_has_them_in_dollars(market: Market) -> None:
+def test_market_caps_are_compared_in_the_listings_currency_unless_a_fault_uses_dollars(market: Market) -> None:
     for company in market.companies:
         within = BAND_LOW <= company.market_cap <= BAND_HIGH
         assert matches(between(BAND_LOW, BAND_HIGH), company) == within
@@ -41,13 +41,13 @@ def test_market_caps_are_compared_in_the_listing_s_own_currency_unless_a_fault_h
         assert matches(between(BAND_LOW, BAND_HIGH), company, dollars=True) == in_dollars
 
 
-def test_and_and_or_join_queries(market: Market) -> None:
+def test_queries_can_be_joined_with_and_and_or(market: Market) -> None:
     regions = {"operator": "OR", "operands": [{"operator": "EQ", "operands": ["region", code]} for code in ("fr", "de")]}
     body = {"query": {"operator": "AND", "operands": [regions, between(0, 1e15)]}, "size": 250}
     assert screen(market, body)["finance"]["result"][0]["total"] == len(market.in_band("fr", 0, 1e15) + market.in_band("de", 0, 1e15))
 
 
-def test_past_ten_thousand_the_endpoint_repeats_its_rows() -> None:
+def test_beyond_ten_thousand_the_endpoint_repeats_its_rows() -> None:
     market = build_market(9_000)
     assert len(market.companies) > 10_500
     pages = [screen(market, {"query": between(0, 1e15), "size": 250, "offset": offset}) for offset in (9_750, 10_000, 10_250)]
@@ -67,13 +67,13 @@ def test_past_ten_thousand_the_endpoint_repeats_its_rows() -> None:
         {},
     ],
 )
-def test_what_the_endpoint_cannot_use_is_refused(market: Market, body: dict[str, Any]) -> None:
+def test_unusable_queries_are_refused(market: Market, body: dict[str, Any]) -> None:
     with pytest.raises(QueryError):
         screen(market, body)
 
 
 @pytest.mark.parametrize("text", ["no_such=0.1", "drop", "drop=", "drop=2", "drop=-0.1", "drop=nan"])
-def test_a_fault_that_cannot_be_used_is_named(text: str) -> None:
+def test_an_unusable_fault_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="expected name=rate"):
         parse(text)
 

@@ -48,21 +48,21 @@ def chosen(**given):
         ("# nothing\n", r"^daily\.txt: no region: expected lines such as"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_line(text, expected, tmp_path, monkeypatch):
+def test_errors_name_file_and_line(text, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "daily.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsError, match=expected):
         chosen(regions_file="daily.txt")
 
 
-def test_all_means_every_region_there_is():
+def test_all_means_every_known_region():
     regions = chosen_regions("all", kafka_scraper_producer.regions)
     assert [region["code"] for region in regions] == list(REGIONS)
     assert len(regions) == 59
     assert {"code": "hk", "name": "Hong Kong"} in regions
 
 
-def test_the_file_s_lines_are_the_tasks(tmp_path):
+def test_each_line_of_the_file_is_a_task(tmp_path):
     path = tmp_path / "daily.txt"
     path.write_text(TEXT, encoding="utf-8-sig")
     assert chosen(regions_file=path, market_cap_min="50M", market_cap_max="1T", market_cap_currency="eur") == [
@@ -78,7 +78,7 @@ def test_the_file_s_lines_are_the_tasks(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["kafka_scraper_producer.py", "run_pipeline.py"])
-def test_a_file_that_is_wrong_is_exit_code_2_and_one_line(script, tmp_path):
+def test_an_invalid_file_is_exit_code_2_and_one_line(script, tmp_path):
     path = tmp_path / "daily.txt"
     path.write_text("fr\nnowhere\n")
     for name, expected in ((path, "daily.txt:2: region 'nowhere' is unknown"), (tmp_path / "none.txt", "none.txt can't be read")):
@@ -90,7 +90,7 @@ def test_a_file_that_is_wrong_is_exit_code_2_and_one_line(script, tmp_path):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_bands_without_a_currency_are_in_the_setting_s():
+def test_bands_without_a_currency_use_that_of_the_setting():
     settings = config.load(environ={"MARKET_CAP_CURRENCY": "local", "MARKET_CAP_MAX": "1B"})
     assert asked_band(settings, "jp", None, None, None) == ("jp", 300_000_000, 1_000_000_000, "local")
     assert asked_band(settings, "jp", "1K", "2K", "USD") == ("jp", 1000, 2000, "USD")
@@ -102,7 +102,7 @@ def test_bands_without_a_currency_are_in_the_setting_s():
         config.load(environ={"MARKET_CAP_CURRENCY": "pounds"})
 
 
-def test_what_a_producer_is_told_to_send_reads_back_with_its_rates(tmp_path):
+def test_the_arguments_for_a_producer_read_back_with_their_rates(tmp_path):
     wanted = Wanted(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
     bands = [RegionBand("jp", 44_700_000_000, 299_000_000_000, wanted), RegionBand("fr", 1, 2)]
     write_bands(tmp_path / "tasks.json", bands)
@@ -137,7 +137,7 @@ def test_an_invalid_argument_is_one_line_with_its_option(script, given, monkeypa
     assert given.split()[-2] in complained
 
 
-def test_a_wrong_age_is_told_before_any_broker_is_looked_for(monkeypatch):
+def test_a_wrong_age_is_reported_before_a_broker_is_looked_for(monkeypatch):
     for age in ("x", "٣h"):
         monkeypatch.setattr("sys.argv", ["kafka_dead_letters.py", "list", "--newer-than", age])
         with pytest.raises(SettingsError, match=f"age '{age}': expected a number followed by s, m, h or d"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pipeline.process.failed_starts import FAILED_STARTS, FailedStarts
 
 
-def test_failed_starts_wait_longer_each_time_and_a_good_one_ends_the_row() -> None:
+def test_failed_starts_wait_longer_each_time_until_one_succeeds() -> None:
     failed = FailedStarts()
     waits = []
     for _ in range(FAILED_STARTS - 1):

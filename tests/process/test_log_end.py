@@ -20,14 +20,14 @@ def test_the_last_lines_are_printable_and_short(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_an_empty_log_and_none_have_a_reason(tmp_path: Path) -> None:
+def test_an_empty_or_missing_log_gives_a_reason(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     assert last_lines(tmp_path / "log") == "(empty log)"
     assert last_lines(tmp_path / "none") == "(no log: No such file or directory)"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
-def test_a_full_disk_is_the_reason_of_an_empty_log(tmp_path: Path) -> None:
+def test_a_full_disk_is_given_as_the_reason_for_an_empty_log(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", tmp_path], capture_output=True, check=False).returncode:
         pytest.skip("this machine mounts nothing")
     try:

@@ -50,7 +50,7 @@ def only_line(stream: io.StringIO) -> str:
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_text_of_others_is_one_printable_line(logged: io.StringIO, text: str) -> None:
+def test_foreign_text_becomes_one_printable_line(logged: io.StringIO, text: str) -> None:
     # Not by the root logger: pytest-xdist can't send what pytest captures of a lone surrogate.
     logger = logging.Logger("any")
     logger.addHandler(next(one for one in logging.getLogger().handlers if getattr(one, "stream", None) is logged))
@@ -60,7 +60,7 @@ def test_text_of_others_is_one_printable_line(logged: io.StringIO, text: str) ->
     assert line.endswith(("after", "after\ufffd"))
 
 
-def test_a_stack_stands_on_the_line_of_its_record(logged: io.StringIO) -> None:
+def test_a_traceback_stays_on_the_line_of_its_record(logged: io.StringIO) -> None:
     try:
         raise ValueError("first\nsecond \x1b[31m")
     except ValueError:
@@ -70,7 +70,7 @@ def test_a_stack_stands_on_the_line_of_its_record(logged: io.StringIO) -> None:
     assert "ValueError: first | second" in line
 
 
-def test_a_warning_and_the_end_of_a_thread_are_records_too(logged: io.StringIO) -> None:
+def test_warnings_and_thread_crashes_are_logged_as_records(logged: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)
@@ -85,13 +85,13 @@ def test_a_warning_and_the_end_of_a_thread_are_records_too(logged: io.StringIO) 
     assert "ERROR thread worker ended | Traceback" in only_line(logged)
 
 
-def test_a_record_is_cut(logged: io.StringIO) -> None:
+def test_long_records_are_truncated(logged: io.StringIO) -> None:
     logging.getLogger("any").error("x" * 1_000_000)
     assert len(only_line(logged)) == log_lines.LONGEST
 
 
 @given(st.text())
-def test_any_text_is_made_printable_and_keeps_what_was(text: str) -> None:
+def test_any_text_is_made_printable_without_changing_printable_parts(text: str) -> None:
     assert printable(text).isprintable()
     assert len(printable(text)) == len(text)
     assert one_line(text).isprintable()

@@ -20,14 +20,14 @@ def listener(host: str, port: int = 0, family: socket.AddressFamily = socket.AF_
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_a_port_that_somebody_has_is_passed_over(host: str) -> None:
+def test_a_port_in_use_is_skipped(host: str) -> None:
     with listener(host) as server:
         port = server.getsockname()[1]
         assert not is_free(port)
         assert free_port(port) > port
 
 
-def test_a_port_that_answers_by_ipv6_alone_is_passed_over() -> None:
+def test_a_port_in_use_on_ipv6_only_is_skipped() -> None:
     try:
         server = listener("::1", family=socket.AF_INET6)
     except OSError as error:
@@ -37,7 +37,7 @@ def test_a_port_that_answers_by_ipv6_alone_is_passed_over() -> None:
         assert free_port(port) > port
 
 
-def test_the_preferred_port_is_taken_where_it_is_free_also_right_after_its_use() -> None:
+def test_the_preferred_port_is_taken_if_free_even_right_after_its_use() -> None:
     with listener("127.0.0.1") as server:
         port = server.getsockname()[1]
         # The side that closes first keeps the connection in TIME_WAIT, here the server's.

@@ -79,14 +79,14 @@ def test_a_safe_path_and_warnings_as_errors_end_no_script(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_into_a_pipe_that_nobody_reads_ends_quietly(script: str, tmp_path: Path) -> None:
+def test_help_into_a_closed_pipe_ends_quietly(script: str, tmp_path: Path) -> None:
     writing = unread()
     process = start(script, tmp_path, "--help", stdout=writing)
     os.close(writing)
     assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
 
 
-def test_work_into_a_pipe_that_nobody_reads_ends_quietly(broker: Kafka, tables: Database, tmp_path: Path) -> None:
+def test_a_script_that_prints_into_a_closed_pipe_ends_quietly(broker: Kafka, tables: Database, tmp_path: Path) -> None:
     environ = {
         "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         **{
@@ -113,7 +113,7 @@ def test_work_into_a_pipe_that_nobody_reads_ends_quietly(broker: Kafka, tables: 
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_stream_that_is_closed_at_the_start_is_no_fault(closed: str, tmp_path: Path) -> None:
+def test_a_stream_that_is_closed_at_the_start_is_not_an_error(closed: str, tmp_path: Path) -> None:
     for arguments, code in (("kafka_monitor.py --run nonsense", 2), ("export_ratios.py --help", 0)):
         done = subprocess.run(
             ["bash", "-c", f"{sys.executable} {arguments} {closed}"],
@@ -123,7 +123,7 @@ def test_a_stream_that_is_closed_at_the_start_is_no_fault(closed: str, tmp_path:
         assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_said(tables: Database, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tables: Database, tmp_path: Path) -> None:
     environ = {
         "DB_DEV_NAME": tables.name,
         "DB_USER": tables.user,
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said(tables: Database, tmp_path: Path) -> None:
     assert complained.count("\n") == 1
 
 
-def test_ctrl_c_that_a_library_has_caught_ends_the_script_all_the_same(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_script_even_if_a_library_catches_it(tmp_path: Path) -> None:
     script = """
 import pipeline.process.early
 import os, signal

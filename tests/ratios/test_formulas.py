@@ -82,7 +82,7 @@ EXPECTED = {
 }
 
 
-def test_every_ratio_of_the_plain_company_is_as_worked_out() -> None:
+def test_every_ratio_of_the_plain_company_equals_the_hand_calculation() -> None:
     found = row(plain())
     assert found.values == pytest.approx(EXPECTED, rel=1e-12)
     assert found.null_reasons == {}
@@ -128,7 +128,7 @@ def test_an_average_takes_the_same_key_at_both_dates() -> None:
     assert row(company).values["earnings_growth"] == pytest.approx(0.5)
 
 
-def test_no_dividend_line_beside_a_cash_flow_statement_is_no_dividend() -> None:
+def test_a_cash_flow_statement_without_a_dividend_line_means_no_dividend() -> None:
     none = {"CommonStockDividendPaid": None, "CashDividendsPaid": None, "PreferredStockDividendPaid": None}
     found = row(with_lines(**none))
     assert (found.values["dividend_yield"], found.values["payout_ratio"]) == (0.0, 0.0)
@@ -136,7 +136,7 @@ def test_no_dividend_line_beside_a_cash_flow_statement_is_no_dividend() -> None:
 
 
 @pytest.mark.parametrize("day", [QUARTER_BEFORE, date(2023, 9, 30), NOW])
-def test_a_dividend_line_at_any_date_of_the_year_means_that_none_is_missing_not_zero(day: date) -> None:
+def test_a_dividend_line_in_another_period_means_missing_instead_of_zero(day: date) -> None:
     none = {"CommonStockDividendPaid": None, "CashDividendsPaid": None, "PreferredStockDividendPaid": None}
     years = annual(changed(LINES, **none), EARLIER).annual
     for table in ("quarterly", "trailing"):
@@ -159,7 +159,7 @@ def test_earnings_per_share_may_carry_the_quotes_currency_code() -> None:
         assert found.null_reasons.get("diluted_eps_growth") == (None if growth else "currency_changed")
 
 
-def test_a_year_in_thousands_is_set_against_nothing_else() -> None:
+def test_a_year_in_thousands_is_compared_with_no_other_year() -> None:
     whole = ("OrdinarySharesNumber", "DilutedEPS", "TaxRateForCalcs")
     thousandths = {key: value if key in whole else value / 1000 for key, value in EARLIER.items()}
     years = {date(2021, 12, 31): EARLIER, BEFORE: thousandths, NOW: LINES}
@@ -171,7 +171,7 @@ def test_a_year_in_thousands_is_set_against_nothing_else() -> None:
     assert newest.values["price_to_sales"] == 2.5
 
 
-def test_dividends_of_a_company_without_preferred_stock_are_all_for_the_common() -> None:
+def test_without_preferred_stock_all_dividends_are_common() -> None:
     found = row(with_lines(CommonStockDividendPaid=None, PreferredStockDividendPaid=None))
     assert found.values["payout_ratio"] == pytest.approx(44 / 116)
 
@@ -185,7 +185,7 @@ def test_dividends_of_a_company_without_preferred_stock_are_all_for_the_common()
         {"CommonStockDividendPaid": None, "PreferredStockDividendPaid": -60},
     ],
 )
-def test_a_paid_figure_of_the_wrong_sign_is_no_dividend(changes: dict[str, float | None]) -> None:
+def test_a_dividend_of_the_wrong_sign_is_not_used(changes: dict[str, float | None]) -> None:
     found = row(with_lines(**changes))
     for name in ("dividend_yield", "shareholder_yield", "payout_ratio"):
         assert found.null_reasons[name] == "unexpected_sign"
@@ -205,11 +205,11 @@ def test_a_paid_figure_of_the_wrong_sign_is_no_dividend(changes: dict[str, float
         ({"TaxProvision": None, "TaxRateForCalcs": 0.7}, 0.5),
     ],
 )
-def test_the_tax_rate_stays_within_zero_and_a_half(changes: dict[str, float | None], rate: float) -> None:
+def test_the_tax_rate_is_clamped_between_zero_and_one_half(changes: dict[str, float | None], rate: float) -> None:
     assert row(with_lines(**changes)).values["return_on_invested_capital"] == pytest.approx(150 * (1 - rate) / 1120)
 
 
-def test_the_trailing_year_pairs_flows_with_the_quarters_balance_and_todays_market_value() -> None:
+def test_the_trailing_year_uses_the_quarters_balance_and_todays_market_value() -> None:
     years = points({BEFORE: EARLIER, NOW: LINES})
     newest = changed(LINES, TotalRevenue=1100, NetIncomeCommonStockholders=125)
     balances = {QUARTER_BEFORE: EARLIER, QUARTER: changed(LINES, CommonStockEquity=760)}
@@ -227,13 +227,13 @@ def test_the_trailing_year_pairs_flows_with_the_quarters_balance_and_todays_mark
     assert found.null_reasons["piotroski_f"] == "not_enough_tests"
 
 
-def test_the_trailing_year_grows_from_a_trailing_point_of_a_year_before() -> None:
+def test_trailing_growth_is_measured_from_the_trailing_point_one_year_earlier() -> None:
     found = ttm(plain(statements=trailing({QUARTER_BEFORE: EARLIER, QUARTER: LINES})))
     assert found.values["revenue_growth"] == pytest.approx(0.25)
     assert (found.values["piotroski_f"], found.values["piotroski_tested"]) == (8, 9)
 
 
-def test_a_year_of_falling_prospects_scores_low() -> None:
+def test_a_year_of_decline_scores_low() -> None:
     # The two years swapped, so that every comparison turns round but the turnover, which stays: ROA 0.05 > 0, OCF 130 > 0,
     # ROA fell, 130/1600 > 80/1600, debt rose from 0.2 to 0.25, current ratio fell, more shares, margin fell: 3 of 9.
     found = row(plain(statements=annual(EARLIER, LINES)))
@@ -242,14 +242,14 @@ def test_a_year_of_falling_prospects_scores_low() -> None:
     assert found.inputs["piotroski"]["no_new_shares"] == 0
 
 
-def test_no_long_term_debt_at_both_ends_passes_and_unchanged_debt_fails() -> None:
+def test_the_debt_test_passes_without_debt_and_fails_with_unchanged_debt() -> None:
     none = plain(statements=annual(changed(LINES, LongTermDebt=0), changed(EARLIER, LongTermDebt=0)))
     assert row(none).inputs["piotroski"]["long_term_debt_fell"] == 1
     same = plain(statements=annual(changed(LINES, LongTermDebt=500), EARLIER))  # 0.25 at both
     assert row(same).inputs["piotroski"]["long_term_debt_fell"] == 0
 
 
-def test_an_unchanged_share_count_did_not_rise() -> None:
+def test_an_unchanged_share_count_passes_its_test() -> None:
     company = plain(statements=annual(LINES, changed(EARLIER, OrdinarySharesNumber=100)))
     assert row(company).inputs["piotroski"]["no_new_shares"] == 1
     assert row(company).values["share_count_change"] == 0.0
@@ -263,7 +263,7 @@ def test_a_score_needs_eight_tests() -> None:
     assert seven.null_reasons["piotroski_f"] == "not_enough_tests"
 
 
-def test_inputs_hold_the_lines_with_both_dates_and_what_made_the_market_value() -> None:
+def test_inputs_contain_lines_with_both_dates_and_the_parts_of_the_market_value() -> None:
     inputs = row(plain()).inputs
     assert inputs["lines"]["TotalRevenue"] == {"2020-12-31": 512, "2022-12-31": 800, "2023-12-31": 1000}
     assert inputs["lines"]["Inventory"] == {"2022-12-31": 100, "2023-12-31": 120}
@@ -280,7 +280,7 @@ def test_inputs_hold_the_lines_with_both_dates_and_what_made_the_market_value() 
     json.dumps(inputs, allow_nan=False)
 
 
-def test_inputs_of_the_trailing_year_hold_the_sites_own_ratios() -> None:
+def test_inputs_of_the_trailing_year_contain_the_sites_own_ratios() -> None:
     flows = trailing({QUARTER: LINES})
     inputs = ttm(plain(statements=flows, site_ratios={"trailingPE": 25.9})).inputs
     assert inputs["site_ratios"] == {"trailingPE": 25.9}
@@ -288,7 +288,7 @@ def test_inputs_of_the_trailing_year_hold_the_sites_own_ratios() -> None:
     assert inputs["market"]["quoted_on"] == "2024-05-15"
 
 
-def test_nothing_makes_no_rows() -> None:
+def test_no_statements_give_no_rows() -> None:
     assert ratio_rows(plain(statements=Statements())) == []
 
 

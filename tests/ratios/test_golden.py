@@ -31,7 +31,7 @@ def computed(golden: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("golden", COMPANIES, ids=lambda golden: f"{golden['company']} {golden['fiscal_year']}")
-def test_every_ratio_is_what_it_was_worked_out_to_be(golden: dict[str, Any]) -> None:
+def test_every_ratio_equals_the_golden_value(golden: dict[str, Any]) -> None:
     found = computed(golden)
     expected = {name: value for name, value in golden["expected"].items() if name in RATIOS}
     assert {name: found.values[name] and round(found.values[name], 4) for name in expected} == expected

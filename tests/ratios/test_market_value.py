@@ -31,7 +31,7 @@ def both(reported: str = "USD", **changes: Any) -> Fundamentals:
     return plain(statements=trailing({QUARTER: LINES}, years, reported), financial_currency=reported, **changes)
 
 
-def test_each_year_has_the_market_value_of_its_own_day() -> None:
+def test_each_year_has_the_market_value_of_its_closing_day() -> None:
     company = both()
     assert row(company).values["market_cap"] == 2500  # 25 × 100
     assert row(company, BEFORE).values["market_cap"] == 2040  # 20 × 102
@@ -39,7 +39,7 @@ def test_each_year_has_the_market_value_of_its_own_day() -> None:
 
 
 @pytest.mark.parametrize(("days", "there"), [(0, True), (10, True), (11, False), (-1, False)])
-def test_a_close_counts_up_to_ten_days_before_the_end_and_never_after(days: int, there: bool) -> None:
+def test_a_close_is_used_up_to_ten_days_before_the_end_and_never_after(days: int, there: bool) -> None:
     found = row(plain(closes={NOW - timedelta(days=days): 25.0}))
     assert (found.values["market_cap"] == 2500) is there
     if not there:
@@ -48,11 +48,11 @@ def test_a_close_counts_up_to_ten_days_before_the_end_and_never_after(days: int,
         assert found.values["net_margin"] == 0.12
 
 
-def test_the_last_of_several_closes_counts() -> None:
+def test_the_latest_of_several_closes_is_used() -> None:
     assert row(plain(closes={NOW - timedelta(days=5): 1.0, NOW - timedelta(days=2): 25.0})).values["market_cap"] == 2500
 
 
-def test_a_year_without_a_share_count_misses_that_key() -> None:
+def test_a_year_without_a_share_count_names_that_key_as_missing() -> None:
     found = row(plain(statements=annual(changed(LINES, OrdinarySharesNumber=None), EARLIER)))
     assert found.null_reasons["price_to_sales"] == "missing:OrdinarySharesNumber"
 
@@ -80,13 +80,13 @@ def test_a_london_market_cap_is_in_pounds_however_it_is_quoted(quoted: float) ->
 
 
 @pytest.mark.parametrize(("times", "is_pence"), [(66, False), (67, True), (150, True), (151, False)])
-def test_only_a_hundred_times_about_is_taken_for_pence(times: int, is_pence: bool) -> None:
+def test_only_a_factor_near_100_is_taken_for_pence(times: int, is_pence: bool) -> None:
     found = ttm(london(3000.0 * times))
     assert found.values["market_cap"] == (pytest.approx(30 * times) if is_pence else None)
     assert found.null_reasons.get("market_cap") == (None if is_pence else "share_unit")
 
 
-def test_a_market_cap_in_pence_is_told_by_the_statements_share_count_too() -> None:
+def test_the_statements_share_count_also_reveals_a_market_cap_in_pence() -> None:
     assert ttm(london(300_000.0, shares_outstanding=None)).values["market_cap"] == pytest.approx(3000)
 
 
@@ -118,12 +118,12 @@ def test_market_values_are_converted_at_todays_rate_and_at_the_closes_days() -> 
 
 
 @pytest.mark.parametrize(("days", "there"), [(7, True), (8, False), (-1, False)])
-def test_a_rate_counts_up_to_seven_days_before_the_close(days: int, there: bool) -> None:
+def test_a_rate_is_used_up_to_seven_days_before_the_close(days: int, there: bool) -> None:
     company = both("EUR", rates={"USDEUR": Rates(0.9, {CLOSE_DAY - timedelta(days=days): 0.8}, TODAY)})
     assert (row(company).values["market_cap"] is not None) is there
 
 
-def test_without_a_rate_only_what_mixes_price_and_statement_is_null() -> None:
+def test_without_a_rate_only_ratios_of_price_and_statement_are_null() -> None:
     for company in (both("EUR"), both("EUR", rates={"EURUSD": Rates(1.1, today_on=TODAY)}), both("EUR", currency=None)):
         for found in (row(company), ttm(company)):
             assert found.null_reasons["market_cap"] == "fx_unavailable"
@@ -133,7 +133,7 @@ def test_without_a_rate_only_what_mixes_price_and_statement_is_null() -> None:
             assert found.values["net_margin"] == 0.12
 
 
-def test_pence_and_dollars_are_both_accounted_for() -> None:
+def test_pence_and_dollars_are_both_converted() -> None:
     # 3,000 pence = 30 pounds; × 100 shares × 1.25 dollars a pound.
     company = both("USD", currency="GBp", price=3000.0, market_cap=3000.0, rates={"GBPUSD": Rates(1.25, today_on=TODAY)})
     assert ttm(company).values["market_cap"] == pytest.approx(3750)
@@ -145,7 +145,7 @@ def test_a_statement_in_pence_gets_its_market_value_in_pence() -> None:
     assert ttm(in_dollars).values["market_cap"] == pytest.approx(240_000)  # 3000 × 0.8 pounds
 
 
-def test_a_price_comes_before_a_rate_among_the_reasons() -> None:
+def test_a_missing_price_takes_precedence_over_a_missing_rate() -> None:
     assert row(both("EUR", closes={})).null_reasons["market_cap"] == "no_price"
 
 
@@ -163,13 +163,13 @@ def counts(before: float, now: float, **changes: Any) -> Fundamentals:
     )
 
 
-def test_a_split_that_the_counts_already_show_is_not_undone() -> None:
+def test_a_split_already_in_the_share_counts_is_not_corrected() -> None:
     found = row(counts(408, 400, splits=SPLIT), BEFORE)
     assert found.values["market_cap"] == 20 * 408
     assert found.inputs["market"]["split_factor"] == 1.0
 
 
-def test_a_split_that_the_counts_do_not_show_is_undone() -> None:
+def test_a_split_missing_from_the_share_counts_is_corrected() -> None:
     # 102 shares at 80 dollars then are 408 at today's 20.
     company = counts(102, 400, splits=SPLIT)
     assert row(company, BEFORE).values["market_cap"] == 20 * 408
@@ -179,7 +179,7 @@ def test_a_split_that_the_counts_do_not_show_is_undone() -> None:
     assert row(company).inputs["piotroski"]["no_new_shares"] == 1
 
 
-def test_every_year_before_an_unshown_split_is_corrected() -> None:
+def test_every_year_before_an_unadjusted_split_is_corrected() -> None:
     two_before = date(2021, 12, 31)
     lines = {two_before: changed(EARLIER, OrdinarySharesNumber=104), BEFORE: changed(EARLIER, OrdinarySharesNumber=102)}
     statements = Statements(annual=points({**lines, NOW: changed(LINES, OrdinarySharesNumber=400)}))
@@ -188,13 +188,13 @@ def test_every_year_before_an_unshown_split_is_corrected() -> None:
     assert row(company, BEFORE).values["share_count_change"] == pytest.approx(102 / 104 - 1)
 
 
-def test_a_reverse_split_is_undone_the_same_way() -> None:
+def test_a_reverse_split_is_corrected_the_same_way() -> None:
     company = counts(1020, 100, splits={date(2023, 6, 5): 0.1})
     assert row(company, BEFORE).values["market_cap"] == pytest.approx(20 * 102)
 
 
 @pytest.mark.parametrize(("jump", "factor"), [(1.5, 1.0), (1.6, None), (2.5, None), (2.53, 4.0), (3.2, 4.0), (8, 4.0)])
-def test_a_count_is_as_reported_or_restated_where_one_is_twice_as_near(jump: float, factor: float | None) -> None:
+def test_a_count_is_classified_if_one_reading_is_twice_as_near(jump: float, factor: float | None) -> None:
     # By 4: as near to the one as to the other at a jump of 2, twice as near to 1 up to 4^(1/3), to 4 from 4^(2/3) on.
     found = row(counts(100, 100 * jump, splits=SPLIT), BEFORE)
     assert found.inputs["market"].get("split_factor") == factor
@@ -203,12 +203,12 @@ def test_a_count_is_as_reported_or_restated_where_one_is_twice_as_near(jump: flo
         assert row(counts(100, 100 * jump, splits=SPLIT)).null_reasons["share_count_change"] == "split_unclear"
 
 
-def test_a_small_stock_dividend_is_not_taken_for_a_jump_where_the_count_stays() -> None:
+def test_a_small_stock_dividend_is_not_taken_for_a_jump_if_the_count_stays() -> None:
     assert row(counts(100, 100, splits={date(2023, 6, 5): 1.05}), BEFORE).inputs["market"]["split_factor"] == 1.0
     assert row(counts(100, 105, splits={date(2023, 6, 5): 1.05}), BEFORE).inputs["market"]["split_factor"] == 1.05
 
 
-def test_a_split_after_the_last_fiscal_year_is_seen_in_a_quarter_or_in_todays_count() -> None:
+def test_a_split_after_the_last_fiscal_year_is_found_in_a_quarter_or_todays_count() -> None:
     later = {date(2024, 2, 5): 4.0}
     for quarterly, outstanding in ((points({QUARTER: {"OrdinarySharesNumber": 400}}), 400.0), ({}, 400.0)):
         statements = Statements(annual=annual(LINES, EARLIER).annual, quarterly=quarterly)
@@ -221,13 +221,13 @@ def test_a_split_before_a_period_does_not_touch_it() -> None:
     assert row(counts(100, 400, splits=SPLIT)).values["market_cap"] == 25 * 400
 
 
-def test_a_count_of_the_splits_own_day_is_after_it() -> None:
+def test_a_count_dated_on_the_splits_day_already_includes_it() -> None:
     assert row(counts(408, 400, splits={BEFORE: 4.0}), BEFORE).values["market_cap"] == 20 * 408
     # A jump after that day is none of the split's.
     assert row(counts(102, 408, splits={BEFORE: 4.0}), BEFORE).inputs["market"]["split_factor"] == 1.0
 
 
-def test_quarterly_counts_between_two_years_do_not_hide_what_the_annual_ones_show() -> None:
+def test_quarterly_counts_do_not_hide_a_split_that_annual_ones_show() -> None:
     company = counts(102, 400, splits=SPLIT)
     restated = points({date(2023, 3, 31): {"OrdinarySharesNumber": 404}, QUARTER: {"OrdinarySharesNumber": 400}})
     statements = Statements(annual=company.statements.annual, quarterly=restated)
@@ -239,7 +239,7 @@ def test_quarterly_counts_between_two_years_do_not_hide_what_the_annual_ones_sho
 
 
 @pytest.mark.parametrize(("market_cap", "same"), [(1980.0, False), (2040.0, True), (4470.0, True), (4530.0, False)])
-def test_a_market_cap_far_from_price_times_shares_means_another_kind_of_share(market_cap: float, same: bool) -> None:
+def test_a_market_cap_far_from_price_times_shares_means_another_share_class(market_cap: float, same: bool) -> None:
     # Price × shares is 3,000: the bounds are 2,010 and 4,500.
     company = both(market_cap=market_cap)
     assert (row(company).values["market_cap"] == 2500) is same
@@ -258,14 +258,14 @@ def test_one_witness_is_enough_for_the_quoted_market_cap() -> None:
     assert ttm(company).quality["market_cap"] == "price_times_earnings_by_eps"
 
 
-def test_without_any_witness_the_quoted_market_cap_is_taken_and_it_is_said() -> None:
+def test_a_market_cap_without_a_witness_is_used_and_marked() -> None:
     without = trailing({QUARTER: changed(LINES, DilutedEPS=None)}, balances={})
     found = ttm(plain(statements=without, market_cap=750.0))
     assert (found.values["market_cap"], found.quality["market_cap"]) == (750, "no witness")
 
 
 @pytest.mark.parametrize(("days", "there"), [(10, True), (11, False), (None, False)])
-def test_a_quote_has_an_age(days: int | None, there: bool) -> None:
+def test_an_old_quote_gives_no_market_value(days: int | None, there: bool) -> None:
     found = ttm(both(quoted_on=None if days is None else TODAY - timedelta(days=days)))
     assert (found.values["market_cap"] == 3000) is there
     assert found.null_reasons.get("market_cap") == (None if there else "no_price")
@@ -292,7 +292,7 @@ def test_a_quote_has_an_age(days: int | None, there: bool) -> None:
         ({"newest_close": (date(2024, 5, 15), 30.0), "chart_currency": "SEK"}, False),
     ],
 )
-def test_closes_that_are_not_in_one_unit_give_no_value(changes: dict[str, Any], holds: bool) -> None:
+def test_closes_in_mixed_units_give_no_value(changes: dict[str, Any], holds: bool) -> None:
     statements = Statements(annual=annual(LINES, EARLIER).annual, quarterly=points({QUARTER: {"OrdinarySharesNumber": 100}}))
     found = row(plain(statements=statements, **changes))
     assert found.null_reasons.get("market_cap") == (None if holds else "price_unit")
@@ -303,7 +303,7 @@ def test_closes_are_in_the_charts_own_unit() -> None:
     assert row(company).values["market_cap"] == pytest.approx(2500)
 
 
-def test_a_share_is_an_ordinary_share_only_where_it_is_shown() -> None:
+def test_a_share_is_taken_as_ordinary_only_with_evidence() -> None:
     assert row(both(market_cap=None)).values["market_cap"] == 2500  # by the shares outstanding
     assert row(both(market_cap=None, shares_outstanding=25.0)).null_reasons["market_cap"] == "share_unit"
     assert row(both(market_cap=None, shares_outstanding=None)).null_reasons["market_cap"] == "share_unit"
@@ -313,7 +313,7 @@ def test_a_share_is_an_ordinary_share_only_where_it_is_shown() -> None:
 # More about splits and counts
 
 
-def test_a_spin_off_that_comes_as_a_split_touches_no_count() -> None:
+def test_a_spin_off_listed_as_a_split_changes_no_count() -> None:
     when = date(2023, 6, 5)
     company = counts(100, 100, splits={when: 1.281}, steps={when: 1.01})
     assert row(company).values["share_count_change"] == 0
@@ -325,7 +325,7 @@ def test_a_spin_off_that_comes_as_a_split_touches_no_count() -> None:
 
 
 @pytest.mark.parametrize("count", [1.0, 1000.0, 0.5])
-def test_a_count_far_from_both_its_neighbours_is_none(count: float) -> None:
+def test_a_count_far_from_both_neighbours_is_rejected(count: float) -> None:
     two_before = date(2021, 12, 31)
     years = {day: changed(EARLIER, OrdinarySharesNumber=n) for day, n in ((two_before, 1e6), (BEFORE, count), (NOW, 1e6))}
     company = plain(statements=Statements(annual=points(years)), shares_outstanding=1e6, market_cap=3e7)
@@ -343,7 +343,7 @@ def test_a_count_far_from_both_its_neighbours_is_none(count: float) -> None:
         (25.0, 750.0, 5, 1.0),  # the statements were restated, the quote not yet
     ],
 )
-def test_a_split_after_every_statement_is_decided_by_the_quote_or_not_at_all(
+def test_only_the_quote_can_decide_a_split_after_every_statement(
     outstanding: float, market_cap: float, days: int, factor: float | None
 ) -> None:
     splits = {TODAY - timedelta(days=days): 4.0}
@@ -358,7 +358,7 @@ def test_a_split_after_every_statement_is_decided_by_the_quote_or_not_at_all(
         assert found.values["market_cap"] == 25 * 100 * factor
 
 
-def test_one_count_restated_beside_others_that_are_not_is_told_by_its_jump() -> None:
+def test_a_single_restated_count_is_recognized_by_its_jump() -> None:
     two_before = date(2021, 12, 31)
     years = {two_before: 400, BEFORE: 100, NOW: 400}
     lines = {day: changed(EARLIER, OrdinarySharesNumber=count) for day, count in years.items()}
@@ -376,7 +376,7 @@ def test_one_count_restated_beside_others_that_are_not_is_told_by_its_jump() -> 
     ("eps", "before", "growth"),
     [(1.16, 0.76, 1.16 / 0.76), (1.16, 3.04, 1.16 / 0.76), (1.16, 1.5, None)],
 )
-def test_growth_of_earnings_per_share_knows_of_a_split(eps: float, before: float, growth: float | None) -> None:
+def test_growth_of_earnings_per_share_is_adjusted_for_splits(eps: float, before: float, growth: float | None) -> None:
     # 116 of earnings on 100 shares; 76 on 100, given as on 25 before the split.
     company = plain(statements=annual(changed(LINES, DilutedEPS=eps), changed(EARLIER, DilutedEPS=before)), splits=SPLIT)
     found = row(company)
@@ -391,10 +391,10 @@ def test_the_share_unit_is_checked_against_the_newest_count() -> None:
     assert row(plain(statements=statements, market_cap=6000.0)).values["market_cap"] == 2500
 
 
-def test_pence_are_no_other_kind_of_share() -> None:
+def test_pence_are_not_mistaken_for_another_share_class() -> None:
     assert row(london(300_000.0)).values["market_cap"] == pytest.approx(2500)
 
 
-def test_no_price_comes_before_the_kind_of_share() -> None:
+def test_a_missing_price_takes_precedence_over_the_share_class() -> None:
     assert row(both(market_cap=12_000.0, closes={})).null_reasons["market_cap"] == "no_price"
     assert row(both("EUR", market_cap=12_000.0)).null_reasons["market_cap"] == "share_unit"

@@ -27,7 +27,7 @@ NOT_A_BANKS = dict.fromkeys(
 
 
 @pytest.mark.parametrize("industry", ["Banks - Regional", "Banks - Diversified", "Insurance - Life", "Mortgage Finance"])
-def test_a_financial_company_has_no_ratio_that_means_nothing_for_it(industry: str) -> None:
+def test_ratios_without_meaning_for_financial_companies_are_null(industry: str) -> None:
     found = row(plain(industry=industry))
     assert {name for name, reason in found.null_reasons.items() if reason == "not_applicable"} == NOT_FOR_FINANCIALS
     assert found.values["price_to_book"] == pytest.approx(2500 / 750)
@@ -37,11 +37,11 @@ def test_a_financial_company_has_no_ratio_that_means_nothing_for_it(industry: st
 
 
 @pytest.mark.parametrize("industry", ["Insurance Brokers", "Capital Markets", "Financial Data & Stock Exchanges", "Trucking"])
-def test_brokers_and_exchanges_are_no_banks(industry: str) -> None:
+def test_brokers_and_exchanges_do_not_count_as_banks(industry: str) -> None:
     assert not is_financial(plain(industry=industry))
 
 
-def test_a_bank_of_unknown_industry_is_known_by_what_it_lacks() -> None:
+def test_a_bank_of_unknown_industry_is_recognized_by_missing_items() -> None:
     bank = plain(industry=None, statements=annual(changed(LINES, **NOT_A_BANKS), changed(EARLIER, **NOT_A_BANKS)))
     assert is_financial(bank)
     assert row(bank).null_reasons["current_ratio"] == "not_applicable"
@@ -51,7 +51,7 @@ def test_a_bank_of_unknown_industry_is_known_by_what_it_lacks() -> None:
         assert not is_financial(plain(industry=None, statements=annual(lines))), key
 
 
-def test_not_applicable_comes_before_everything_else() -> None:
+def test_not_applicable_takes_precedence_over_every_other_reason() -> None:
     bank = plain(industry="Banks - Regional", closes={}, statements=annual(changed(LINES, **NOT_A_BANKS)))
     assert row(bank).null_reasons["ev_to_ebit"] == "not_applicable"
     assert row(bank).null_reasons["price_to_sales"] == "no_price"
@@ -66,7 +66,7 @@ def test_a_balance_without_current_items_has_no_liquidity() -> None:
     assert row(with_lines(CurrentAssets=None)).null_reasons["current_ratio"] == "missing:CurrentAssets"
 
 
-def test_no_balance_at_all_is_a_gap_not_a_company_without_current_items() -> None:
+def test_a_missing_balance_sheet_is_a_gap_and_not_a_lack_of_current_items() -> None:
     found = ttm(plain(statements=trailing({QUARTER: LINES}, balances={})))
     assert found.null_reasons["current_ratio"] == "missing:CurrentAssets"
 
@@ -103,7 +103,7 @@ def test_a_missing_line_is_named(ratio: str, reason: str) -> None:
     assert row(with_lines(**{key: None})).null_reasons[ratio] == reason
 
 
-def test_a_year_without_assets_is_no_year_to_compare_with() -> None:
+def test_a_year_without_assets_is_not_used_for_comparison() -> None:
     found = row(plain(statements=annual(LINES, changed(EARLIER, TotalAssets=None))))
     assert found.null_reasons["return_on_assets"] == "no_prior_period"
 
@@ -125,7 +125,7 @@ def test_a_year_without_assets_is_no_year_to_compare_with() -> None:
         (("PretaxIncome", "TaxRateForCalcs"), "return_on_invested_capital", "missing:PretaxIncome"),
     ],
 )
-def test_a_whole_chain_that_is_missing_is_named_by_its_first_key(gone: tuple[str, ...], ratio: str, reason: str) -> None:
+def test_a_wholly_missing_chain_is_named_by_its_first_key(gone: tuple[str, ...], ratio: str, reason: str) -> None:
     assert row(with_lines(**dict.fromkeys(gone))).null_reasons[ratio] == reason
 
 
@@ -156,7 +156,7 @@ def _without(key: str) -> Statements:
     return Statements(annual={name: points for name, points in statements.annual.items() if name != key})
 
 
-def test_missing_comes_before_no_prior_period_and_that_before_the_sign_of_a_denominator() -> None:
+def test_reasons_rank_missing_then_no_prior_period_then_denominator() -> None:
     alone = annual(changed(LINES, Inventory=None, CommonStockEquity=-1, NetIncomeCommonStockholders=None, NetIncome=None))
     found = row(plain(statements=alone))
     assert found.null_reasons["days_inventory"] == "missing:Inventory"
@@ -166,7 +166,7 @@ def test_missing_comes_before_no_prior_period_and_that_before_the_sign_of_a_deno
     assert found.null_reasons["price_to_earnings"] == "missing:NetIncomeCommonStockholders"
 
 
-def test_a_price_that_is_missing_comes_before_a_line_that_is() -> None:
+def test_a_missing_price_takes_precedence_over_a_missing_line() -> None:
     assert row(plain(closes={}, statements=annual(changed(LINES, EBITDA=None)))).null_reasons["ev_to_ebitda"] == "no_price"
 
 
@@ -189,11 +189,11 @@ def test_a_price_that_is_missing_comes_before_a_line_that_is() -> None:
         ("TotalLiabilitiesNetMinorityInterest", "altman_z", "TotalLiabilitiesNetMinorityInterest"),
     ],
 )
-def test_a_denominator_that_is_not_above_zero_is_named(key: str, ratio: str, what: str, value: float) -> None:
+def test_a_denominator_of_zero_or_less_is_named(key: str, ratio: str, what: str, value: float) -> None:
     assert row(with_lines(**{key: value})).null_reasons[ratio] == f"non_positive:{what}"
 
 
-def test_negative_equity_at_either_end_leaves_no_return_on_equity() -> None:
+def test_negative_equity_at_either_end_makes_return_on_equity_null() -> None:
     later = row(with_lines(CommonStockEquity=-10))
     earlier = row(plain(statements=annual(changed(LINES, CommonStockEquity=5000), changed(EARLIER, CommonStockEquity=-10))))
     for found in (later, earlier):
@@ -205,7 +205,7 @@ def test_negative_equity_at_either_end_leaves_no_return_on_equity() -> None:
     assert later.values["return_on_invested_capital"] is not None
 
 
-def test_growth_from_a_loss_or_from_nothing_is_no_growth() -> None:
+def test_growth_from_a_loss_or_from_zero_is_null() -> None:
     for value in (0, -3):
         before = changed(EARLIER, NetIncomeCommonStockholders=value, DilutedEPS=value, TotalRevenue=value)
         found = row(plain(statements=annual(LINES, before)))
@@ -216,7 +216,7 @@ def test_growth_from_a_loss_or_from_nothing_is_no_growth() -> None:
     assert row(with_lines(NetIncomeCommonStockholders=-76)).values["earnings_growth"] == -2.0
 
 
-def test_a_negative_enterprise_value_has_no_multiples_but_is_told() -> None:
+def test_a_negative_enterprise_value_is_stored_without_multiples() -> None:
     found = row(with_lines(CashCashEquivalentsAndShortTermInvestments=5000))
     assert found.values["enterprise_value"] == -1900  # 2500 + 500 + 50 + 50 − 5000
     for name in ("ev_to_sales", "ev_to_ebitda", "ev_to_ebit", "ev_to_free_cash_flow"):
@@ -226,7 +226,7 @@ def test_a_negative_enterprise_value_has_no_multiples_but_is_told() -> None:
 
 
 @pytest.mark.parametrize("quoted", [0.0, -1.0])
-def test_a_market_cap_that_is_not_above_zero_is_none(quoted: float) -> None:
+def test_a_market_cap_of_zero_or_less_is_null(quoted: float) -> None:
     flows = trailing({QUARTER: LINES})
     found = ttm(plain(statements=flows, market_cap=quoted))
     for name in ("market_cap", "enterprise_value", "price_to_sales", "earnings_yield", "altman_z"):
@@ -244,18 +244,18 @@ def test_a_market_cap_that_is_not_above_zero_is_none(quoted: float) -> None:
         ({"InterestExpense": 0, "EBIT": None}, "missing:EBIT"),
     ],
 )
-def test_interest_coverage_tells_no_debt_from_a_gap(changes: dict[str, float | None], reason: str) -> None:
+def test_interest_coverage_distinguishes_no_debt_from_a_gap(changes: dict[str, float | None], reason: str) -> None:
     assert row(with_lines(**changes)).null_reasons["interest_coverage"] == reason
 
 
-def test_a_figure_beyond_a_double_is_none() -> None:
+def test_a_figure_beyond_a_double_is_missing() -> None:
     found = row(with_lines(TotalRevenue=5e-324, TotalAssets=1e308, TotalDebt=1e308))
     assert found.null_reasons["price_to_sales"] == "non_finite"
     assert found.null_reasons["gross_margin"] == "non_finite"
     assert found.values["debt_to_assets"] == 1.0
 
 
-def test_a_company_of_zeros_has_reasons_everywhere_and_no_error() -> None:
+def test_a_company_of_zeros_gives_reasons_and_no_error() -> None:
     zeros = dict.fromkeys(KEYS, 0.0)
     found = row(plain(statements=annual(zeros, zeros)))
     assert set(found.null_reasons) == {name for name in RATIOS if found.values[name] is None}
@@ -266,7 +266,7 @@ def test_a_company_of_zeros_has_reasons_everywhere_and_no_error() -> None:
 
 
 @pytest.mark.parametrize(("revenue", "growth"), [(-10.0, None), (0.0, -1.0)])
-def test_a_negative_revenue_has_no_mean_growth_and_no_revenue_has_the_worst(revenue: float, growth: float | None) -> None:
+def test_negative_revenue_has_no_mean_growth_and_zero_revenue_has_minus_100_percent(revenue: float, growth: float | None) -> None:
     lines = {THREE_YEARS_AGO: {"TotalRevenue": 512, "TotalAssets": 1200}, NOW: changed(LINES, TotalRevenue=revenue)}
     found = row(plain(statements=Statements(annual=points(lines))))
     assert found.values["revenue_cagr_3y"] == growth

@@ -88,7 +88,7 @@ def test_figures_of_any_size_never_make_infinity_or_nan(company: Fundamentals) -
         {"OrdinarySharesNumber": {QUARTER_BEFORE: 1e16, QUARTER: 1e-309}},
     ],
 )
-def test_figures_whose_quotient_is_beyond_a_double_are_no_fault(figures: dict[str, dict[date, float]]) -> None:
+def test_figures_whose_quotient_overflows_a_double_raise_no_error(figures: dict[str, dict[date, float]]) -> None:
     points = {key: {day: Point(value, "USD") for day, value in by_day.items()} for key, by_day in figures.items()}
     for one in ratio_rows(Fundamentals(symbol="ANY", as_of=TODAY, currency="USD", statements=Statements({}, points, points))):
         assert_sound(one)
@@ -120,7 +120,7 @@ def scaled(company: Fundamentals, factor: float) -> Fundamentals:
 
 @CHECKS
 @given(companies(), st.sampled_from([2.0**20, 2.0**-20]))
-def test_the_size_of_the_unit_changes_no_ratio(company: Fundamentals, factor: float) -> None:
+def test_scaling_all_figures_changes_no_ratio(company: Fundamentals, factor: float) -> None:
     for one, other in zip(ratio_rows(company), ratio_rows(scaled(company, factor)), strict=True):
         assert other.null_reasons == one.null_reasons
         for name, value in one.values.items():
@@ -148,13 +148,13 @@ def test_reporting_in_another_currency_changes_no_price_ratio(rate_now: float, r
 
 
 @pytest.mark.parametrize("key", sorted(KEYS))
-def test_zero_is_a_value_of_every_key(key: str) -> None:
+def test_zero_is_a_valid_value_of_every_key(key: str) -> None:
     years = annual({**LINES, key: 0.0}, {**EARLIER, key: 0.0})
     assert f"missing:{key}" not in row(plain(statements=years)).null_reasons.values()
 
 
 @pytest.mark.parametrize("key", sorted(KEYS))
-def test_a_missing_key_is_told_by_its_name_or_replaced_and_makes_no_ratio_wrong(key: str) -> None:
+def test_a_missing_key_is_named_or_replaced_and_makes_no_ratio_wrong(key: str) -> None:
     if key == "TotalAssets":
         return  # without it there is no fiscal year
     lacking = {name: by_day for name, by_day in plain().statements.annual.items() if name != key}
@@ -201,7 +201,7 @@ def timeseries(draw: Any) -> Any:
 
 @CHECKS
 @given(st.one_of(timeseries(), JUNK))
-def test_any_answer_is_read_without_an_error_and_without_a_number_that_is_none(payload: Any) -> None:
+def test_any_answer_is_read_without_an_error_and_with_finite_numbers_only(payload: Any) -> None:
     statements = parse_timeseries(payload)
     for by_key in (statements.annual, statements.quarterly, statements.trailing):
         for key, by_day in by_key.items():

@@ -12,12 +12,12 @@ def test_ratios_that_agree_within_5_percent_are_only_counted():
     assert (found.compared, found.differ) == (2, 0)
 
 
-def test_what_one_side_does_not_have_is_not_compared():
+def test_ratios_that_one_side_lacks_are_not_compared():
     found = check([row({"price_to_book": None, "net_margin": 0.1}, {"priceToBook": 2.0}), ("B", "USD", {}, {})])
     assert found.compared == 0
 
 
-def test_rounding_of_a_tiny_margin_is_no_difference():
+def test_rounding_of_a_tiny_margin_is_not_a_difference():
     assert check([row({"net_margin": 0.0004}, {"profitMargins": 0.0009})]).differ == 0
 
 
@@ -26,17 +26,17 @@ def test_a_factor_of_100_on_a_stock_in_pence_is_named():
     assert list(found.reasons) == ["pence: the site's ratio is 100 times off"]
 
 
-def test_two_currencies_are_named():
+def test_a_mix_of_two_currencies_is_named():
     found = check([row({"price_to_book": 6.9}, {"priceToBook": 573.0}, "USD", quote_currency="INR", rate=0.012)])
     assert next(iter(found.reasons)).startswith("currency")
 
 
-def test_shares_of_one_class_are_named():
+def test_a_count_of_only_one_share_class_is_named():
     found = check([row({"price_to_book": 2.0}, {"priceToBook": 1.0}, quoted_market_cap=2000.0)])
     assert next(iter(found.reasons)).startswith("share classes")
 
 
-def test_a_cause_that_does_not_bring_the_two_together_is_not_named():
+def test_a_cause_that_does_not_explain_the_difference_is_not_named():
     pence = row({"price_to_book": 18.0}, {"priceToBook": 1300.0}, "GBP", quote_currency="GBp", quoted_market_cap=10.0)
     currencies = row({"price_to_book": 6.9}, {"priceToBook": 400.0}, "USD", quote_currency="INR", rate=0.012)
     shares = row({"price_to_book": 2.0}, {"priceToBook": 1.5}, quoted_market_cap=2000.0)
@@ -48,7 +48,7 @@ def lines(ratio, ours, name, theirs, lines, **inputs):
     return ("A", "USD", {ratio: ours}, {"site_ratios": {name: theirs}, "market": MARKET, "lines": lines, **inputs})
 
 
-def test_what_the_site_computes_otherwise_is_named_as_such():
+def test_a_different_definition_at_the_site_is_named():
     end, before = "2026-06-30", "2025-06-30"
     quarter = lines("operating_margin", 0.1, "operatingMargins", 0.2, {}, newest_quarter={"OperatingIncome": 20, "TotalRevenue": 100})
     receivables = {key: {end: value} for key, value in (("CashAndCashEquivalents", 10), ("Receivables", 30), ("CurrentLiabilities", 20))}
@@ -63,7 +63,7 @@ def test_what_the_site_computes_otherwise_is_named_as_such():
     ]
 
 
-def test_the_rest_is_unexplained_and_has_an_example():
+def test_other_differences_are_unexplained_and_have_an_example():
     found = check([row({"current_ratio": 2.0}, {"currentRatio": 1.0})])
     assert found.summary() == {"compared": 1, "differ": 1, "by_reason": {"unexplained": 1}}
     assert "A current_ratio: 2 here, 1 there" in found.text()

@@ -30,7 +30,7 @@ def test_market_cap_over_revenue_is_price_to_sales_and_never_a_price() -> None:
     assert found.inputs["market"]["close"] == 25.0
 
 
-def test_enterprise_value_takes_cash_off() -> None:
+def test_enterprise_value_subtracts_cash() -> None:
     assert row(with_lines(CashCashEquivalentsAndShortTermInvestments=250)).values["enterprise_value"] == 2850  # 100 less than 2950
 
 
@@ -38,7 +38,7 @@ def test_cash_ratio_is_cash_over_current_liabilities_not_current_assets_over_deb
     assert row(plain()).values["cash_ratio"] == pytest.approx(150 / 350)  # not 700 / 500
 
 
-def test_a_past_year_never_meets_todays_market_cap() -> None:
+def test_a_past_year_never_uses_todays_market_cap() -> None:
     rows = ratio_rows(plain(market_cap=3600.0))  # 1.2 times price × shares: the same kind of share
     assert [one.values["market_cap"] for one in rows if one.period_end in (NOW, BEFORE)] == [2500, 2040]
 
@@ -59,17 +59,17 @@ def test_a_profit_of_zero_is_a_value() -> None:
     assert found.null_reasons["price_to_earnings"] == "non_positive:earnings"
 
 
-def test_days_of_sales_are_receivables_over_revenue_not_the_inverse() -> None:
+def test_days_sales_is_receivables_over_revenue_and_not_the_inverse() -> None:
     assert row(plain()).values["days_sales"] == pytest.approx(365 * 90 / 1000)
 
 
-def test_interest_coverage_has_nothing_to_do_with_capital_expenditure() -> None:
+def test_interest_coverage_does_not_use_capital_expenditure() -> None:
     assert row(with_lines(CapitalExpenditure=-155)).values["interest_coverage"] == 16.0
     # Which comes negative and is added to the cash flow.
     assert row(with_lines(FreeCashFlow=None, CapitalExpenditure=-155)).values["free_cash_flow_margin"] == pytest.approx(0.025)
 
 
-def test_return_on_invested_capital_is_of_operating_profit_after_tax_not_of_net_income() -> None:
+def test_return_on_invested_capital_uses_operating_profit_after_tax_and_not_net_income() -> None:
     assert row(with_lines(NetIncome=1)).values["return_on_invested_capital"] == pytest.approx(120 / 1120)
 
 
@@ -87,7 +87,7 @@ def test_closes_are_not_adjusted_for_dividends() -> None:
     assert parse_chart(payload).closes() == {date(2023, 12, 29): 25.0}
 
 
-def test_a_split_that_was_restated_is_not_undone_again() -> None:
+def test_a_restated_split_is_not_corrected_again() -> None:
     # 10 for 1 in 2023; the count of 2022 is given as it would be today.
     before = changed(EARLIER, OrdinarySharesNumber=102)
     found = row(plain(statements=annual(LINES, before), splits={date(2023, 6, 5): 10.0}), BEFORE)

@@ -43,13 +43,13 @@ def test_an_ordinary_day_is_not_due() -> None:
 
 
 @pytest.mark.parametrize("field", due.EARNINGS_FIELDS)
-def test_an_earnings_time_since_the_last_fetch_is_due_in_any_field(field: str) -> None:
+def test_an_earnings_time_since_the_last_fetch_makes_due_whichever_field_has_it(field: str) -> None:
     assert asked(**{field: stamp(FETCHED + timedelta(hours=3))}) == (True, "earnings_time")
     assert asked(**{field: stamp(NIGHT + timedelta(hours=3))}) == (False, "unchanged"), "not yet"
     assert asked(**{field: stamp(FETCHED - timedelta(hours=3))}) == (False, "unchanged"), "the fetch came after it"
 
 
-def test_the_next_report_s_time_of_then_is_due_when_it_has_come_though_the_quote_names_the_one_after() -> None:
+def test_a_remembered_earnings_time_makes_due_even_if_the_quote_names_the_next_one() -> None:
     then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + timedelta(hours=5))})
     assert asked(then, earningsTimestamp=stamp(NIGHT + timedelta(days=90))) == (True, "earnings_time")
 
@@ -62,7 +62,7 @@ def test_an_earnings_time_may_be_a_text_or_in_milliseconds(written: Callable[[in
     assert asked(then, earningsTimestamp=None) == (True, "earnings_time")
 
 
-def test_a_report_that_is_put_off_is_due_when_it_comes_and_one_that_came_early_at_once() -> None:
+def test_a_postponed_report_is_due_when_it_comes_and_an_early_one_at_once() -> None:
     day = timedelta(days=1)
     then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + day / 2)})
     assert asked(then, earningsTimestamp=stamp(FETCHED + 10 * day)) == (False, "unchanged"), "put off"
@@ -74,7 +74,7 @@ def test_a_report_that_is_put_off_is_due_when_it_comes_and_one_that_came_early_a
     assert asked(then, FETCHED + 6 * day, earningsTimestamp=stamp(FETCHED + 96 * day)) == (True, "earnings_time"), "names the one after"
 
 
-def test_what_a_later_quote_lacks_is_remembered() -> None:
+def test_fields_that_a_later_quote_lacks_are_remembered() -> None:
     then = replace(LAST, quote={**QUOTE, "earningsTimestamp": stamp(FETCHED + timedelta(days=20))})
     bare = {"regularMarketPrice": 51.0, "marketCap": 5_100_000_000, "currency": "USD"}
     last = after_fetch(bare, then, "age", date(2026, 3, 31), NIGHT, False)
@@ -84,26 +84,26 @@ def test_what_a_later_quote_lacks_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("shares", [0, -1, "", "n/a", float("nan"), pytest.param(10**400, id="huge"), None])
-def test_shares_that_are_none_are_no_change(shares: Any) -> None:
+def test_a_share_count_of_zero_is_not_a_change(shares: Any) -> None:
     assert asked(sharesOutstanding=shares) == (False, "unchanged")
     assert asked(replace(LAST, quote={**QUOTE, "sharesOutstanding": shares})) == (False, "unchanged")
 
 
-def test_a_price_of_nothing_is_no_price_and_a_suspended_stock_is_not_fetched_each_night() -> None:
+def test_a_price_of_0_is_no_price_and_a_suspended_stock_is_not_fetched_every_night() -> None:
     assert asked(regularMarketPrice=0) == (True, "no_quote")
     suspended = after_fetch({**QUOTE, "regularMarketPrice": 0}, LAST, "no_quote", LAST.newest_period, FETCHED, False)
     assert asked(suspended, regularMarketPrice=None) == (False, "unchanged")
     assert asked(suspended, regularMarketPrice=None, bookValue=3.1) == (True, "book_value_changed")
 
 
-def test_a_symbol_that_another_company_has_taken_over_is_due() -> None:
+def test_a_symbol_taken_over_by_another_company_is_due() -> None:
     other = {"regularMarketPrice": 50.4, "marketCap": 900_000_000, "epsTrailingTwelveMonths": -0.4, "bookValue": 3.1}
     for name in ("epsTrailingTwelveMonths", "bookValue"):
         assert asked(**{name: other[name]})[0]
     assert asked(**other)[0]
 
 
-def test_a_stock_that_was_gone_and_has_a_quote_again_is_due() -> None:
+def test_a_vanished_stock_that_has_a_quote_again_is_due() -> None:
     gone = after_fetch({"currency": "USD"}, replace(LAST, newest_period=None), "report_awaited", None, FETCHED, False)
     assert gone.ask_on is not None
     assert verdict({"currency": "USD"}, gone, NIGHT, 45) == (False, "unchanged")
@@ -114,7 +114,7 @@ def test_a_stock_that_was_gone_and_has_a_quote_again_is_due() -> None:
     assert verdict(QUOTE, kept, FETCHED + timedelta(hours=9), 45) == (True, "figures_appeared")
 
 
-def test_a_clock_that_goes_back_makes_nothing_due_unless_the_fetch_lies_farther_ahead_than_statements_last() -> None:
+def test_a_clock_set_back_makes_due_only_if_the_fetch_is_too_far_in_the_future() -> None:
     assert asked(now=FETCHED - timedelta(hours=3)) == (False, "unchanged")
     assert asked(now=FETCHED - timedelta(days=9)) == (False, "unchanged")
     assert asked(now=FETCHED - timedelta(days=46)) == (True, "age")
@@ -134,7 +134,7 @@ def test_a_clock_that_goes_back_makes_nothing_due_unless_the_fetch_lies_farther_
         ({"regularMarketPrice": 5.02, "marketCap": 502_000_000}, "price_step"),
     ],
 )
-def test_evidence_in_the_quote_is_due(changed: dict[str, Any], why: str) -> None:
+def test_evidence_in_the_quote_makes_a_stock_due(changed: dict[str, Any], why: str) -> None:
     assert asked(**changed) == (True, why)
 
 
@@ -148,26 +148,26 @@ def test_evidence_in_the_quote_is_due(changed: dict[str, Any], why: str) -> None
         {"epsTrailingTwelveMonths": None, "bookValue": None, "earningsTimestamp": None, "sharesOutstanding": None},
     ],
 )
-def test_rounding_a_small_buyback_a_bad_day_or_a_missing_field_is_no_evidence(changed: dict[str, Any]) -> None:
+def test_rounding_small_buybacks_bad_days_and_missing_fields_are_not_evidence(changed: dict[str, Any]) -> None:
     assert asked(**changed) == (False, "unchanged")
 
 
-def test_earnings_in_another_currency_may_move_with_the_rate() -> None:
+def test_earnings_in_another_currency_may_change_with_the_rate() -> None:
     foreign = replace(LAST, quote={**QUOTE, "financialCurrency": "JPY"})
     assert asked(foreign, financialCurrency="JPY", epsTrailingTwelveMonths=2.40) == (False, "unchanged")
     assert asked(foreign, financialCurrency="JPY", epsTrailingTwelveMonths=2.60) == (True, "eps_changed")
 
 
-def test_without_a_price_nothing_can_be_computed_so_it_is_due() -> None:
+def test_a_stock_without_a_price_is_due() -> None:
     assert asked(regularMarketPrice=None) == (True, "no_quote")
 
 
-def test_never_fetched_and_refresh_all() -> None:
+def test_stocks_never_fetched_are_due_and_so_is_everything_with_refresh_all() -> None:
     assert asked(None) == (True, "first_fetch")
     assert asked(all_=True) == (True, "refresh_all")
 
 
-def test_old_statements_come_due_by_age_at_the_latest_and_not_all_in_one_night() -> None:
+def test_old_statements_become_due_by_age_but_not_all_in_one_night() -> None:
     first = replace(LAST, first=True)
     nights = {
         symbol: next(day for day in range(100) if verdict(QUOTE, first, FETCHED + timedelta(days=day), 45, False, symbol).due)
@@ -179,7 +179,7 @@ def test_old_statements_come_due_by_age_at_the_latest_and_not_all_in_one_night()
     assert asked(now=FETCHED + timedelta(days=45)) == (True, "age")
 
 
-def test_a_report_that_is_not_in_the_statements_yet_is_asked_for_again_later_and_later() -> None:
+def test_a_report_missing_from_the_statements_is_requested_at_growing_intervals() -> None:
     last, now, nights = LAST, NIGHT, []
     quote = {**QUOTE, "earningsTimestamp": stamp(NIGHT - timedelta(hours=2))}
     for day in range(40):
@@ -197,14 +197,14 @@ def test_a_report_that_is_not_in_the_statements_yet_is_asked_for_again_later_and
     ]
 
 
-def test_when_the_period_has_come_nothing_is_awaited() -> None:
+def test_nothing_is_awaited_once_the_period_is_there() -> None:
     waiting = after_fetch(QUOTE, LAST, "earnings_time", date(2026, 3, 31), NIGHT, False)
     assert waiting.ask_on == date(2026, 7, 2)
     found = after_fetch(QUOTE, waiting, "report_awaited", date(2026, 6, 30), NIGHT + timedelta(days=1), False)
     assert (found.asked, found.ask_on, found.newest_period) == (0, None, date(2026, 6, 30))
 
 
-def test_a_symbol_without_statements_is_asked_for_again_later_and_later() -> None:
+def test_a_symbol_without_statements_is_requested_at_growing_intervals() -> None:
     last, nights = after_fetch(QUOTE, None, "first_fetch", None, FETCHED, False), []
     for day in range(40):
         if verdict(QUOTE, last, FETCHED + timedelta(days=day), 1000, False, "ABC").due:
@@ -220,9 +220,7 @@ QUOTES = st.dictionaries(st.sampled_from(due.KEPT_FIELDS), NUMBERS)
 
 
 @given(QUOTES, QUOTES, st.integers(0, 400), st.floats(0.1, 1000))
-def test_whatever_the_quotes_hold_there_is_a_verdict_with_a_reason(
-    now: dict[str, Any], then: dict[str, Any], days: int, age: float
-) -> None:
+def test_every_quote_gives_a_verdict_with_a_reason(now: dict[str, Any], then: dict[str, Any], days: int, age: float) -> None:
     last = replace(LAST, quote=then)
     found = verdict(now, last, FETCHED + timedelta(days=days), age, False, "ABC")
     assert found.why
@@ -231,7 +229,7 @@ def test_whatever_the_quotes_hold_there_is_a_verdict_with_a_reason(
 
 
 @given(QUOTES, st.booleans())
-def test_a_quote_that_has_just_been_fetched_is_no_evidence_and_what_is_kept_comes_back(quote: dict[str, Any], first: bool) -> None:
+def test_a_quote_just_fetched_is_not_evidence_and_reads_back_as_stored(quote: dict[str, Any], first: bool) -> None:
     kept = {name: value for name, value in quote.items() if not isinstance(value, str)}
     last = after_fetch({**kept, "regularMarketPrice": 3.0}, None if first else LAST, "age", date(2026, 3, 31), FETCHED, True)
     assert verdict({**kept, "regularMarketPrice": 3.0}, last, FETCHED + timedelta(minutes=1), 45, False, "ABC") == (False, "unchanged")

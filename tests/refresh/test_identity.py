@@ -51,16 +51,16 @@ def others() -> Statements:
     ],
     ids=["the same", "a restatement", "another unit", "another currency", "a year more", "years later", "years later, redated", "nothing"],
 )
-def test_a_company_that_reports_or_restates_stays_itself(now: Statements) -> None:
+def test_a_company_that_reports_or_restates_is_still_the_same(now: Statements) -> None:
     assert not is_another_company(years(), now)
 
 
-def test_other_figures_or_other_days_of_the_same_years_are_another_company_s() -> None:
+def test_other_figures_or_year_ends_for_the_same_years_mean_another_company() -> None:
     assert is_another_company(years(), others())
     assert is_another_company(years(), years(month=3))
 
 
-def test_nothing_of_the_company_that_had_the_symbol_before_is_left_in_its_rows(postgres: Database, tmp_path: Path) -> None:
+def test_no_row_of_the_symbols_former_company_is_left(postgres: Database, tmp_path: Path) -> None:
     one, other = [company.symbol for company in listed(build_market(60)) if not company.traits][:2]
     with empty_database(postgres) as base, empty_database(postgres) as first:
         night(base, tmp_path, 60, 0, only=(one, other))

@@ -21,13 +21,13 @@ def there_and_back(found: Fundamentals) -> Fundamentals:
 
 @settings(max_examples=40)
 @given(companies())
-def test_any_company_comes_back_as_it_was_and_gives_the_same_rows(company: Fundamentals) -> None:
+def test_any_company_reads_back_unchanged_and_gives_the_same_rows(company: Fundamentals) -> None:
     again = there_and_back(company)
     assert again == company
     assert ratio_rows(again) == ratio_rows(company)
 
 
-def test_every_field_comes_back() -> None:
+def test_every_field_reads_back() -> None:
     company = plain(
         chart_currency="GBp",
         newest_close=(date(2024, 5, 15), 3000.0),
@@ -40,7 +40,7 @@ def test_every_field_comes_back() -> None:
     assert kept.from_payload({**payload, "of_a_later_version": 1}, symbol="PLAIN", as_of=company.as_of)
 
 
-def test_the_same_content_has_one_hash_whatever_price_closes_and_order() -> None:
+def test_the_hash_of_the_content_ignores_price_closes_and_order() -> None:
     text, content_hash = kept.to_text(plain())
     turned = dict(reversed(json.loads(text).items()))
     turned["statements"] = dict(reversed(turned["statements"].items()))

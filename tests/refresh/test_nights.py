@@ -49,7 +49,7 @@ def nights(postgres: Database, tmp_path_factory: pytest.TempPathFactory):
         yield base, first, day_0, day_1, folder
 
 
-def test_a_first_fetch_takes_two_requests_and_three_of_one_stock_in_twenty(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+def test_a_first_fetch_takes_two_requests_or_three_for_one_stock_in_twenty(nights: tuple[Database, Database, Night, Night, Path]) -> None:
     _, _, day_0, _, _ = nights
     assert set(day_0.why()) == {"first_fetch"}
     # A stock without statements is asked for them once more: one answer is none.
@@ -57,7 +57,9 @@ def test_a_first_fetch_takes_two_requests_and_three_of_one_stock_in_twenty(night
     assert 0 < day_0.requests["quoteSummary"] < 0.2 * STOCKS
 
 
-def test_a_night_asks_for_what_changed_alone_and_every_row_is_a_first_run_s(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+def test_a_night_requests_only_changes_and_every_row_equals_that_of_a_first_run(
+    nights: tuple[Database, Database, Night, Night, Path],
+) -> None:
     base, first, _, day_1, _ = nights
     changed = happened(STOCKS, 1, 1).keys() - silent(STOCKS, 1)
     fetched = {symbol for symbol, result in day_1.results.items() if result.source == "fetched"}
@@ -68,7 +70,7 @@ def test_a_night_asks_for_what_changed_alone_and_every_row_is_a_first_run_s(nigh
     assert {symbol for symbol, _, _ in wrong} <= silent(STOCKS, 1), wrong
 
 
-def test_versions_come_with_changes_alone(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+def test_a_new_version_is_stored_only_if_something_changed(nights: tuple[Database, Database, Night, Night, Path]) -> None:
     base, _, _, day_1, _ = nights
     fetched = {symbol for symbol, result in day_1.results.items() if result.source == "fetched"}
     more = {symbol for symbol, count in versions(base) if count > 1}
@@ -76,7 +78,7 @@ def test_versions_come_with_changes_alone(nights: tuple[Database, Database, Nigh
     assert more <= fetched
 
 
-def test_recompute_writes_the_rows_that_a_formula_would_change_and_no_others(nights: tuple[Database, Database, Night, Night, Path]) -> None:
+def test_recompute_writes_only_rows_that_a_changed_formula_affects(nights: tuple[Database, Database, Night, Night, Path]) -> None:
     base, first, *_ = nights
     settings = replace(config.load(demo=False, environ={}), database=base, fixed_day=build_market(STOCKS, 1, 1).today)
     given = rows_of(first)
@@ -98,7 +100,7 @@ def test_recompute_writes_the_rows_that_a_formula_would_change_and_no_others(nig
     assert sorted(parts[0] + parts[1]) == [symbol for symbol, _ in versions(base)]
 
 
-def test_after_45_days_silent_restatements_are_in_too(nights: tuple[Database, Database, Night, Night, Path], postgres: Database) -> None:
+def test_silent_restatements_are_found_after_45_days(nights: tuple[Database, Database, Night, Night, Path], postgres: Database) -> None:
     base, _, _, _, folder = nights
     quietly = sorted(symbol for symbol, events in happened(STOCKS, 1, 45).items() if "silent_restatement" in events)
     assert len(quietly) > 0.2 * STOCKS
@@ -108,9 +110,7 @@ def test_after_45_days_silent_restatements_are_in_too(nights: tuple[Database, Da
         assert differences(base, first) == {}
 
 
-def test_quotes_that_no_listing_brought_are_asked_for_by_the_hundred_and_refresh_all_asks_for_everything(
-    nights, postgres: Database
-) -> None:
+def test_missing_quotes_are_requested_by_the_hundred_and_refresh_all_requests_everything(nights, postgres: Database) -> None:
     *_, folder = nights
     with empty_database(postgres) as base:
         night(base, folder, 30, 0, with_quotes=False)

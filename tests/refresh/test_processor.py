@@ -26,12 +26,12 @@ def handler(error: TaskError) -> Processor:
 
 
 @pytest.mark.parametrize("error", [TransientError("500"), NoData("gone"), PermanentError("404")])
-def test_a_stock_whose_quote_can_not_be_had_with_the_others_is_fetched(error: TaskError) -> None:
+def test_a_stock_without_a_quote_in_the_batch_is_fetched(error: TaskError) -> None:
     quote, asked = handler(error)._quote(TASK, LAST, NIGHT + timedelta(days=1))
     assert (quote, asked) == ({}, False)
     assert due.verdict(quote, LAST, NIGHT, 45) == due.Verdict(True, due.NO_QUOTE)
 
 
-def test_a_site_that_asks_for_patience_gets_it() -> None:
+def test_a_site_that_refuses_is_waited_for() -> None:
     with pytest.raises(RateLimited):
         handler(RateLimited("429"))._quote(TASK, LAST, NIGHT)

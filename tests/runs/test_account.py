@@ -33,7 +33,7 @@ def finished_account():
     return account
 
 
-def test_a_run_that_is_done_adds_up():
+def test_a_finished_run_adds_up():
     assert finished_account().summary(12.34) == {
         "run_id": RUN,
         "elapsed_seconds": 12.3,
@@ -50,7 +50,7 @@ def test_a_run_that_is_done_adds_up():
     }
 
 
-def test_messages_that_come_twice_change_nothing():
+def test_duplicate_messages_change_nothing():
     account = finished_account()
     before = account.summary(1)
     account.task("processing", STOCK.fields())
@@ -59,7 +59,7 @@ def test_messages_that_come_twice_change_nothing():
     assert account.summary(1) == before
 
 
-def test_a_failed_task_that_was_replayed_with_success_is_completed():
+def test_a_failed_task_replayed_successfully_is_completed():
     account = finished_account()
     failed = ProcessingTask(RUN, "AIR.PA", "Air", "fr")
     account.task("processing", failed.fields())
@@ -84,7 +84,7 @@ def test_a_retrying_task_is_pending():
     assert [error["status"] for error in account.newest_errors()] == ["retried"], "its task has ended"
 
 
-def test_the_children_of_a_split_are_sent_tasks():
+def test_the_halves_of_a_split_count_as_sent():
     account = Account(RUN)
     account.task("scraping", FRANCE.fields())
     halves = [ScrapingTask(RUN, "fr", "France", 300_000_000, 7), ScrapingTask(RUN, "fr", "France", 7, 2_000_000_000)]
@@ -93,7 +93,7 @@ def test_the_children_of_a_split_are_sent_tasks():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([name for name in RANKS if name != "pending"])), max_size=40))
-def test_the_sum_holds_in_any_order_and_the_highest_state_wins(results):
+def test_the_sum_holds_in_any_order_and_the_highest_state_counts(results):
     stage = Stage("processing")
     for task_id, state in results:
         stage.result(task_id, "fr", state)
@@ -102,7 +102,7 @@ def test_the_sum_holds_in_any_order_and_the_highest_state_wins(results):
         assert task.state == max((state for one, state in results if one == task_id), key=RANKS.__getitem__)
 
 
-def test_records_that_cannot_be_read_are_said_in_the_line_and_in_the_summary():
+def test_unreadable_records_are_in_the_line_and_in_the_summary():
     account = finished_account()
     assert "unreadable" not in account_line(account, 1)
     account.unreadable = 3
@@ -110,7 +110,7 @@ def test_records_that_cannot_be_read_are_said_in_the_line_and_in_the_summary():
     assert account.summary(1)["unreadable"] == 3
 
 
-def test_what_a_result_says_is_bounded_and_its_time_left_out_if_it_is_none():
+def test_fields_of_a_result_are_bounded_and_an_invalid_time_is_left_out():
     account = Account(RUN)
     task = {**STOCK.fields(), "status": "completed", "timestamp": "9999-12-31T23:59:59-23:59", "ratios_calculated": 10**30}
     assert account.completion("processing", task)
@@ -124,7 +124,7 @@ def test_what_a_result_says_is_bounded_and_its_time_left_out_if_it_is_none():
     assert max(len(str(error)) for error in account.errors) < 3_000
 
 
-def test_an_error_that_will_come_back_makes_no_task_that_would_be_waited_for():
+def test_a_retried_error_of_an_unknown_task_adds_no_pending_task():
     account = Account(RUN)
     account.error("processing", {**STOCK.fields(), "status": "retrying"})
     account.completion("scraping", {**FRANCE.fields(), "status": "split", "children": ["x", f"scrape:{RUN}:fr:1-2", 5]})

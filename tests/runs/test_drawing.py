@@ -104,13 +104,13 @@ def test_five_regions_and_errors_fill_a_window_of_80_by_24():
     assert lines[21] == "failed   jp11        PermanentError: HTTP 400 (attempt 1)"
 
 
-def test_a_wait_for_the_site_is_in_the_line_too():
+def test_a_wait_for_the_site_is_in_the_line():
     waits = "waiting 12 min until the site's allowance has room"
     assert view_line(view_of(account_of(), waits=waits)).endswith(f"  {waits}")
     assert "waiting" not in view_line(view_of(account_of()))
 
 
-def test_a_wider_window_has_longer_bars_whole_texts_and_more_errors():
+def test_a_wider_window_has_longer_bars_full_texts_and_more_errors():
     narrow, wide = picture(view_of(account_of())), picture(view_of(account_of()), 120, 40)
     assert wide[3].count("━") + wide[3].count("─") == narrow[3].count("━") + narrow[3].count("─") + 40
     assert any(line.endswith("scraping 1, 2 failed, 1 no data") for line in wide)
@@ -120,7 +120,7 @@ def test_a_wider_window_has_longer_bars_whole_texts_and_more_errors():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_texts_of_others_are_shown_as_text_and_change_nothing_else(size, kind):
+def test_foreign_text_is_shown_as_plain_text(size, kind):
     text = HOSTILE[kind]
     account = account_of(errors=[text], regions={**REGIONS, text[:80]: text})
     lines = picture(view_of(account, throttle=text, page=text, problem=text), *size)
@@ -134,12 +134,12 @@ def test_texts_of_others_are_shown_as_text_and_change_nothing_else(size, kind):
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 14), (40, 10), (20, 5), (1, 1)])
 @pytest.mark.parametrize("regions", [0, 1, 5, 60])
-def test_every_window_holds_it(size, regions):
+def test_the_drawing_fits_every_window(size, regions):
     many = {f"{chr(97 + number // 26)}{chr(97 + number % 26)}": f"Region {number}" for number in range(regions)}
     picture(view_of(account_of(regions=many)), *size)
 
 
-def test_regions_that_there_is_no_room_for_are_summed_up():
+def test_regions_without_room_are_summed_up():
     many = {f"{chr(97 + number // 26)}{chr(97 + number % 26)}": f"Region {number}" for number in range(60)}
     lines = picture(view_of(account_of(regions=many)))
     shown = [line for line in lines if " Region " in line]
@@ -150,7 +150,7 @@ def test_regions_that_there_is_no_room_for_are_summed_up():
     assert lines[0].endswith("60 regions")
 
 
-def test_fresh_and_abandoned_have_columns_where_there_are_any_also_with_large_counts():
+def test_fresh_and_abandoned_have_columns_if_they_occur_even_with_large_counts():
     account = account_of(stocks=2000)
     for state in ("fresh", "abandoned"):
         task = {"task_id": f"process:{RUN}:{state}", "symbol": state, "country_code": "us"}
@@ -179,19 +179,19 @@ def test_each_verdict_says_what_it_means(verdict, words):
     assert f"lag 123456  1 member    {words}" in found[0]
 
 
-def test_a_broker_that_is_away_is_said_with_the_reason():
+def test_a_lost_broker_is_shown_with_the_reason():
     lines = picture(view_of(account_of(), lost_seconds=12.4, problem="no broker at localhost:9092"))
     assert lines[1] == "broker not reachable for 12 s; trying again   no broker at localhost:9092"
     assert lines[3].startswith("scraping    80 %")
 
 
-def test_groups_that_may_not_be_read_are_no_lost_broker():
+def test_a_missing_right_to_read_groups_is_not_a_lost_broker():
     lines = picture(view_of(account_of(), groups=(), problem="Kafka does not allow the user 'x' to do this"))
     assert lines[1] == "under way"
     assert "groups: Kafka does not allow the user 'x' to do this" in lines
 
 
-def test_a_run_that_is_done_says_so_and_what_failed():
+def test_a_finished_run_says_so_and_what_failed():
     account = Account(RUN)
     account.completion("scraping", {"task_id": "s", "region_code": "fr", "region_name": "France", "status": "completed"})
     view = view_of(account, page="http://localhost:8080")
@@ -200,28 +200,28 @@ def test_a_run_that_is_done_says_so_and_what_failed():
     assert picture(view)[1].startswith("done: nothing is pending; 1 failed, they are in the dead letters")
 
 
-def test_what_is_known_is_shown_before_there_is_a_run_and_while_it_is_read():
+def test_the_screen_says_what_is_known_before_a_run_and_while_reading():
     assert picture(MonitorView(None, groups=GROUPS))[:2] == ["Waiting for a run…", "stock-scrapers    lag 0       2 members   fine"]
     assert picture(view_of(account_of(), reading=True))[1] == "reading the topics…"
     empty = picture(dataclasses.replace(view_of(Account(RUN)), scraping_rate=0.0, processing_rate=0.0))
     assert re.fullmatch(r"scraping     0 % ─+ +0/0    0.0/s", empty[3])
 
 
-def test_without_colours_only_bold_and_dim_are_sent():
+def test_without_colours_only_bold_and_dim_are_used():
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, _environ={"NO_COLOR": "1", "TERM": "xterm-256color"})
     console.print(draw(view_of(account_of()), 80, 24))
     codes = {code for found in re.findall(r"\x1b\[([0-9;]*)m", console.file.getvalue()) for code in found.split(";")}
     assert codes <= {"0", "1", "2", ""}
 
 
-def test_a_terminal_without_such_letters_gets_plain_ones():
+def test_a_terminal_without_unicode_gets_ascii():
     console = Console(file=io.StringIO(), width=80, height=24, color_system=None)
     console.print(draw(view_of(account_of()), 80, 24, ascii_only=True))
     assert console.file.getvalue().isascii()
     assert "####" in console.file.getvalue()
 
 
-def test_seconds_are_written_as_on_a_clock():
+def test_durations_are_written_as_on_a_clock():
     assert [seconds_text(seconds) for seconds in (0, 9.4, 59.6, 754, 3723)] == ["0:00", "0:09", "1:00", "12:34", "1:02:03"]
 
 

@@ -24,22 +24,22 @@ def every(seconds, count, start=0):
     return [start + number * seconds for number in range(count)]
 
 
-def test_nothing_is_said_before_the_first_sample():
+def test_there_is_no_verdict_before_the_first_sample():
     assert LagWindow().verdict() is None
 
 
-def test_a_group_without_lag_is_fine_from_the_first_sample_on():
+def test_a_group_without_lag_is_fine_from_the_first_sample():
     assert judged((0, 5, 5)) == FINE
     assert judged((0, None, 0)) == FINE
     assert judged((0, None, 0), members=0) == FINE
 
 
-def test_a_lag_that_falls_once_is_fine_at_once_however_large():
+def test_a_falling_lag_is_fine_at_once_however_large():
     # 1,000,000 behind, then 999,999: no threshold.
     assert judged((0, 0, 1_000_000), (2, 1, 1_000_000)) == FINE
 
 
-def test_a_window_that_is_not_full_yet_tells_nothing_of_a_standstill():
+def test_a_window_that_is_not_full_shows_no_standstill():
     assert judged(*[(time, 3, 10) for time in every(10, 12)]) is None  # 0 … 110 s
     assert judged(*[(time, 3, 10) for time in every(10, 13)]) == STALLED  # 0 … 120 s
 
@@ -53,7 +53,7 @@ def test_a_group_that_waits_for_the_site_is_not_stalled():
     ]
 
 
-def test_an_offset_that_stands_still_with_members_there_is_stalled_and_without_anybody_known_stopped():
+def test_a_constant_offset_is_stalled_with_members_and_stopped_without():
     samples = [(time, 3, 10) for time in every(10, 13)]
     assert judged(*samples, members=1) == STALLED
     assert judged(*samples, members=None) == STOPPED
@@ -73,7 +73,7 @@ def test_offsets_that_move_while_the_lag_never_falls_are_slow():
     assert judged(*[(time, time // 10, 10 + time // 10) for time in every(10, 12)]) is None
 
 
-def test_one_step_that_lessens_the_lag_makes_a_slow_group_fine_until_it_leaves_the_window():
+def test_one_drop_of_the_lag_makes_a_slow_group_fine_until_it_leaves_the_window():
     samples = [(0, 0, 10), (10, 2, 11), *[(time, 1 + time // 10, 10 + time // 10) for time in every(10, 13, 20)]]
     assert judged(*samples[:-2]) == FINE  # 0 … 120 s
     assert judged(*samples[2:]) == SLOW  # 20 … 140 s
@@ -86,14 +86,14 @@ def test_a_lag_of_zero_at_any_point_of_the_window_is_fine():
     assert judged(*samples, (130, 10, 11)) == STALLED
 
 
-def test_a_topic_with_rare_records_is_not_stopped_by_its_silence():
+def test_a_topic_with_rare_records_does_not_count_as_stopped():
     # Burrow #38: nothing for an hour, then one record, which is taken up 4 s later.
     quiet = [(time, 7, 7) for time in every(10, 361)]
     assert judged(*quiet, (3602, 7, 8)) == FINE
     assert judged(*quiet, (3602, 7, 8), (3606, 8, 8)) == FINE
 
 
-def test_tasks_that_take_long_widen_the_window():
+def test_long_tasks_widen_the_window():
     # A commit every 100 s, so a window of 200 s: 190 s after the last commit it is no standstill yet.
     window = LagWindow()
     for time in every(10, 30):  # 0 … 290 s, commits at 100 and 200 s, and new work with each
@@ -115,13 +115,13 @@ def test_one_long_standstill_does_not_hide_the_next():
     assert window.seconds == 600  # not twice the 3,610 s
 
 
-def test_records_that_nobody_is_there_to_take_are_stopped_after_twenty_seconds():
+def test_a_group_without_members_is_stopped_after_twenty_seconds():
     samples = [(time, 3, 10) for time in every(2, 11)]
     assert judged(*samples[:10], members=0) is None  # 0 … 18 s
     assert judged(*samples, members=0) == STOPPED  # 0 … 20 s
 
 
-def test_a_group_that_all_have_left_is_stopped_though_it_was_done_a_minute_ago():
+def test_a_group_whose_members_all_left_is_stopped_even_if_recently_done():
     window = LagWindow()
     window.feed(Sample(0, {"p0": position(5, 5)}, 2))
     for time in every(2, 11, 2):
@@ -131,7 +131,7 @@ def test_a_group_that_all_have_left_is_stopped_though_it_was_done_a_minute_ago()
     assert window.verdict() == FINE
 
 
-def test_an_offset_that_went_back_is_rewound_until_it_is_caught_up_or_leaves_the_window():
+def test_a_reset_offset_is_rewound_until_it_catches_up_or_leaves_the_window():
     reset = [(0, 90, 100), (10, 95, 100), (20, 10, 100)]
     assert judged(*reset) == REWOUND
     assert judged(*reset, (30, 50, 100)) == REWOUND
@@ -140,19 +140,19 @@ def test_an_offset_that_went_back_is_rewound_until_it_is_caught_up_or_leaves_the
     assert judged(*reset, *[(time, 10, 100) for time in every(10, 12, 30)]) == STALLED
 
 
-def test_a_group_that_was_done_and_is_set_back_is_rewound():
+def test_a_finished_group_that_is_reset_is_rewound():
     assert judged((0, 100, 100), (10, 0, 100)) == REWOUND
     assert judged((0, 100, 100), (10, None, 100)) == REWOUND  # its offsets were deleted
 
 
-def test_a_partition_that_went_back_shows_among_others_that_went_on():
+def test_one_rewound_partition_shows_among_others_that_advance():
     window = LagWindow()
     window.feed(Sample(0, {"p0": position(50, 60), "p1": position(10, 100)}, 2))
     window.feed(Sample(2, {"p0": position(5, 60), "p1": position(99, 100)}, 2))
     assert window.verdict() == REWOUND
 
 
-def test_partitions_that_wait_for_their_turn_are_no_standstill():
+def test_partitions_that_wait_their_turn_are_not_a_standstill():
     # Two partitions, one worker: p1 waits for 130 s while p0 is worked on.
     window = LagWindow()
     for time in every(10, 14):
@@ -160,14 +160,14 @@ def test_partitions_that_wait_for_their_turn_are_no_standstill():
     assert window.verdict() == FINE
 
 
-def test_a_partition_that_is_never_served_shows_when_the_others_are_done():
+def test_a_partition_that_is_never_served_shows_once_the_others_are_done():
     window = LagWindow()
     for time in every(10, 13):
         window.feed(Sample(time, {"p0": position(100, 100), "p1": position(0, 5)}, 1))
     assert window.verdict() == STALLED
 
 
-def test_what_retention_removes_is_neither_lag_nor_work():
+def test_records_removed_by_retention_are_neither_lag_nor_work():
     assert position(3, 100, begin=100).lag == 0
     assert position(None, 100, begin=40).lag == 60
     # 5 records fewer every 10 s, because they expire: nobody commits.
@@ -181,12 +181,12 @@ def test_a_first_commit_counts_as_work():
     assert judged((0, None, 10), (2, 1, 10)) == FINE
 
 
-def test_what_was_not_watched_is_not_judged():
+def test_unobserved_time_is_not_judged():
     # The broker was away from second 2 to second 200: what stood still then may have been the broker.
     assert judged((0, 3, 10), (2, 3, 10), (200, 3, 10)) is None
 
 
-def test_a_topic_made_anew_is_another_story():
+def test_a_recreated_topic_starts_a_new_history():
     # The log ended at 100 and now ends at 5: that is no rewinding.
     assert judged((0, 80, 100), (2, 90, 100), (4, None, 5)) is None
     assert judged((0, 80, 100), (2, 90, 100), (4, None, 5), (6, 5, 5)) == FINE

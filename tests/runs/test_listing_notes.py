@@ -9,7 +9,7 @@ import pytest
 from pipeline.runs.listing_notes import ListingNotes
 
 
-def test_the_last_word_of_each_task_counts() -> None:
+def test_the_last_completion_of_each_task_counts() -> None:
     notes = ListingNotes()
     notes.note({"task_id": "a", "source": "table", "missing": 9})
     notes.note({"task_id": "a", "source": "page-data", "missing": 2, "skipped": {"no_symbol": 1}, "outside_band": 3})

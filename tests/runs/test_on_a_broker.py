@@ -84,7 +84,7 @@ def test_a_run_is_watched_to_its_end_in_80_by_24(kafka, window):
     assert re.search(rf"^failed: PermanentError +1  process:{run_id}:CCC.PA$", summary, re.MULTILINE), summary
 
 
-def test_a_newer_run_takes_over_and_the_run_asked_for_stays(kafka, window):
+def test_a_newer_run_is_followed_unless_one_was_asked_for(kafka, window):
     with Producer(kafka, OLD) as producer:
         producer.processed(begin(producer)[:1])
     newest, chosen = window(kafka, "--follow"), window(kafka, "--run", OLD)
@@ -100,7 +100,7 @@ def test_a_newer_run_takes_over_and_the_run_asked_for_stays(kafka, window):
     assert NEW not in chosen.said
 
 
-def test_consumers_that_are_not_there_are_said_to_be(kafka, window):
+def test_missing_consumers_are_reported(kafka, window):
     with Producer(kafka, messages.new_run_id()) as producer:
         begin(producer)
     seen = window(kafka)
@@ -108,7 +108,7 @@ def test_consumers_that_are_not_there_are_said_to_be(kafka, window):
     assert "0 members" in seen.screen
 
 
-def test_a_lost_broker_is_said_and_found_again(tmp_path, window):
+def test_a_lost_broker_is_reported_and_found_again(tmp_path, window):
     port = quiet_port()
     broker = Broker.start(tmp_path / "broker.log", port)
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers, source="embedded")
@@ -136,7 +136,7 @@ def test_a_lost_broker_is_said_and_found_again(tmp_path, window):
         again.stop()
 
 
-def test_a_strangers_broker_on_the_old_port_is_not_followed(tmp_path):
+def test_another_broker_on_the_old_port_is_not_followed(tmp_path):
     port = quiet_port()
     broker = Broker.start(tmp_path / "broker.log", port)
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers, source="embedded")
@@ -174,7 +174,7 @@ def test_a_strangers_broker_on_the_old_port_is_not_followed(tmp_path):
         follower.stop()
 
 
-def test_a_frozen_broker_is_noticed_too(tmp_path, window):
+def test_a_frozen_broker_is_noticed(tmp_path, window):
     broker = Broker.start(tmp_path / "broker.log", quiet_port())
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers, source="embedded")
     make_topics(kafka)
@@ -189,7 +189,7 @@ def test_a_frozen_broker_is_noticed_too(tmp_path, window):
     broker.stop()
 
 
-def test_that_a_run_is_being_stopped_is_said_while_its_workers_end(kafka, window):
+def test_stopping_is_shown_while_the_workers_end(kafka, window):
     with Producer(kafka, NEW) as producer:
         begin(producer)
     seen = window(kafka)
@@ -198,7 +198,7 @@ def test_that_a_run_is_being_stopped_is_said_while_its_workers_end(kafka, window
     until(lambda: seen.shows("stopping: the workers finish their tasks"), 10, "the word of it")
 
 
-def test_the_terminal_is_given_back_when_the_orchestrator_is_gone(kafka, window, tmp_path):
+def test_the_terminal_is_restored_when_the_orchestrator_is_gone(kafka, window, tmp_path):
     # As run_pipeline.py starts it, with a pipe whose end is its end.
     script = (
         "import subprocess, sys; child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); sys.stdin.readline(); child.stdin.close()"
@@ -212,7 +212,7 @@ def test_the_terminal_is_given_back_when_the_orchestrator_is_gone(kafka, window,
     assert seen.said.rindex("\x1b[?25h") > seen.said.rindex("\x1b[?25l")
 
 
-def test_without_rich_and_in_a_pipe_there_are_lines(kafka, window, tmp_path):
+def test_plain_lines_are_printed_without_rich_and_into_a_pipe(kafka, window, tmp_path):
     run_id = messages.new_run_id()
     with Producer(kafka, run_id) as producer:
         producer.processed(begin(producer)[:1])
@@ -239,7 +239,7 @@ def test_without_rich_and_in_a_pipe_there_are_lines(kafka, window, tmp_path):
     assert line.match(found), found
 
 
-def test_once_says_what_the_account_says(kafka, tmp_path):
+def test_once_prints_the_counts_of_the_tally(kafka, tmp_path):
     for run_id in (OLD, NEW):
         with Producer(kafka, run_id) as producer:
             tasks = begin(producer)
@@ -266,7 +266,7 @@ def test_once_says_what_the_account_says(kafka, tmp_path):
     assert f"failed process:{OLD}:CCC.PA (attempt 3) PermanentError: broken" in text
 
 
-def test_once_of_an_empty_broker_says_that_there_is_no_run(kafka, tmp_path):
+def test_once_on_an_empty_broker_says_that_there_is_no_run(kafka, tmp_path):
     assert run_monitor(kafka, tmp_path, "--once").stdout == "no run yet\n"
     shown = json.loads(run_monitor(kafka, tmp_path, "--once", "--json", "--run", OLD).stdout)
     assert (shown["run_id"], shown["stocks"]) == (OLD, 0)
@@ -280,7 +280,7 @@ def test_once_of_an_empty_broker_says_that_there_is_no_run(kafka, tmp_path):
         (("--run", "20261324T071326Z-1f3a"), "20261324T071326Z-1f3a"),
     ],
 )
-def test_what_is_no_run_is_refused_with_one_line(arguments, words, tmp_path):
+def test_an_invalid_run_id_is_refused_in_one_line(arguments, words, tmp_path):
     # No broker is needed for that.
     done = run_monitor(Kafka(bootstrap_servers="127.0.0.1:9"), tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -293,7 +293,7 @@ def test_once_and_follow_exclude_each_other(tmp_path):
     assert run_monitor(Kafka(bootstrap_servers="127.0.0.1:9"), tmp_path, "--run", OLD, "--follow").returncode == 2
 
 
-def test_with_json_each_line_is_an_object(kafka, tmp_path):
+def test_json_output_is_one_object_per_line(kafka, tmp_path):
     with Producer(kafka, NEW) as producer:
         producer.processed(begin(producer)[:1])
     with subprocess.Popen(
@@ -311,7 +311,7 @@ def test_with_json_each_line_is_an_object(kafka, tmp_path):
     assert all(json.loads(line)["run_id"] == NEW for line in rest.splitlines())
 
 
-def test_colours_are_left_away_where_they_are_not_wanted(kafka, window):
+def test_colours_are_omitted_if_they_are_not_wanted(kafka, window):
     with Producer(kafka, NEW) as producer:
         producer.failed(begin(producer)[0], "broken")
     seen = window(kafka, NO_COLOR="1")

@@ -27,7 +27,7 @@ def part(text, first):
     return lines[start : lines.index("", start)]
 
 
-def test_regions_are_a_table_of_what_became_of_their_stocks():
+def test_the_table_of_regions_says_what_became_of_their_stocks():
     text = said(account_of())
     # Of 20 stocks each: 10 completed, 2 failed, 1 without data; the 7 others are not done.
     assert part(text, "region") == [
@@ -62,7 +62,7 @@ def test_both_stages_add_up():
     ]
 
 
-def test_reasons_come_with_their_number_and_one_task_each_the_most_frequent_first():
+def test_reasons_have_a_count_and_an_example_with_the_most_frequent_first():
     assert part(said(account_of()), "why") == [
         "why                       tasks  such as",
         f"failed: PermanentError       10  process:{RUN}:us10",
@@ -70,13 +70,13 @@ def test_reasons_come_with_their_number_and_one_task_each_the_most_frequent_firs
     ]
 
 
-def test_a_run_where_all_went_well_has_no_table_of_reasons():
+def test_a_run_without_failures_has_no_table_of_reasons():
     account = Account(RUN)
     account.completion("scraping", {"task_id": "s", "region_code": "fr", "region_name": "France", "status": "completed"})
     assert "why" not in said(account)
 
 
-def test_it_says_where_to_go_on():
+def test_it_names_the_next_commands():
     text = said(account_of(), page="http://localhost:8080")
     assert "run 20261124T090029Z-08af: us, fr, gb, de, jp, 1 min 23 s" in text
     assert "logs:   /tmp/logs" in text
@@ -91,7 +91,7 @@ def test_it_says_where_to_go_on():
     assert "--services" not in own, "the user's own database is up without them"
 
 
-def test_it_names_only_what_is_there_when_the_run_has_ended():
+def test_it_names_only_services_that_outlive_the_run():
     failed = account_of()
     assert "kafka_dead_letters.py --demo list" in said(failed)
     assert "kafka_dead_letters.py --demo list" in said(failed, stays=False)
@@ -101,7 +101,7 @@ def test_it_names_only_what_is_there_when_the_run_has_ended():
     assert "failed:" not in said(Account(RUN))
 
 
-def test_it_tells_what_was_fetched_from_what_was_stored_already():
+def test_it_counts_fetched_and_stored_statements_separately():
     account = Account(RUN)
     for name, source in (("new", "fetched"), ("old", "stored"), ("older", "stored")):
         task = {"task_id": f"process:{RUN}:{name}", "country_code": "us", "status": "completed", "ratios_calculated": 5, "source": source}
@@ -110,7 +110,7 @@ def test_it_tells_what_was_fetched_from_what_was_stored_already():
     assert "statements: fetched for 1 stocks, stored already for 2; 3 requests" in said(account)
 
 
-def test_nothing_is_wider_than_a_hundred_columns_but_the_sql():
+def test_only_the_sql_is_wider_than_a_hundred_columns():
     many = {f"{chr(97 + number // 26)}{chr(97 + number % 26)}": HOSTILE["long"] for number in range(100)}
     account = account_of(stocks=2, regions=many)
     for number in range(30):
@@ -122,7 +122,7 @@ def test_nothing_is_wider_than_a_hundred_columns_but_the_sql():
     assert "40 more" in said(account)
 
 
-def test_texts_of_others_cannot_drive_the_terminal():
+def test_foreign_text_cannot_control_the_terminal():
     account = account_of(stocks=1)
     for text in HOSTILE.values():
         named = {"task_id": text, "country_code": text, "region_name": text, "status": "failed", "error_type": text, "error": text}
@@ -130,7 +130,7 @@ def test_texts_of_others_cannot_drive_the_terminal():
     assert all(character.isprintable() for line in said(account).split("\n") for character in line)
 
 
-def test_the_commands_that_are_told_work_as_they_stand(monkeypatch):
+def test_the_commands_that_it_names_work_as_printed(monkeypatch):
     """Even if the environment is not activated, as after `make demo`."""
     for path in (f"{os.path.dirname(sys.executable)}{os.pathsep}/usr/bin:/bin", "/usr/bin:/bin"):
         monkeypatch.setenv("PATH", path)

@@ -21,7 +21,7 @@ def result(**fields: Any) -> dict[str, Any]:
     return {"finance": {"result": [fields], "error": None}}
 
 
-def test_both_shapes_say_the_same() -> None:
+def test_both_shapes_of_an_answer_give_the_same_rows() -> None:
     quotes = answers.parse(
         result(total=2, quotes=[{"symbol": "A", "longName": "Alpha", "marketCap": 5}, {"symbol": "B", "shortName": "--"}])
     )
@@ -34,7 +34,7 @@ def test_both_shapes_say_the_same() -> None:
 @pytest.mark.parametrize(
     "value", [None, 3, [], {}, {"finance": {"result": [], "error": None}}, result(), result(total=5), {"html": "<tr>"}]
 )
-def test_what_is_no_answer_is_never_an_empty_one(value: Any) -> None:
+def test_an_invalid_answer_is_never_an_empty_list(value: Any) -> None:
     assert answers.parse(value) is None
 
 
@@ -47,7 +47,7 @@ def test_what_is_no_answer_is_never_an_empty_one(value: Any) -> None:
         {"totalCount": 2, "page": {"quotes": [{"symbol": "A"}, {"symbol": "B"}]}, "news": {"total": 0}},
     ],
 )
-def test_what_lies_around_the_rows_is_of_no_matter(value: Any) -> None:
+def test_fields_around_the_rows_do_not_matter(value: Any) -> None:
     assert answers.parse_text(")]}'\n" + json.dumps(value)) == Answer(2, (Listing("A", "A"), Listing("B", "B")))
 
 
@@ -58,15 +58,15 @@ def test_an_error_beside_rows_or_a_total_is_an_error() -> None:
     assert answers.parse({"error": "Too Many Requests"}) == SiteError("", "Too Many Requests")
 
 
-def test_a_total_of_less_than_the_rows_beside_it_says_nothing() -> None:
+def test_a_total_smaller_than_the_rows_beside_it_is_ignored() -> None:
     assert answers.parse(result(total=0, quotes=[{"symbol": "A"}])) == Answer(None, (Listing("A", "A"),))
 
 
-def test_rows_none_of_which_has_a_symbol_are_of_another_shape() -> None:
+def test_rows_without_any_symbol_are_of_another_shape() -> None:
     assert answers.parse(result(total=9, quotes=[{"tickerSymbol": str(number)} for number in range(9)])) is None
 
 
-def test_only_a_total_of_nothing_is_nothing() -> None:
+def test_only_a_total_of_0_means_an_empty_list() -> None:
     assert answers.parse(result(total=0)) == answers.parse(result(total=0, quotes=[])) == Answer(0, ())
     assert answers.parse({"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}) == SiteError(
         "Unauthorized", "Invalid Crumb"
@@ -84,7 +84,7 @@ def test_only_a_total_of_nothing_is_nothing() -> None:
         ('<a href="/quote/A/">A</a><p>0 results</p>', False),
     ],
 )
-def test_an_answer_in_html_says_none_by_its_number(body: str, none: bool) -> None:
+def test_an_html_answer_is_judged_by_its_status(body: str, none: bool) -> None:
     assert says_none(body) is none
 
 
@@ -101,7 +101,7 @@ def test_an_answer_in_html_says_none_by_its_number(body: str, none: bool) -> Non
         {"operator": "IS-IN", "operands": ["region", ["us"]]},
     ],
 )
-def test_the_page_s_own_body_is_sent_with_other_operands(operand: dict[str, Any]) -> None:
+def test_the_pages_own_body_is_sent_with_other_operands(operand: dict[str, Any]) -> None:
     other = {"operator": "GT", "operands": ["intradayprice", 5]}
     template = {"size": 25, "sortField": "x", "includeFields": ["ticker"], "query": {"operator": "and", "operands": [operand, other]}}
     body = query.body(query.template_of(json.dumps(template)), "fr", BAND, 500)
@@ -120,7 +120,7 @@ def test_the_page_s_own_body_is_sent_with_other_operands(operand: dict[str, Any]
     assert shown.band is None
 
 
-def test_what_may_be_a_filter_of_the_page_s_own_is_not_sent_again() -> None:
+def test_a_filter_that_the_page_may_have_added_is_not_repeated() -> None:
     template = {
         "query": {"operator": "AND", "operands": []},
         "filters": [{"sector": "Energy"}],
@@ -134,7 +134,7 @@ def test_what_may_be_a_filter_of_the_page_s_own_is_not_sent_again() -> None:
     assert set(query.body(template, "fr", BAND, 0, plain=True)) - set(body) == {"userId", "userIdType"}
 
 
-def test_addresses_are_found_in_whatever_the_page_holds() -> None:
+def test_query_addresses_are_found_anywhere_in_the_page() -> None:
     url = "https://query1.finance.yahoo.com/v1/finance/screener?crumb=a.b%2Fc&lang=en-US"
     for text in (url, json.dumps({"url": url}), url.replace("/", "\\/"), url.replace("&", "\\u0026"), url.replace("&", "&amp;")):
         (found,) = query.query_urls(text)
@@ -147,12 +147,12 @@ def test_addresses_are_found_in_whatever_the_page_holds() -> None:
 @pytest.mark.parametrize(
     "text", ["Edge: Too Many Requests", "Sorry!\nYou have sent too many requests.", "Access Denied", "Error 429", "請求過多"]
 )
-def test_refusals_in_words_are_refusals(text: str) -> None:
+def test_refusals_in_words_are_recognized(text: str) -> None:
     assert isinstance(walls.of_words(text, "the page", 200), RateLimited)
 
 
 @pytest.mark.parametrize("text", ["Stock Screener", "Loading", "", "Markets at a glance: 429 companies report"])
-def test_other_words_are_none(text: str) -> None:
+def test_other_words_are_not_refusals(text: str) -> None:
     assert walls.of_words(text, "the page", 200) is None
 
 
@@ -174,19 +174,19 @@ def symbols_of(found: RegionList) -> str:
     return " ".join(listing.symbol for page in found.pages() for listing in page)
 
 
-def test_a_stock_that_is_listed_twice_is_one() -> None:
+def test_a_stock_listed_twice_counts_once() -> None:
     found = the_list(4, [of(4, "A B B C")])
     assert symbols_of(found) == "A B C"
     assert (found.missing, found.skipped) == (0, {"doubled": 1})
 
 
-def test_a_stock_that_was_pushed_out_is_found_in_the_second_pass() -> None:
+def test_a_stock_pushed_to_another_page_is_found_in_the_second_pass() -> None:
     found = the_list(4, [of(4, "D C"), of(4, "C B")], [of(4, "D C"), of(4, "B A")])
     assert symbols_of(found) == "D C B A"
     assert (found.missing, found.skipped) == (0, {})
 
 
-def test_rows_without_a_symbol_are_not_missing() -> None:
+def test_rows_without_a_symbol_do_not_count_as_missing() -> None:
     found = the_list(3, [of(3, "A B", no_symbol=1)])
     assert symbols_of(found) == "A B"
     assert (found.missing, found.skipped) == (0, {"no_symbol": 1})
@@ -203,7 +203,7 @@ def test_a_few_may_be_missing(total: int, fine: bool) -> None:
     assert found.missing == total - 2
 
 
-def test_a_total_that_drops_amid_the_list_is_not_its_end() -> None:
+def test_a_total_that_drops_within_the_list_does_not_end_it() -> None:
     found = the_list(9, [of(9, "A B C"), of(0, "")], [of(9, "A B C"), of(9, "D E F G H I")])
     assert symbols_of(found) == "A B C D E F G H I"
     assert (found.total, found.missing) == (9, 0)
@@ -212,7 +212,7 @@ def test_a_total_that_drops_amid_the_list_is_not_its_end() -> None:
 @pytest.mark.parametrize(
     "answers_", [[of(12, "A B C D E F", doubled=0)] * 2, [Answer(5, ())], [of(9, "", no_symbol=9)], [Answer(None, (Listing("A", "A"),))]]
 )
-def test_what_stands_in_the_place_of_other_rows_is_no_whole_list(answers_: list[Answer]) -> None:
+def test_repeated_rows_in_place_of_others_make_no_complete_list(answers_: list[Answer]) -> None:
     """The same rows at every offset; a total without rows; nothing but rows without a symbol; no total and no end."""
     with pytest.raises(TransientError, match="stocks were listed in 2 passes"):
         symbols_of(the_list(answers_[0].total or 1, answers_))
@@ -220,7 +220,7 @@ def test_what_stands_in_the_place_of_other_rows_is_no_whole_list(answers_: list[
 
 @pytest.mark.parametrize("per_answer", [1, 25, 100, 250])
 @pytest.mark.parametrize("says_total", [True, False])
-def test_the_site_says_how_many_rows_an_answer_has(per_answer: int, says_total: bool) -> None:
+def test_the_site_decides_how_many_rows_an_answer_has(per_answer: int, says_total: bool) -> None:
     symbols = [f"S{number:03}" for number in range(260)]
     asked: list[int] = []
 
@@ -235,7 +235,7 @@ def test_the_site_says_how_many_rows_an_answer_has(per_answer: int, says_total: 
     assert len(asked) == -(-260 // per_answer) + (not says_total), "no second pass"
 
 
-def test_a_site_that_repeats_itself_is_not_asked_for_ever() -> None:
+def test_a_site_that_repeats_its_rows_is_not_asked_for_ever() -> None:
     rows = tuple(Listing(symbol, symbol) for symbol in "ABCDEFGH")
     assert len(list(all_pages(lambda offset: Answer(None, rows)))) == 2
 

@@ -39,7 +39,7 @@ def no_rates() -> dict[str, DayRate]:
     raise AssertionError("no other currency was listed")
 
 
-def test_what_lies_between_the_wanted_bound_and_the_rounded_one_is_kept_out_and_counted() -> None:
+def test_stocks_between_the_exact_and_the_rounded_bound_are_left_out_and_counted() -> None:
     # 300 million dollars are 44.76 billion yen, and the site was asked from 44.7 on.
     caps = {"BELOW": 44_759_999_999, "LOW": 44_760_000_000, "HIGH": 298_400_000_000, "ABOVE": 298_400_000_001}
     check = BandCheck(task(), no_rates)
@@ -47,7 +47,7 @@ def test_what_lies_between_the_wanted_bound_and_the_rounded_one_is_kept_out_and_
     assert (check.outside, check.unconverted) == (2, 0)
 
 
-def test_listings_in_other_currencies_are_converted_at_their_own_rate() -> None:
+def test_listings_in_other_currencies_are_converted_at_their_rate() -> None:
     listings = [
         listing("USD_IN", 400_000_000, "USD"),
         listing("USD_LOW", 250_000_000, "USD"),
@@ -61,7 +61,7 @@ def test_listings_in_other_currencies_are_converted_at_their_own_rate() -> None:
     assert (check.outside, check.unconverted) == (2, 1)
 
 
-def test_other_currencies_are_no_sign_that_the_site_filters_otherwise() -> None:
+def test_other_currencies_do_not_mean_that_the_site_filters_by_something_else() -> None:
     own = [listing(f"G{number}", 300_000_000, "GBp") for number in range(10)]
     foreign = [listing(f"U{number}", 250_000_000, "USD") for number in range(40)]
     check = BandCheck(task("gb", 0.76), no_rates)
@@ -69,7 +69,7 @@ def test_other_currencies_are_no_sign_that_the_site_filters_otherwise() -> None:
     assert check.outside == 40
 
 
-def test_a_narrow_band_is_no_sign_either() -> None:
+def test_a_narrow_band_does_not_mean_that_the_site_filters_by_something_else() -> None:
     # 300 to 301 million dollars: rounded outward it is three times as wide.
     check = BandCheck(task(low=300_000_000, high=301_000_000), no_rates)
     found = kept(check, [listing(str(number), 44_700_000_000 + number * 10_000_000) for number in range(31)])
@@ -95,19 +95,19 @@ def test_a_site_that_filters_in_dollars_is_caught_with_three_examples() -> None:
     assert len(kept(check, listings, inside)) == 54
 
 
-def test_a_region_that_is_listed_in_another_currency_than_is_believed_is_caught() -> None:
+def test_a_region_listed_in_an_unexpected_currency_is_caught() -> None:
     with pytest.raises(BandCurrencyMismatch, match="does not filter Japan by market caps in JPY: 6 of 6"):
         kept(BandCheck(task(), no_rates), [listing(str(number), 60_000_000_000, "USD") for number in range(6)])
 
 
-def test_nothing_is_given_out_before_all_is_compared() -> None:
+def test_no_stock_is_emitted_before_all_are_compared() -> None:
     pages = [[listing("GOOD", 100_000_000_000)], [listing(str(number), 1.0) for number in range(6)]]
     given_out = BandCheck(task(), no_rates).pages(pages)
     with pytest.raises(BandCurrencyMismatch):
         next(given_out)
 
 
-def test_a_task_in_local_currency_is_taken_as_it_comes() -> None:
+def test_a_task_in_local_currency_is_not_checked() -> None:
     local = ScrapingTask("20261124T071326Z-1f3a", "jp", "Japan", LOW, HIGH)
     check = BandCheck(local, no_rates)
     assert len(kept(check, [listing(str(number), 1.0, "USD") for number in range(20)])) == 20
@@ -120,13 +120,13 @@ def test_the_case_of_a_currency_does_not_matter(code: str) -> None:
 
 
 @pytest.mark.parametrize("cap", [None, 0, -5])
-def test_a_stock_without_a_market_cap_is_kept_since_the_site_has_filtered_by_it(cap: float | None) -> None:
+def test_a_stock_without_a_market_cap_is_kept(cap: float | None) -> None:
     check = BandCheck(task(), no_rates)
     assert kept(check, [listing("A", cap), Listing("B", "B")], [listing("A", cap)]) == ["A", "B", "A"]
     assert check.outside == 0
 
 
-def test_a_market_cap_without_a_currency_is_in_the_region_s() -> None:
+def test_a_market_cap_without_a_currency_is_in_the_regions_currency() -> None:
     check = BandCheck(task(), no_rates)
     assert kept(check, [listing("IN", 50_000_000_000, ""), listing("OUT", 44_750_000_000, "")]) == ["IN"]
     assert check.outside == 1
@@ -155,13 +155,13 @@ def test_a_market_cap_without_a_currency_is_in_the_region_s() -> None:
         ({}, None),
     ],
 )
-def test_pence_are_told_from_pounds(quote: dict[str, Any], expected: Size | None) -> None:
+def test_pence_are_distinguished_from_pounds(quote: dict[str, Any], expected: Size | None) -> None:
     found = size_of(quote, 228_000_000, 1_520_000_000)
     assert found == expected
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.floats(1e-3, 1e5), st.integers(1, 10**13))
-def test_the_verdict_is_that_of_the_size_in_the_wanted_money(one: int, other: int, rate: float, cap: int) -> None:
+def test_the_verdict_compares_sizes_in_the_bands_currency(one: int, other: int, rate: float, cap: int) -> None:
     low, high = sorted((one, other))
     wanted = Wanted(low, high, "USD", rate, DAY)
     verdict = judge(Size(cap, "JPY"), wanted, "JPY", no_rates)
@@ -172,5 +172,5 @@ def test_the_verdict_is_that_of_the_size_in_the_wanted_money(one: int, other: in
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(None, 5, Verdict.INSIDE), (5, None, Verdict.OUTSIDE), (None, None, Verdict.INSIDE)])
-def test_an_open_end_bounds_nothing(low: int | None, high: int | None, expected: Verdict) -> None:
+def test_an_open_bound_excludes_nothing(low: int | None, high: int | None, expected: Verdict) -> None:
     assert judge(Size(4, "USD"), Wanted(low, high, "USD", 1.0, DAY), "USD", no_rates) is expected

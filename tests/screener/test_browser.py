@@ -72,7 +72,7 @@ def crash_tab(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("accident", [kill_browser, kill_driver, crash_tab])
-def test_a_dead_browser_is_replaced_by_the_next_use(accident: object) -> None:
+def test_a_dead_browser_is_replaced_at_the_next_use(accident: object) -> None:
     assert callable(accident)
     with Browser() as browser:
         assert works(browser)
@@ -90,7 +90,7 @@ def test_a_dead_browser_is_replaced_by_the_next_use(accident: object) -> None:
         assert works(browser)
 
 
-def test_a_script_that_never_ends_is_noticed_within_the_bound() -> None:
+def test_an_endless_script_is_noticed_within_the_time_limit() -> None:
     with Browser(script_timeout_seconds=3) as browser:
         assert works(browser)
         group = browser.process_group
@@ -104,7 +104,7 @@ def test_a_script_that_never_ends_is_noticed_within_the_bound() -> None:
 
 
 @pytest.mark.parametrize(("owner", "number"), [("closes", signal.SIGTERM), ("ignorant", signal.SIGTERM), ("ignorant", signal.SIGKILL)])
-def test_nothing_is_left_of_a_browser_whose_owner_is_killed(owner: str, number: signal.Signals) -> None:
+def test_no_process_is_left_of_a_browser_whose_owner_is_killed(owner: str, number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, owner], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         words = line_within(process, 30).split()
         group, folder = int(words[0]), Path(words[1])
@@ -129,7 +129,7 @@ def test_a_driver_whose_port_is_taken_is_started_again(tmp_path: Path) -> None:
     assert started.exists()
 
 
-def test_close_leaves_nothing_and_the_browser_can_be_used_again() -> None:
+def test_close_leaves_no_process_and_the_browser_can_be_used_again() -> None:
     browser = Browser()
     try:
         for _ in range(2):
@@ -144,7 +144,7 @@ def test_close_leaves_nothing_and_the_browser_can_be_used_again() -> None:
         browser.close()
 
 
-def test_a_browser_is_renewed_after_its_pages() -> None:
+def test_a_browser_is_replaced_after_a_number_of_pages() -> None:
     with Browser(renew_after_pages=2) as browser:
         assert works(browser)
         first = browser.process_group
@@ -181,7 +181,7 @@ def test_images_are_not_fetched(browser: Browser) -> None:
     assert "/image.png" not in asked
 
 
-def test_no_other_user_can_steer_the_browser_by_a_port(browser: Browser) -> None:
+def test_the_browser_opens_no_debugging_port(browser: Browser) -> None:
     assert works(browser)
     assert browser.process_group is not None
     for process in alive(browser.process_group):
@@ -190,7 +190,7 @@ def test_no_other_user_can_steer_the_browser_by_a_port(browser: Browser) -> None
 
 
 @pytest.mark.parametrize("setting", ["", "Someone/1.0"])
-def test_the_browser_s_name_is_its_own_without_headless_or_that_of_the_setting(setting: str) -> None:
+def test_the_user_agent_omits_headless_or_comes_from_the_setting(setting: str) -> None:
     with Browser(user_agent=setting) as browser:
         browser.load(PAGE)
         name, major = browser.execute("return navigator.userAgent"), browser.driver.capabilities["browserVersion"].partition(".")[0]
@@ -201,7 +201,7 @@ def test_the_browser_s_name_is_its_own_without_headless_or_that_of_the_setting(s
         assert "Headless" not in name
 
 
-def test_errors_of_the_page_keep_the_browser(browser: Browser) -> None:
+def test_page_errors_do_not_replace_the_browser(browser: Browser) -> None:
     assert works(browser)
     group = browser.process_group
     with pytest.raises(WebDriverException):
@@ -214,7 +214,7 @@ def test_errors_of_the_page_keep_the_browser(browser: Browser) -> None:
     assert browser.process_group == group
 
 
-def test_a_setting_that_names_no_file_is_named_with_its_value(tmp_path: Path) -> None:
+def test_a_setting_that_names_no_file_is_reported_with_its_value(tmp_path: Path) -> None:
     plain = tmp_path / "chromium"
     plain.write_text("")
     for arguments, expected in (
@@ -244,7 +244,7 @@ def test_a_driver_that_does_not_start_is_a_service_error(tmp_path: Path) -> None
         assert browser.folder is None
 
 
-def test_the_stub_of_a_snap_is_no_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_snap_stub_does_not_count_as_a_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stub = tmp_path / "chromium"
     stub.write_text('#!/bin/sh\nexec /snap/bin/chromium "$@"\n')
     stub.chmod(0o755)

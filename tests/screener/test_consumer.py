@@ -59,7 +59,7 @@ def faults(terminal: Terminal) -> dict[str, int]:
         return json.load(answer)["faults"]
 
 
-def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal: Terminal) -> None:
+def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_saved(terminal: Terminal) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo")
     sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "fr")
     assert sent.returncode == 0, sent.stderr
@@ -79,7 +79,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_kept(terminal
 
 
 @pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
-def test_the_endpoint_lists_in_the_page_s_place_and_the_completion_says_so(terminal: Terminal, source: str, region: str) -> None:
+def test_the_endpoint_replaces_the_page_and_the_completion_says_so(terminal: Terminal, source: str, region: str) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE=source)
     recorded = terminal.home / f"recorded-{region}"
     sent = terminal.run("kafka_scraper_producer.py", "--demo", "--regions", region, "--record", str(recorded))
@@ -112,7 +112,7 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     assert consumer.wait(30) == 0
 
 
-def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_nothing_of_it_is_processed(terminal: Terminal) -> None:
+def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_emits_nothing(terminal: Terminal) -> None:
     consumer = terminal.start("kafka_scraper_consumer.py", "--demo", SCRAPER_SOURCE="api")
     set_faults(terminal, dollar_filter=1.0)
     assert terminal.run("kafka_scraper_producer.py", "--demo", "--regions", "jp").returncode == 0
@@ -143,7 +143,7 @@ def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_nothing
         ("browser", 3, r"FAIL +one page +.*missing table.*The page as it was: .*SCRAPER_SOURCE=api lists stocks without the page"),
     ],
 )
-def test_the_check_tells_what_lists_and_what_to_do_where_nothing_does(source: str, code: int, expected: str) -> None:
+def test_the_check_names_the_working_source_or_what_to_do(source: str, code: int, expected: str) -> None:
     own = Terminal.opened()
     try:
         done = own.run("run_pipeline.py", "--demo", "--check", "--stocks", "60", "--faults", "changed_layout=1", SCRAPER_SOURCE=source)

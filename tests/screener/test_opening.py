@@ -10,7 +10,7 @@ from pipeline.screener.opening import Opening
 from pipeline.screener.source import Source
 
 
-def test_who_asks_early_waits_for_the_source() -> None:
+def test_an_early_caller_waits_for_the_source() -> None:
     may_open, source = threading.Event(), Source(cast(Any, "a page"), None, None)
 
     def open_source() -> Source:
@@ -24,7 +24,7 @@ def test_who_asks_early_waits_for_the_source() -> None:
     assert opening.failed is None
 
 
-def test_what_keeps_it_from_opening_is_told_at_once_and_whenever_it_is_asked_for() -> None:
+def test_an_opening_error_is_raised_at_once_and_at_every_use() -> None:
     stopped = threading.Event()
 
     def open_source() -> Source:

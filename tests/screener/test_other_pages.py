@@ -178,7 +178,7 @@ PAGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("situation", PAGES)
-def test_all_is_listed_by_the_page_s_data_where(situation: str, site: Site, browser: Browser) -> None:
+def test_everything_is_listed_from_page_data_where(situation: str, site: Site, browser: Browser) -> None:
     vars(site).update(PAGES[situation])
     screener = PagedScreener(browser, site.url)
     for region in ("jp", "is"):
@@ -187,7 +187,7 @@ def test_all_is_listed_by_the_page_s_data_where(situation: str, site: Site, brow
 
 
 @pytest.mark.parametrize("is_mended", [True, False], ids=["by the page's worker", "by whatever"])
-def test_an_answer_to_another_region_s_query_is_never_taken(is_mended: bool, site: Site, browser: Browser) -> None:
+def test_an_answer_to_another_regions_query_is_never_used(is_mended: bool, site: Site, browser: Browser) -> None:
     """Something in between goes by the address alone, which is the same for all regions."""
     if is_mended:
         site.page = page(WITH_WORKER % FETCH)
@@ -278,7 +278,7 @@ ANSWERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("situation", ANSWERS)
-def test_all_is_listed_whatever_the_answers_look_like(situation: str, site: Site, browser: Browser) -> None:
+def test_everything_is_listed_whatever_the_answers_look_like(situation: str, site: Site, browser: Browser) -> None:
     site.answer = ANSWERS[situation]
     if "crumb" in situation:
         renewed = itertools.count()
@@ -296,7 +296,7 @@ def test_an_answer_may_take_longer_than_a_script_in_the_page(site: Site) -> None
         assert lists(own, site) == ALL
 
 
-def test_stocks_that_an_answer_repeats_are_listed_once(site: Site, browser: Browser) -> None:
+def test_repeated_stocks_are_listed_once(site: Site, browser: Browser) -> None:
     site.answer = one_comes_again
     assert lists(browser, site) == (LISTS["jp"], "page-data", 0, {"doubled": 2})
 
@@ -313,7 +313,7 @@ def test_a_crumb_that_expires_every_other_answer_costs_no_stock(site: Site, brow
     assert lists(browser, site, "us") == (LISTS["us"], "page-data", 0, {})
 
 
-def test_a_region_of_a_thousand_stocks_needs_one_page_and_five_answers(site: Site, browser: Browser) -> None:
+def test_a_thousand_stocks_need_one_page_and_five_answers(site: Site, browser: Browser) -> None:
     assert lists(browser, site, "us") == (LISTS["us"], "page-data", 0, {})
     assert len(LISTS["us"]) == 1000
     assert site.requests[PAGE_PATH] == 1
@@ -384,7 +384,7 @@ FAILURES: dict[str, Failing] = {
 
 
 @pytest.mark.parametrize("situation", FAILURES)
-def test_what_is_no_answer_is_an_error_that_says_so(situation: str, site: Site, browser: Browser) -> None:
+def test_an_invalid_answer_is_an_error_that_says_so(situation: str, site: Site, browser: Browser) -> None:
     site.answer, expected, text = FAILURES[situation]
     with pytest.raises((TransientError, LayoutChanged), match=text) as error:
         lists(browser, site, seconds=IN_VAIN_SECONDS)
@@ -394,7 +394,7 @@ def test_what_is_no_answer_is_an_error_that_says_so(situation: str, site: Site, 
 
 
 @pytest.mark.parametrize("situation", FAILURES)
-def test_what_is_no_answer_is_an_error_for_the_endpoint_too(situation: str, running: Site, yfinance_on: Callable[[str], None]) -> None:
+def test_an_invalid_answer_of_the_endpoint_is_an_error(situation: str, running: Site, yfinance_on: Callable[[str], None]) -> None:
     running.reset()
     running.answer, expected, _ = FAILURES[situation]
     yfinance_on(running.url)
@@ -404,7 +404,7 @@ def test_what_is_no_answer_is_an_error_for_the_endpoint_too(situation: str, runn
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_site_that_is_away_for_a_moment_is_no_changed_layout(attempts: int, site: Site, browser: Browser) -> None:
+def test_a_brief_outage_of_the_site_is_not_a_changed_layout(attempts: int, site: Site, browser: Browser) -> None:
     """On a page that asks nothing and has no table, the crumb's address is all there is."""
     failures = itertools.count()
     site.page = page()
@@ -421,7 +421,7 @@ def test_a_site_that_is_away_for_a_moment_is_no_changed_layout(attempts: int, si
 
 
 @pytest.mark.parametrize("status", [403, 429, 999])
-def test_the_page_s_own_word_on_when_to_come_back_is_kept_to(status: int, site: Site, browser: Browser) -> None:
+def test_the_retry_after_of_the_page_is_honoured(status: int, site: Site, browser: Browser) -> None:
     site.page = lambda request: web.Response(status=status, text="Not now", headers={"Retry-After": "9"})
     with pytest.raises(RateLimited, match=f"answers {status}") as error:
         lists(browser, site)
@@ -441,7 +441,7 @@ def test_the_page_s_own_word_on_when_to_come_back_is_kept_to(status: int, site: 
         ("Please hold the line", TransientError),
     ],
 )
-def test_a_page_of_other_words_is_no_changed_layout(text: str, expected: type[Exception], site: Site, browser: Browser) -> None:
+def test_a_page_of_other_words_is_not_a_changed_layout(text: str, expected: type[Exception], site: Site, browser: Browser) -> None:
     site.page = f"<html><body><h1>Hello</h1><p>{text}</p></body></html>"
     site.crumb = 404
     site.query_path = "/nowhere"
@@ -482,7 +482,7 @@ CONSENTS = {
 
 
 @pytest.mark.parametrize("consent", CONSENTS)
-def test_consent_is_gone_through(consent: str, site: Site, browser: Browser) -> None:
+def test_consent_is_given(consent: str, site: Site, browser: Browser) -> None:
     site.page = lambda request: page(FETCH) if "seen" in request.cookies else f"<html><body>{CONSENTS[consent]}</body></html>"
     started = time.monotonic()
     assert lists(browser, site) == ALL
@@ -493,7 +493,7 @@ def test_consent_is_gone_through(consent: str, site: Site, browser: Browser) -> 
 
 
 @pytest.mark.parametrize("region", ["jp", "is"])
-def test_menus_and_table_of_other_markup_have_to_do(region: str, site: Site, browser: Browser) -> None:
+def test_menus_and_table_of_other_markup_work(region: str, site: Site, browser: Browser) -> None:
     site.page = page(f"const NAMES = {json.dumps(REGIONS)}; {BY_ROLES}", MARKUP)
     site.crumb, site.query_path = 401, "/nowhere"
     site.other["/pieces"] = pieces

@@ -27,7 +27,7 @@ def test_one_page_and_few_queries_serve_all_regions(browser: Browser, market: Lo
     assert [after - at_first for after, at_first in zip(counts(market), before, strict=True)] == [0, 4, 0]
 
 
-def test_a_crumb_that_is_refused_in_mid_way_is_renewed_and_nothing_is_lost(browser: Browser, market: LocalMarket) -> None:
+def test_a_crumb_refused_midway_is_renewed_and_nothing_is_lost(browser: Browser, market: LocalMarket) -> None:
     with market.page(crumb_lasts=2):
         screener = PagedScreener(browser, market.url)
         for region in ("us", "fr", "us"):
@@ -36,7 +36,7 @@ def test_a_crumb_that_is_refused_in_mid_way_is_renewed_and_nothing_is_lost(brows
 
 
 @pytest.mark.parametrize("page_too", [True, False], ids=["page gone blank", "page still there"])
-def test_a_site_that_was_replaced_between_two_tasks_costs_a_page_load(browser: Browser, market: LocalMarket, page_too: bool) -> None:
+def test_a_site_replaced_between_two_tasks_costs_one_page_load(browser: Browser, market: LocalMarket, page_too: bool) -> None:
     screener = PagedScreener(browser, market.url)
     listed(screener.open("fr", *BAND))
     market.restart()
@@ -47,7 +47,7 @@ def test_a_site_that_was_replaced_between_two_tasks_costs_a_page_load(browser: B
     assert market.requests("page") == before + 1
 
 
-def test_a_site_that_is_replaced_amid_a_list_loses_nothing(browser: Browser, market: LocalMarket) -> None:
+def test_a_site_replaced_within_a_list_loses_nothing(browser: Browser, market: LocalMarket) -> None:
     found = PagedScreener(browser, market.url).open("us", *BAND)
     pages = found.pages()
     first = next(pages)
@@ -56,20 +56,20 @@ def test_a_site_that_is_replaced_amid_a_list_loses_nothing(browser: Browser, mar
     assert sorted(listing.symbol for listing in (*first, *rest)) == market.symbols("us", *BAND)
 
 
-def test_a_page_with_data_and_another_layout_is_listed(browser: Browser, market: LocalMarket) -> None:
+def test_a_page_with_data_is_listed_even_if_its_layout_changed(browser: Browser, market: LocalMarket) -> None:
     screener = PagedScreener(browser, market.url)
     with market.faults(page_never_settles=1):
         assert listed(screener.open("fr", *BAND)) == market.symbols("fr", *BAND)
 
 
-def test_an_answer_that_fails_is_said_with_its_status_and_without_the_crumb(browser: Browser, market: LocalMarket) -> None:
+def test_a_failed_answer_is_reported_with_its_status_and_without_the_crumb(browser: Browser, market: LocalMarket) -> None:
     screener = PagedScreener(browser, market.url)
     screener.open("fr", *BAND)
     with market.faults(page_error=1), pytest.raises(TransientError, match="crumb=- answers 500"):
         screener.open("us", *BAND)
 
 
-def test_what_the_page_puts_in_the_place_of_fetch_is_noticed(browser: Browser, market: LocalMarket) -> None:
+def test_a_replaced_fetch_function_is_noticed(browser: Browser, market: LocalMarket) -> None:
     screener = PagedScreener(browser, market.url)
     screener.open("fr", *BAND)
     browser.execute("window.fetch = () => Promise.reject(new TypeError('no more'))")

@@ -20,7 +20,7 @@ BAND = (300_000_000, 2_000_000_000)
 
 
 @pytest.mark.parametrize("way", ["page", "endpoint"])
-def test_what_was_recorded_is_listed_again_without_the_site_and_holds_no_secret(
+def test_a_recording_is_listed_without_the_site_and_contains_no_secret(
     way: str, browser: Browser, market: LocalMarket, yfinance_on: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lists(url: str) -> list[list[str]]:
@@ -54,7 +54,7 @@ def test_what_was_recorded_is_listed_again_without_the_site_and_holds_no_secret(
         process.stdout.close()
 
 
-def test_secrets_are_left_out_of_whatever_form_they_come_in() -> None:
+def test_secrets_are_removed_in_every_form() -> None:
     text = 'a?crumb=s3cret%2Fx&b "crumb":"s3cret" \\"crumb\\":\\"s3cret\\" <input name="csrfToken" value="s3cret">'
     assert "s3cret" not in recording._without(text, set())
     assert recording.redacted("https://u:p@query1.finance.yahoo.com/v1?crumb=s3cret&sessionId=s3cret&a=1") == (

@@ -49,7 +49,7 @@ LISTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("way", "source"), WAYS, ids=["data", "table"])
 @pytest.mark.parametrize("situation", LISTED)
-def test_all_is_listed_where(
+def test_everything_is_listed_where(
     situation: str, way: dict[str, Any], source: str, browser: Browser, site: LocalMarket, yfinance_on: Any
 ) -> None:
     with site.page(**way, **LISTED[situation]):
@@ -74,7 +74,7 @@ def test_all_is_listed_where(
     ],
     ids=lambda switches: " ".join(f"{name}={value}" for name, value in switches.items()),
 )
-def test_the_page_s_data_is_read_in_every_shape(switches: dict[str, Any], browser: Browser, site: LocalMarket, yfinance_on: Any) -> None:
+def test_the_pages_data_is_read_in_every_shape(switches: dict[str, Any], browser: Browser, site: LocalMarket, yfinance_on: Any) -> None:
     yfinance_on(site.url)
     with site.page(**switches):
         assert by_endpoint("fr") == site.symbols("fr", *BAND)
@@ -90,7 +90,7 @@ def test_the_page_s_data_is_read_in_every_shape(switches: dict[str, Any], browse
 
 
 @pytest.mark.parametrize("switches", [{}, {"empty": "sentence", "chips": False}, {"first_text": "zero", "menu": "2"}])
-def test_an_empty_region_is_completed_with_nothing_in_seconds(
+def test_an_empty_region_completes_with_0_stocks_in_seconds(
     switches: dict[str, Any], browser: Browser, site: LocalMarket, yfinance_on: Any
 ) -> None:
     yfinance_on(site.url)
@@ -108,7 +108,7 @@ def test_an_empty_region_is_completed_with_nothing_in_seconds(
     ("switch", "skipped"),
     [("no_symbol", {"no_symbol": 1}), ("doubled", {"doubled": 1}), ("funds", {"not_equity": 1})],
 )
-def test_one_odd_row_costs_one_row(
+def test_one_odd_row_costs_only_that_row(
     switch: str, skipped: dict[str, int], way: dict[str, Any], source: str, browser: Browser, site: LocalMarket, yfinance_on: Any
 ) -> None:
     if (switch, source) == ("funds", "table"):
@@ -125,7 +125,7 @@ def test_one_odd_row_costs_one_row(
 
 
 @pytest.mark.parametrize(("way", "source"), WAYS, ids=["data", "table"])
-def test_symbols_and_names_that_tempt_are_as_they_are(way: dict[str, Any], source: str, browser: Browser, site: LocalMarket) -> None:
+def test_hostile_symbols_and_names_are_kept_unchanged(way: dict[str, Any], source: str, browser: Browser, site: LocalMarket) -> None:
     with site.page(**way, odd_symbols=True, dash_names=True):
         found = PagedScreener(browser, site.url).open("us", *BAND)
         names = {listing.symbol: listing.name for page in found.pages() for listing in page}
@@ -149,7 +149,7 @@ def test_symbols_and_names_that_tempt_are_as_they_are(way: dict[str, Any], sourc
         ({"page_status": 404, "page_words": "Nothing here"}, TransientError, "answers 404"),
     ],
 )
-def test_a_wall_is_no_changed_layout(
+def test_a_refusal_page_is_not_a_changed_layout(
     switches: dict[str, Any], expected: type[Exception], text: str, browser: Browser, site: LocalMarket
 ) -> None:
     with site.page(**switches), pytest.raises(TransientError, match=text) as error:
@@ -159,7 +159,7 @@ def test_a_wall_is_no_changed_layout(
 
 @pytest.mark.parametrize(("way", "source"), WAYS, ids=["data", "table"])
 @pytest.mark.parametrize(("status", "expected"), [(429, RateLimited), (403, RateLimited), (500, TransientError)])
-def test_rows_that_are_refused_behind_a_standing_table_are_an_error_at_once(
+def test_a_refused_query_behind_a_visible_table_is_an_error_at_once(
     status: int, expected: type[Exception], way: dict[str, Any], source: str, browser: Browser, site: LocalMarket, yfinance_on: Any
 ) -> None:
     yfinance_on(site.url)
@@ -175,7 +175,7 @@ def test_rows_that_are_refused_behind_a_standing_table_are_an_error_at_once(
 
 
 @pytest.mark.parametrize("consent", ["german", "scroll"])
-def test_other_consent_pages_are_gone_through(consent: str, browser: Browser, site: LocalMarket) -> None:
+def test_other_consent_pages_are_answered(consent: str, browser: Browser, site: LocalMarket) -> None:
     with site.page(consent=consent):
         browser.load(site.url)
         browser.driver.delete_all_cookies()

@@ -29,7 +29,9 @@ On = Callable[[str], None]
 
 
 @pytest.mark.parametrize("region", ["us", "gb", "is"])
-def test_page_and_endpoint_list_the_same_and_say_the_same(region: str, browser: Browser, market: LocalMarket, yfinance_on: On) -> None:
+def test_page_and_endpoint_give_the_same_list_and_the_same_counts(
+    region: str, browser: Browser, market: LocalMarket, yfinance_on: On
+) -> None:
     yfinance_on(market.url)
     by_page, by_endpoint = PagedScreener(browser, market.url).open(region, LOW, HIGH), ApiScreener().open(region, LOW, HIGH)
     assert (by_page.source, by_endpoint.source) == ("page-data", "api")
@@ -46,7 +48,7 @@ def test_page_and_endpoint_list_the_same_and_say_the_same(region: str, browser: 
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("rate_limit", RateLimited), ("http500", TransientError), ("bad_json", TransientError)])
-def test_what_the_site_answers_means_the_same_as_for_a_company(
+def test_screener_errors_are_classified_like_company_errors(
     fault: str, expected: type[Exception], market: LocalMarket, yfinance_on: On
 ) -> None:
     yfinance_on(market.url)
@@ -55,7 +57,7 @@ def test_what_the_site_answers_means_the_same_as_for_a_company(
         ApiScreener().open("fr", LOW, HIGH)
 
 
-def test_an_answer_without_what_is_needed_is_a_changed_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_required_fields_is_a_changed_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screener_api.session, "post_json", lambda *_: {"stocks": [{"symbol": "A"}]})
     with pytest.raises(LayoutChanged, match="endpoint has changed: its answer has no total and no rows"):
         ApiScreener().open("fr", LOW, HIGH)
@@ -105,7 +107,7 @@ def test_auto_falls_back_to_the_endpoint_and_says_so(
         assert own.process_group is None
 
 
-def test_a_page_that_changes_in_mid_way_is_followed_by_the_whole_list(tmp_path: Path) -> None:
+def test_a_page_that_changes_midway_is_replaced_by_the_whole_list(tmp_path: Path) -> None:
     def answers_of(*symbols: str) -> Answer:
         return Answer(3, tuple(Listing(symbol, symbol) for symbol in symbols))
 
@@ -130,7 +132,7 @@ def test_a_page_that_changes_in_mid_way_is_followed_by_the_whole_list(tmp_path: 
 
 @pytest.mark.parametrize("error", [TransientError("502"), RateLimited("429"), BrowserLost("gone"), LayoutChanged("missing table")])
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "in mid-list"])
-def test_auto_is_the_page_whatever_happens_to_it_unless_it_has_changed(error: PipelineError, late: bool, tmp_path: Path) -> None:
+def test_auto_uses_the_page_unless_its_layout_has_changed(error: PipelineError, late: bool, tmp_path: Path) -> None:
     """With the tests of page and endpoint in each situation, this is what `auto` does there."""
 
     def fails(number: int) -> Iterator[Answer]:

@@ -23,7 +23,7 @@ LOW, HIGH = 300_000_000, 2_000_000_000
 
 
 @pytest.mark.parametrize("region", ["us", "jp"])
-def test_a_region_lists_its_stocks_of_the_band_and_no_others(browser: Browser, either_market: LocalMarket, region: str) -> None:
+def test_a_region_lists_exactly_its_stocks_within_the_band(browser: Browser, either_market: LocalMarket, region: str) -> None:
     found = PagedScreener(browser, either_market.url).open(region, LOW, HIGH)
     assert found.source == "table"
     expected = either_market.symbols(region, LOW, HIGH)
@@ -42,11 +42,11 @@ def test_the_consent_page_is_answered(browser: Browser, either_market: LocalMark
 
 
 @pytest.mark.parametrize(("low", "high"), [(774_596_670, 2_000_000_000), (300_000_001, 1_999_999_999), (1, 2)])
-def test_a_band_includes_both_ends_and_nothing_beside_them(browser: Browser, table_market: LocalMarket, low: int, high: int) -> None:
+def test_a_band_includes_both_bounds_and_nothing_beyond_them(browser: Browser, table_market: LocalMarket, low: int, high: int) -> None:
     assert listed(PagedScreener(browser, table_market.url).open("gb", low, high)) == table_market.symbols("gb", low, high)
 
 
-def test_every_page_is_listed_once_although_rows_move(browser: Browser, table_market: LocalMarket) -> None:
+def test_every_stock_is_listed_once_although_rows_move(browser: Browser, table_market: LocalMarket) -> None:
     expected = table_market.symbols("us", LOW, HIGH)
     pages = list(PagedScreener(browser, table_market.url).open("us", LOW, HIGH).pages())
     assert [len(page) for page in pages[:-1]] == [100] * (len(pages) - 1)
@@ -68,7 +68,7 @@ def test_one_screener_serves_one_region_after_the_other(browser: Browser, table_
         assert listed(screener.open(region, LOW, HIGH)) == table_market.symbols(region, LOW, HIGH)
 
 
-def test_a_page_serves_the_next_regions_and_bands_without_being_loaded_again(browser: Browser, either_market: LocalMarket) -> None:
+def test_a_page_serves_further_regions_and_bands_without_a_reload(browser: Browser, either_market: LocalMarket) -> None:
     screener = PagedScreener(browser, either_market.url)
     assert len(list(screener.open("us", LOW, HIGH).pages())) > 1, "the page is left at its last"
     loads, tables = either_market.requests("page"), either_market.requests("page_rows")
@@ -111,7 +111,7 @@ def test_the_same_task_again_begins_with_a_new_page(browser: Browser, table_mark
     ],
     ids=["elsewhere", "emptied", "dead buttons", "no answers", "old answers"],
 )
-def test_a_page_that_serves_no_longer_is_loaded_anew(table_market: LocalMarket, browser: Browser, what_happened: str) -> None:
+def test_a_page_that_no_longer_works_is_reloaded(table_market: LocalMarket, browser: Browser, what_happened: str) -> None:
     screener = PagedScreener(browser, table_market.url, settle_timeout_seconds=6.0)
     listed(screener.open("de", LOW, HIGH))
     browser.execute(what_happened)
@@ -125,7 +125,7 @@ def test_a_page_that_serves_no_longer_is_loaded_anew(table_market: LocalMarket, 
     [(("is", LOW, HIGH), ("fr", LOW, HIGH)), (("us", LOW, 400_000_000), ("us", LOW, HIGH)), (("fr", 1, 2), ("fr", LOW, HIGH))],
     ids=["after nothing", "after a part of it", "after an empty band"],
 )
-def test_what_could_be_taken_for_the_answer_is_no_page_to_go_on_with(
+def test_a_page_whose_rows_could_be_mistaken_for_the_answer_is_not_reused(
     browser: Browser, table_market: LocalMarket, first: tuple[str, int, int], then: tuple[str, int, int]
 ) -> None:
     """A page that names its filters at once, answers late, and shows no sign of it meanwhile."""
@@ -138,7 +138,7 @@ def test_what_could_be_taken_for_the_answer_is_no_page_to_go_on_with(
     assert listed(screener.open(*then)) == table_market.symbols(*then)
 
 
-def test_a_page_is_not_kept_after_an_error_nor_for_ever(
+def test_a_page_is_reused_neither_after_an_error_nor_for_ever(
     quick: PagedScreener, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     next(quick.open("us", LOW, HIGH).pages())  # given up in mid-way
@@ -151,7 +151,7 @@ def test_a_page_is_not_kept_after_an_error_nor_for_ever(
     assert table_market.requests("page") > loads
 
 
-def test_rows_of_another_region_are_never_handed_out(quick: PagedScreener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_another_region_are_never_returned(quick: PagedScreener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "_choose_region", lambda self: self._driver.state())
     with pytest.raises(TransientError, match=r"outside the band|another region|does not show"):
         quick.open("fr", LOW, HIGH)
@@ -169,7 +169,7 @@ def after_load(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(Table, "_load", load_and_change)
 
 
-def test_a_page_that_takes_no_plain_numbers_gets_short_ones(
+def test_a_page_that_rejects_plain_numbers_gets_abbreviated_ones(
     quick: PagedScreener, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after_load(monkeypatch, "const plain = window.amount; window.amount = (text) => (/[KMBT]$/.test(text) ? plain(text) : NaN)")
@@ -201,7 +201,7 @@ def test_a_missing_filter_menu_is_named(quick: PagedScreener, monkeypatch: pytes
         quick.open("fr", LOW, HIGH)
 
 
-def test_a_next_page_that_never_comes_is_an_error_and_not_the_last(
+def test_a_next_page_that_never_comes_is_an_error_and_not_the_end(
     browser: Browser, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screener = PagedScreener(browser, table_market.url)
@@ -218,7 +218,7 @@ def test_a_page_that_never_settles_is_given_up(quick: PagedScreener, table_marke
         quick.open("fr", LOW, HIGH)
 
 
-def test_rows_that_the_site_cannot_give_are_a_transient_error(quick: PagedScreener, table_market: LocalMarket) -> None:
+def test_rows_that_the_site_fails_to_deliver_are_a_transient_error(quick: PagedScreener, table_market: LocalMarket) -> None:
     with table_market.faults(page_error=1), pytest.raises(TransientError):
         quick.open("fr", LOW, HIGH)
 
@@ -228,7 +228,7 @@ def test_a_blocked_page_is_rate_limited(quick: PagedScreener, table_market: Loca
         quick.open("fr", LOW, HIGH)
 
 
-def test_a_site_out_of_reach_is_named_with_what_to_do(browser: Browser) -> None:
+def test_an_unreachable_site_is_reported_with_what_to_do(browser: Browser) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"

@@ -81,7 +81,7 @@ def telling_files(folder: Path) -> list[str]:
     return [str(path) for path in files if TELLING.encode() in path.read_bytes()]
 
 
-def test_a_whole_run_tells_no_password(terminal: Terminal, settings: dict[str, str]) -> None:
+def test_a_whole_run_prints_no_password(terminal: Terminal, settings: dict[str, str]) -> None:
     with local_market("alternate", stocks=60) as market:
         command = ("run_pipeline.py", "--exit-when-done", "--json", "--regions", "fr", "--scrapers", "1", "--processors", "1")
         run = terminal.start(*command, **settings, YAHOO_BASE_URL=market.url)
@@ -120,14 +120,14 @@ def refused(terminal: Terminal, script: str, environ: dict[str, str]) -> subproc
 
 
 @pytest.mark.parametrize("script", ["kafka_processing_consumer.py", "run_pipeline.py"])
-def test_a_wrong_password_of_the_database_is_refused_without_being_told(script: str, terminal: Terminal, settings: dict[str, str]) -> None:
+def test_a_wrong_database_password_is_refused_without_being_printed(script: str, terminal: Terminal, settings: dict[str, str]) -> None:
     with local_market("1", stocks=20) as market:
         wrong = {**settings, "DB_PASSWORD": f"wrong {TELLING}", "YAHOO_BASE_URL": market.url}
         assert "password authentication failed" in refused(terminal, script, wrong).stderr
 
 
 @pytest.mark.parametrize("script", ["kafka_scraper_producer.py", "kafka_scraper_consumer.py", "run_pipeline.py"])
-def test_a_broker_that_takes_no_login_is_named_without_the_password(script: str, terminal: Terminal, settings: dict[str, str]) -> None:
+def test_a_broker_without_a_login_is_named_without_the_password(script: str, terminal: Terminal, settings: dict[str, str]) -> None:
     with local_market("1", stocks=20) as market:
         environ = {**settings, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "YAHOO_BASE_URL": market.url}
         assert settings["KAFKA_BOOTSTRAP_SERVERS"] in refused(terminal, script, environ).stderr
@@ -140,7 +140,7 @@ def test_settings_and_their_parts_never_show_a_password_as_text(settings: dict[s
     assert TELLING not in f"{found!r} {found} {found.kafka} {found.database}"
 
 
-def test_files_with_the_embedded_database_s_password_are_their_owner_s_alone(terminal: Terminal) -> None:
+def test_only_the_owner_can_read_files_with_the_embedded_databases_password(terminal: Terminal) -> None:
     holder = terminal.start("run_pipeline.py", "--demo", "--services", "--stocks", "20")
     until(lambda: terminal.demo_is_up() or holder.poll() is not None, 150, "the demo's services")
     password = terminal.demo_settings()["DB_PASSWORD"]

@@ -74,7 +74,7 @@ def test_a_429_in_one_process_stops_another_within_two_seconds(follow, other_pro
     assert throttle.state()["reason"] == "the site answered 429 to elsewhere:1"
 
 
-def test_what_is_learned_of_the_site_and_what_was_asked_of_it_is_known_to_all(follow):
+def test_all_processes_know_the_learned_limits_and_the_requests_made(follow):
     first, second = Throttle(0.0, "processing", sender="here:1"), Throttle(0.0, "processing", sender="here:2")
     follow(first)
     follow(second)
@@ -91,7 +91,7 @@ def test_what_is_learned_of_the_site_and_what_was_asked_of_it_is_known_to_all(fo
     assert second.report()["answered_total"] == 0
 
 
-def test_an_error_of_the_site_makes_all_slower(follow):
+def test_a_site_error_slows_all_processes(follow):
     first, second = Throttle(8.0, "processing", sender="here:1"), Throttle(8.0, "processing", sender="here:2")
     follow(first)
     follow(second)
@@ -99,7 +99,7 @@ def test_an_error_of_the_site_makes_all_slower(follow):
     until(lambda: second.state()["requests_per_second"] == 4.0, 10, "the slower rate")
 
 
-def test_the_site_is_there_for_all_to_see(kafka, follow):
+def test_every_process_sees_the_state_of_the_site(kafka, follow):
     throttle = Throttle(8.0, "processing", sender="here:1")
     follow(throttle)
     assert shared_throttle.latest(kafka) == []
@@ -111,7 +111,7 @@ def test_the_site_is_there_for_all_to_see(kafka, follow):
     reports.close()
 
 
-def test_a_wait_for_the_site_is_told_from_a_stall(kafka):
+def test_a_wait_for_the_site_is_distinguished_from_a_stall(kafka):
     producer = clients.producer(kafka)
     full = "waiting 12 min until the site's allowance has room"
     refused = "the site has refused everything for 60 min; next try in 5 min"
@@ -130,7 +130,7 @@ def test_a_wait_for_the_site_is_told_from_a_stall(kafka):
 # What counts as a report
 
 
-def test_a_report_counts_until_it_expires():
+def test_a_report_is_valid_until_it_expires():
     message = shared_throttle.encode(REPORT, now=1000.0)
     assert shared_throttle.decode(message, now=1009.9)["answered_total"] == 1234
     assert shared_throttle.decode(message, now=1010.1) is None
@@ -140,12 +140,12 @@ def test_a_report_counts_until_it_expires():
     "raw",
     [None, b"", b"\xff", b"[]", b"7", b"{}", b'{"status": "report"}', b'{"status": [], "sender": "a", "expires_at": 9e99}', b"[" * 99_999],
 )
-def test_what_is_no_report_is_none(raw):
+def test_an_invalid_report_is_ignored(raw):
     assert shared_throttle.decode(raw, now=0.0) is None
 
 
 @pytest.mark.parametrize("name", [name for name in REPORT if name not in ("busy", "holding")])
-def test_a_report_without_one_of_its_fields_is_none(name):
+def test_a_report_with_a_missing_field_is_ignored(name):
     fields = json.loads(shared_throttle.encode(REPORT, now=1000.0))
     del fields[name]
     assert shared_throttle.decode(json.dumps(fields).encode(), now=1000.0) is None
@@ -153,7 +153,7 @@ def test_a_report_without_one_of_its_fields_is_none(name):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, -1, 10**400])
 @pytest.mark.parametrize("name", ["refusals", "since", "per_second", "answers", "limits"])
-def test_a_number_that_is_none_is_no_report(name, value):
+def test_a_report_with_an_invalid_number_is_ignored(name, value):
     limit = {"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": value, "left": 0}
     wrong = {"answers": [[0.5, value]], "limits": [limit]}.get(name, value)
     fields = json.loads(shared_throttle.encode(REPORT, now=1000.0))
@@ -163,7 +163,7 @@ def test_a_number_that_is_none_is_no_report(name, value):
 @pytest.mark.parametrize(
     "fields", [{}, {"sender": "a"}, {**REPORT, "answers": [[1]]}, {**REPORT, "limits": [{"seconds": 1}]}, {**REPORT, "busy": 1, "stage": 5}]
 )
-def test_a_report_that_slips_through_does_no_harm(fields):
+def test_an_odd_report_does_no_harm(fields):
     throttle = Throttle(8.0, "processing")
     with pytest.raises((KeyError, TypeError, ValueError)) if fields.get("stage") != 5 else pytest.MonkeyPatch.context():
         throttle.heard(fields)

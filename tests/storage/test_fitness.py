@@ -114,7 +114,7 @@ def test_a_missing_right_is_named_with_its_grant_and_the_grant_mends_it(postgres
         schema.create_tables(connection)
 
 
-def test_rights_on_tables_that_are_there_are_named_with_their_grant(postgres: Database, own: Database) -> None:
+def test_missing_rights_on_existing_tables_are_named_with_their_grant(postgres: Database, own: Database) -> None:
     with contextlib.closing(database.connect(replace(postgres, name=ROLE))) as connection:
         schema.create_tables(connection)
     text = refusal(own)
@@ -124,7 +124,7 @@ def test_rights_on_tables_that_are_there_are_named_with_their_grant(postgres: Da
         schema.create_tables(connection)
 
 
-def test_a_search_path_that_leads_nowhere_is_named(postgres: Database, own: Database) -> None:
+def test_a_search_path_without_a_schema_is_named(postgres: Database, own: Database) -> None:
     as_owner(postgres, f"ALTER ROLE {ROLE} SET search_path TO elsewhere")
     assert "the search path is 'elsewhere', in which no schema exists" in refusal(own)
     as_owner(postgres, f"CREATE SCHEMA elsewhere AUTHORIZATION {ROLE}")
@@ -132,7 +132,7 @@ def test_a_search_path_that_leads_nowhere_is_named(postgres: Database, own: Data
         schema.create_tables(connection)
 
 
-def test_the_client_speaks_utf_8_whatever_it_is_told(postgres: Database, own: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_uses_utf_8_whatever_it_is_told(postgres: Database, own: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGOPTIONS", "-c client_encoding=LATIN9")
     as_owner(postgres, f"ALTER ROLE {ROLE} SET client_encoding TO 'LATIN2'")
@@ -145,7 +145,7 @@ def test_the_client_speaks_utf_8_whatever_it_is_told(postgres: Database, own: Da
             assert cursor.fetchone() == (name,)
 
 
-def test_the_tables_that_are_made_are_those_that_are_wanted(postgres: Database, own: Database) -> None:
+def test_the_created_tables_are_the_expected_ones(postgres: Database, own: Database) -> None:
     """The columns and keys are read from the SQL text: of new tables, exactly these are there."""
     with contextlib.closing(database.connect(own)) as connection:
         schema.create_tables(connection)
@@ -156,7 +156,7 @@ def test_the_tables_that_are_made_are_those_that_are_wanted(postgres: Database, 
 
 
 @pytest.mark.parametrize("own", ["LATIN1"], indirect=True)
-def test_a_script_says_it_in_one_line_with_exit_code_3(broker: Kafka, own: Database, tmp_path: Path) -> None:
+def test_a_script_reports_an_unfit_database_in_one_line_with_exit_code_3(broker: Kafka, own: Database, tmp_path: Path) -> None:
     for script in ("kafka_processing_consumer.py", "kafka_scraper_consumer.py"):
         process = start(script, tmp_path, **environment(broker, own))
         said, complained = process.communicate(timeout=60)
@@ -165,7 +165,7 @@ def test_a_script_says_it_in_one_line_with_exit_code_3(broker: Kafka, own: Datab
         assert complained.count("\n") == 1, complained
 
 
-def test_the_check_goes_on_behind_tables_that_cannot_be_made(postgres: Database, broker: Kafka, own: Database, tmp_path: Path) -> None:
+def test_the_check_continues_if_tables_cannot_be_created(postgres: Database, broker: Kafka, own: Database, tmp_path: Path) -> None:
     as_owner(postgres, f"ALTER SCHEMA public OWNER TO {postgres.user}", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     market = subprocess.Popen(
         [sys.executable, "-m", "local.market", "--port", "0", "--stocks", "5"], stdout=subprocess.PIPE, text=True, start_new_session=True

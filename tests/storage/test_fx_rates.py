@@ -21,7 +21,7 @@ def connection(tables):
     opened.close()
 
 
-def test_the_newest_rate_of_each_pair_is_found_while_it_is_young_enough(connection):
+def test_the_newest_rate_of_each_pair_is_found_if_it_is_recent_enough(connection):
     fx_rates.store(connection, {"USDJPY": DayRate(date(2026, 6, 22), 140.0), "USDKRW": DayRate(date(2026, 6, 22), 1400.0)})
     fx_rates.store(connection, {"USDJPY": DayRate(date(2026, 6, 23), 149.0)})
     fx_rates.store(connection, {"USDJPY": DayRate(date(2026, 6, 23), 149.2)})
@@ -32,6 +32,6 @@ def test_the_newest_rate_of_each_pair_is_found_while_it_is_young_enough(connecti
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_what_is_no_rate_is_never_stored(connection, rate):
+def test_an_invalid_rate_is_never_stored(connection, rate):
     with pytest.raises(psycopg2.IntegrityError):
         fx_rates.store(connection, {"USDJPY": DayRate(TODAY, rate)})

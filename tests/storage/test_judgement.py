@@ -34,7 +34,7 @@ from pipeline.storage.judgement import Cause, judge
         ("28P01", Cause.DATABASE),
     ],
 )
-def test_the_sqlstate_says_whose_fault_it_is(code, expected):
+def test_the_sqlstate_decides_between_row_and_database(code, expected):
     class Raised(psycopg2.Error):
         pgcode = code
 
@@ -55,5 +55,5 @@ def test_the_sqlstate_says_whose_fault_it_is(code, expected):
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), Cause.ROW),
     ],
 )
-def test_without_a_sqlstate_it_is_the_connection_or_what_can_be_put_into_no_statement(error, expected):
+def test_an_error_without_a_sqlstate_is_the_connections_or_an_unusable_values(error, expected):
     assert judge(error) is expected

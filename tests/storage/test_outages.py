@@ -83,7 +83,7 @@ def stocks(admin):
     return [symbol for (symbol,) in admin("SELECT symbol FROM stock ORDER BY 1")]
 
 
-def test_a_server_that_turns_read_only_under_open_connections_is_waited_for(writing, admin, caplog):
+def test_a_server_that_becomes_read_only_is_waited_for(writing, admin, caplog):
     admin("ALTER SYSTEM SET default_transaction_read_only = on")
     try:
         admin("SELECT pg_reload_conf()")
@@ -100,7 +100,7 @@ def test_a_server_that_turns_read_only_under_open_connections_is_waited_for(writ
     assert "the database is back" in caplog.text
 
 
-def test_a_right_that_is_withdrawn_in_mid_run_is_waited_for_and_named(writing, admin, caplog):
+def test_a_right_revoked_during_a_run_is_waited_for_and_named(writing, admin, caplog):
     writing.submit(task("A"))
     writing.goes_on()
     admin(f"REVOKE INSERT ON stock FROM {ROLE}")
@@ -114,7 +114,7 @@ def test_a_right_that_is_withdrawn_in_mid_run_is_waited_for_and_named(writing, a
     assert stocks(admin) == ["A", "B", "C"]
 
 
-def test_a_table_that_is_gone_is_waited_for(writing, admin, caplog):
+def test_a_missing_table_is_waited_for(writing, admin, caplog):
     admin("ALTER TABLE financial_ratios RENAME TO moved_away")
     try:
         writing.submit(task("A"))
@@ -126,7 +126,7 @@ def test_a_table_that_is_gone_is_waited_for(writing, admin, caplog):
     writing.goes_on()
 
 
-def test_the_brake_is_released_without_any_task_that_succeeds(writing, admin):
+def test_the_pause_ends_even_if_no_task_succeeds(writing, admin):
     """The work in hand fails for what it holds: the database has answered, so it is not away."""
     admin(f"REVOKE INSERT ON stock FROM {ROLE}")
     writing.submit(Write(listings=[ListedStock("A", "A Company", "xx")]))
@@ -136,7 +136,7 @@ def test_the_brake_is_released_without_any_task_that_succeeds(writing, admin):
     assert not writing.writer.away.is_set()
 
 
-def test_the_brake_is_released_with_nothing_to_write(writing, admin):
+def test_the_pause_ends_even_with_nothing_to_write(writing, admin):
     writing.writer.away.set()
     admin(f"REVOKE UPDATE ON pipeline_run FROM {ROLE}")
     writing.submit(task("A"))
@@ -148,7 +148,7 @@ def test_the_brake_is_released_with_nothing_to_write(writing, admin):
     until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
 
 
-def test_the_present_cause_is_said_and_not_the_first_one_only(writing, admin, caplog):
+def test_the_present_cause_is_reported_and_not_only_the_first(writing, admin, caplog):
     admin(f"ALTER ROLE {ROLE} NOLOGIN")
     admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
     writing.submit(task("A"))
@@ -163,7 +163,7 @@ def test_the_present_cause_is_said_and_not_the_first_one_only(writing, admin, ca
     assert len(waiting) <= 4, waiting
 
 
-def test_a_limit_on_statement_time_is_called_that(role, tables, admin, caplog):
+def test_a_statement_time_limit_is_named_as_such(role, tables, admin, caplog):
     admin(f"ALTER ROLE {ROLE} SET statement_timeout = '300ms'")
     running = Writing(role)
     holding = psycopg2.connect(dbname=tables.name, user=tables.user, password=tables.password, host=tables.host, port=tables.port)
@@ -182,7 +182,7 @@ def test_a_limit_on_statement_time_is_called_that(role, tables, admin, caplog):
         running.writer.close()
 
 
-def test_a_connection_that_was_cut_while_nothing_was_written_is_no_outage(role, caplog):
+def test_a_connection_cut_while_idle_is_not_an_outage(role, caplog):
     caplog.set_level(logging.INFO, logger="pipeline")
     between = Proxy(role.host, role.port)
     running = Writing(replace(role, host="127.0.0.1", port=between.port))
@@ -199,7 +199,7 @@ def test_a_connection_that_was_cut_while_nothing_was_written_is_no_outage(role, 
         between.close()
 
 
-def test_a_database_that_gives_no_answer_is_given_up_and_connected_anew(role, caplog, monkeypatch):
+def test_a_silent_database_is_given_up_and_connected_again(role, caplog, monkeypatch):
     """Whatever stands between has taken the statement, and nobody will ever answer."""
     monkeypatch.setattr(database, "SILENT_SECONDS", 0.5)
     between = Proxy(role.host, role.port)
@@ -231,7 +231,7 @@ def test_a_database_that_gives_no_answer_is_given_up_and_connected_anew(role, ca
     ],
     ids=["a constraint", "a column that must not be empty", "a trigger"],
 )
-def test_what_refuses_all_rows_alike_is_waited_for_though_its_code_is_of_a_row(writing, admin, caplog, refuse, allow, said):
+def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing, admin, caplog, refuse, allow, said):
     admin(refuse)
     try:
         writing.submit(task("A"))
@@ -258,7 +258,7 @@ def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_databas
         admin("ALTER TABLE stock DROP CONSTRAINT not_b; ALTER TABLE quote DROP CONSTRAINT own_currency")
 
 
-def test_what_refuses_one_row_is_that_rows(writing, admin):
+def test_a_refusal_of_one_row_is_blamed_on_that_row(writing, admin):
     admin("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
     try:
         for symbol in ("A", "B", "C"):
@@ -289,7 +289,7 @@ def small_disk():
     folder.rmdir()
 
 
-def test_a_full_disk_is_waited_for_also_with_nothing_to_write(writing, admin, small_disk, caplog):
+def test_a_full_disk_is_waited_for_even_with_nothing_to_write(writing, admin, small_disk, caplog):
     admin(f"CREATE TABLESPACE small LOCATION '{small_disk / 'data'}'")
     try:
         admin("ALTER TABLE stock SET TABLESPACE small")

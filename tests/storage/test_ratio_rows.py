@@ -56,7 +56,7 @@ def stored(connection, kind, columns="period_end"):
         return cursor.fetchall()
 
 
-def test_a_newer_trailing_row_takes_the_older_ones_place_and_an_older_answer_changes_nothing(connection):
+def test_a_newer_trailing_row_replaces_the_older_one_and_an_older_answer_changes_nothing(connection):
     store(connection, company(QUARTER))
     store(connection, company(JUNE))
     assert stored(connection, "ttm") == [(JUNE,)]
@@ -73,7 +73,7 @@ def test_a_quote_older_than_the_stored_one_changes_nothing(connection):
     assert stored(connection, "ttm", "run_id, market_cap") == [(LATER_RUN, 2800.0)]
 
 
-def test_an_answer_without_trailing_figures_leaves_the_row_until_a_fiscal_year_ends_after_it(connection):
+def test_an_answer_without_trailing_figures_keeps_the_row_until_a_later_fiscal_year(connection):
     store(connection, company(QUARTER))
     store(connection, company(None))
     assert stored(connection, "ttm") == [(QUARTER,)]
@@ -82,7 +82,7 @@ def test_an_answer_without_trailing_figures_leaves_the_row_until_a_fiscal_year_e
 
 
 @pytest.mark.parametrize(("days", "rows"), [(19, 2), (20, 3), (-14, 2)])
-def test_a_fiscal_year_that_is_dated_anew_replaces_its_row(connection, days, rows):
+def test_a_fiscal_year_with_a_new_date_replaces_its_row(connection, days, rows):
     store(connection, company(None, {BEFORE: EARLIER, NOW: LINES}))
     store(connection, company(None, {BEFORE: EARLIER, NOW + timedelta(days=days): LINES}))
     assert len(stored(connection, "annual")) == rows
@@ -102,19 +102,19 @@ def test_an_answer_without_prices_keeps_the_stored_market_values_and_says_so(con
     assert RUN in kept
 
 
-def test_a_quote_that_grew_old_meanwhile_is_not_kept(connection):
+def test_a_quote_that_has_become_too_old_is_not_kept(connection):
     store(connection, company())
     store(connection, company(market_cap=None, as_of=TODAY + timedelta(days=90)))
     assert stored(connection, "ttm", "market_cap, null_reasons->>'market_cap'") == [(None, "no_price")]
 
 
-def test_what_can_not_be_believed_any_more_is_not_kept(connection):
+def test_values_that_are_no_longer_credible_are_not_kept(connection):
     store(connection, company())
     store(connection, company(steps={date(2024, 3, 1): 100.0}))
     assert stored(connection, "annual", "market_cap, null_reasons->>'market_cap'") == [(None, "price_unit")] * 2
 
 
-def test_an_answer_without_a_whole_statement_keeps_its_figures_and_a_single_missing_line_is_missing(connection):
+def test_an_answer_without_a_statement_keeps_its_figures_but_a_missing_line_is_missing(connection):
     store(connection, company())
     sheetless = {BEFORE: EARLIER, NOW: {**flows_of(LINES), "TotalAssets": 2000}}
     store(connection, company(years=sheetless), LATER_RUN)
@@ -128,7 +128,7 @@ def test_an_answer_without_a_whole_statement_keeps_its_figures_and_a_single_miss
     assert stored(connection, "annual", "cash_conversion, free_cash_flow_margin, piotroski_tested")[0] == (1.5, 0.1, 9)
 
 
-def test_an_answer_without_a_profile_keeps_the_stored_one(connection):
+def test_an_answer_without_a_profile_keeps_the_stored_profile(connection):
     store(connection, company())
     store(connection, company(), sector="")
     with connection, connection.cursor() as cursor:

@@ -37,14 +37,14 @@ def newest(connection: Any) -> tuple[str, str, Any]:
     return stored.payload, stored.fetched_at.date().isoformat(), stored.evidence
 
 
-def test_a_version_more_comes_with_other_content_alone(connection: Any) -> None:
+def test_a_new_version_is_stored_only_for_new_content(connection: Any) -> None:
     for seen_at, content in ((JUNE, "one"), (JULY, "one"), ("2026-07-02T22:00:00+00:00", "two")):
         write(connection, [Write(statements=[fetched(seen_at, content, night=seen_at)])])
     assert versions(connection) == [("one", "2026-06-30", "2026-07-01"), ("two", "2026-07-02", "2026-07-02")]
 
 
 @pytest.mark.parametrize("content", ["far", "new"])
-def test_what_a_wrong_clock_dated_far_ahead_gives_way_to_the_next_fetch(connection: Any, content: str) -> None:
+def test_a_version_dated_far_ahead_by_a_wrong_clock_yields_to_the_next_fetch(connection: Any, content: str) -> None:
     for seen_at, first in ((JUNE, "one"), (FAR, "ahead"), ("2030-01-02T22:00:00+00:00", "far")):
         write(connection, [Write(statements=[fetched(seen_at, first)])])
     write(connection, [Write(statements=[fetched(JULY, content, night="July")])])

@@ -48,19 +48,19 @@ def task(symbol, inputs=None, value=1.5):
 
 
 @pytest.mark.parametrize("value", [0.1, -1e-300, 1.7976931348623157e308, 123456789.123456789, 3])
-def test_a_figure_comes_back_as_it_was(writer, query, value):
+def test_figures_read_back_unchanged(writer, query, value):
     writer.write(task("A", value=value))
     assert query(f"SELECT {RATIOS[0]}, {RATIOS[1]} FROM financial_ratios") == [(value, None)]
 
 
 @pytest.mark.parametrize("text", ['O\'Neill \\ "x" %s %% {}', "株式会社 ☃ 😀", "tab\tline\nend", "</script>"])
-def test_a_text_in_the_inputs_comes_back_as_it_was(writer, query, text):
+def test_texts_in_the_inputs_read_back_unchanged(writer, query, text):
     writer.write(task("A", {"texts": {text: [1.0, None, text]}}))
     assert query("SELECT inputs FROM financial_ratios") == [({"texts": {text: [1.0, None, text]}},)]
 
 
 @pytest.mark.parametrize("inputs", [{"text": "a\x00b"}, {"text": "\ud800"}, {"figure": float("nan")}, {"figure": float("inf")}])
-def test_rows_that_cannot_be_stored_fail_their_own_task_and_no_other(writer, query, inputs):
+def test_unstorable_rows_fail_only_their_own_task(writer, query, inputs):
     answers = queue.SimpleQueue()
     for symbol, found in (("A", {}), ("B", inputs), ("C", {})):
         writer.submit(task(symbol, found), lambda error, symbol=symbol: answers.put((symbol, type(error))))
@@ -68,20 +68,20 @@ def test_rows_that_cannot_be_stored_fail_their_own_task_and_no_other(writer, que
     assert query("SELECT symbol FROM financial_ratios ORDER BY 1") == [("A",), ("C",)]
 
 
-def test_run_and_country_are_not_written_again_with_each_task(writer, query):
+def test_run_and_country_are_not_rewritten_for_each_task(writer, query):
     writer.write(task("A"))
     before = query("SELECT xmin::text FROM pipeline_run UNION ALL SELECT xmin::text FROM country")
     writer.write(task("B"))
     assert query("SELECT xmin::text FROM pipeline_run UNION ALL SELECT xmin::text FROM country") == before
 
 
-def test_a_run_that_another_region_joins_is_written_again(writer, query):
+def test_a_run_that_gains_a_region_is_written_again(writer, query):
     writer.write(task("A"))
     writer.write(Write(runs=[Run(RUN_ID, ("fr",), 3e8, 2e9)]))
     assert query("SELECT regions, market_cap_max FROM pipeline_run") == [(["fr", "us"], 2e9)]
 
 
-def test_tables_that_somebody_emptied_are_filled_again(writer, query):
+def test_emptied_tables_are_filled_again(writer, query):
     writer.write(task("A"))
     query("TRUNCATE country, stock, financial_ratios, pipeline_run")
     writer.write(task("B"))
@@ -89,14 +89,14 @@ def test_tables_that_somebody_emptied_are_filled_again(writer, query):
     assert query("SELECT run_id FROM pipeline_run") == [(RUN_ID,)]
 
 
-def test_a_listing_of_an_unknown_country_is_refused_and_the_next_one_is_not(writer, query):
+def test_a_listing_of_an_unknown_country_is_refused_but_the_next_one_is_not(writer, query):
     with pytest.raises(PermanentError, match="the database refuses the rows"):
         writer.write(Write(listings=[ListedStock("A", "A Company", "xx")]))
     writer.write(task("B"))
     assert query("SELECT symbol FROM stock") == [("B",)]
 
 
-def test_a_process_that_starts_in_the_midst_of_a_transaction_waits_for_nobody(tables):
+def test_a_process_that_starts_during_a_transaction_does_not_wait_for_it(tables):
     writing, starting = database.connect(tables), database.connect(tables)
     try:
         with writing.cursor() as cursor, starting.cursor() as other:
@@ -114,7 +114,7 @@ def test_a_process_that_starts_in_the_midst_of_a_transaction_waits_for_nobody(ta
     "removed",
     ["ALTER TABLE pipeline_run DROP COLUMN tasks", f"ALTER TABLE financial_ratios DROP COLUMN {RATIOS[-1]}", "DROP INDEX stock_country"],
 )
-def test_what_an_older_version_did_not_have_is_added(tables, query, removed):
+def test_columns_missing_from_an_older_version_are_added(tables, query, removed):
     query(removed)
     connection = database.connect(tables)
     schema.create_tables(connection)

@@ -62,7 +62,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("view", WRONG)
-def test_a_value_that_a_field_does_not_know_is_400_with_what_is_expected(page: RunningPage, view: str) -> None:
+def test_an_unknown_value_of_a_field_is_400_with_what_is_expected(page: RunningPage, view: str) -> None:
     for asked in WRONG[view]:
         answer = page.ask(f"{view}?{asked}")
         assert answer.status == 400, (view, asked[:80])
@@ -107,7 +107,7 @@ def random_address(chance: random.Random) -> str:
     return path + (f"?{'&'.join(pairs)}" if pairs else "")
 
 
-def test_random_requests_are_never_a_failure(page: RunningPage) -> None:
+def test_random_requests_never_cause_a_500(page: RunningPage) -> None:
     def ask(number: int) -> tuple[int, str]:
         chance = random.Random(SEED * 1_000_000 + number)
         address = random_address(chance)
@@ -124,7 +124,7 @@ def test_random_requests_are_never_a_failure(page: RunningPage) -> None:
     assert page.errors.read_text() == ""
 
 
-def test_bytes_that_are_no_http_are_refused_in_silence(page: RunningPage) -> None:
+def test_bytes_that_are_not_http_are_refused_silently(page: RunningPage) -> None:
     chance = random.Random(SEED)
     starts = [
         b"",
@@ -146,7 +146,7 @@ def test_bytes_that_are_no_http_are_refused_in_silence(page: RunningPage) -> Non
 
 @pytest.mark.parametrize("view", ["/", "/events", "/stocks.csv", "/kafka"])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_other_sites_pages_may_link_here_and_no_more(page: RunningPage, view: str, site: str) -> None:
+def test_pages_of_other_sites_may_only_link_here(page: RunningPage, view: str, site: str) -> None:
     for mode, dest in (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "script")):
         assert page.ask(view, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=dest).status == 403
     if view != "/events":
@@ -190,7 +190,7 @@ def open_views() -> Iterator[list[Live]]:
         one.close()
 
 
-def test_runs_that_stand_in_no_topic_have_no_reader(page: RunningPage, open_views: list[Live]) -> None:
+def test_runs_that_are_in_no_topic_get_no_reader(page: RunningPage, open_views: list[Live]) -> None:
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.scraping("fr", "France")
         until(lambda: producer.run_id in page.ask("/").text, 20, "the run on the page")
@@ -203,7 +203,7 @@ def test_runs_that_stand_in_no_topic_have_no_reader(page: RunningPage, open_view
     assert connections_of(page) <= before + len(made_up) + 4, "each is one connection of a client, and none to the broker"
 
 
-def test_more_older_runs_than_are_followed_are_told_so_and_push_none_out(page: RunningPage, open_views: list[Live]) -> None:
+def test_too_many_older_runs_are_refused_and_displace_none(page: RunningPage, open_views: list[Live]) -> None:
     runs = [f"20260101T00000{number}Z-{number:04x}" for number in range(6)]
     for run in [*runs, messages.new_run_id()]:
         with Producer(page.kafka, run) as producer:
@@ -264,7 +264,7 @@ KINDS = {
 }
 
 
-def test_200_connections_that_read_nothing_hold_up_nobody(many, own_broker, tmp_path: Path) -> None:
+def test_200_idle_connections_delay_nobody(many, own_broker, tmp_path: Path) -> None:
     """Clients of each kind. The page answers others within three times its idle time, and has few connections to PostgreSQL."""
     clients.quiet()
 
@@ -314,7 +314,7 @@ runpy.run_path({str(PROJECT / "kafka_ui.py")!r}, run_name="__main__")
 """
 
 
-def test_connections_that_do_not_get_on_are_closed_and_bounded(many, own_broker, tmp_path: Path) -> None:
+def test_slow_connections_are_limited_and_closed(many, own_broker, tmp_path: Path) -> None:
     program = tmp_path / "quick_page.py"
     program.write_text(QUICK)
     with page_process(tmp_path, environment(own_broker, many), program=str(program)) as page:

@@ -131,7 +131,7 @@ def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_p
         assert page.ask("/stocks").status == 200
 
 
-def test_a_demo_that_starts_later_is_found(away, tmp_path):
+def test_a_demo_that_starts_after_the_page_is_found(away, tmp_path):
     """The embedded services' settings are read when they appear, not only at the start."""
     with page_process(tmp_path, {}, "--demo", "--port", "0") as page:
         assert "no demo is running" in page.ask("/stocks").text

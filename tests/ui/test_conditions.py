@@ -31,7 +31,7 @@ from pipeline.storage import database
 SMALL = {"a": Field("t.a", NUMBER), "b": Field("t.b", NUMBER), "s": Field("t.s", TEXT)}
 
 
-def test_what_people_type_becomes_sql_with_parameters():
+def test_conditions_as_typed_become_parameterized_sql():
     node = parse("price_to_earnings < 15 and return_on_equity > 15% and not (region = 'fr' or sector is null)", FIELDS)
     sql, values = to_sql(node, FIELDS)
     assert sql == ("(r.price_to_earnings < %s) AND (r.return_on_equity > %s) AND (NOT ((s.country_code = %s) OR (s.sector IS NULL)))")
@@ -42,16 +42,16 @@ def test_what_people_type_becomes_sql_with_parameters():
     ("text", "value"),
     [("1.5B", 1.5e9), ("300m", 3e8), ("2T", 2e12), ("10k", 1e4), ("-.5", -0.5), ("+3.", 3.0), ("1e3", 1000.0), ("12.5%", 0.125)],
 )
-def test_numbers_may_end_in_a_factor(text, value):
+def test_numbers_may_have_a_suffix(text, value):
     node = parse(f"a>{text}", SMALL)
     assert node == Comparison(Name("a"), ">", Value(value))
 
 
-def test_columns_can_be_compared_and_case_does_not_matter():
+def test_columns_can_be_compared_and_keywords_ignore_case():
     assert parse("A <> B OR a IS NOT NULL", SMALL) == Both("or", (Comparison(Name("a"), "<>", Name("b")), IsNull("a", negated=True)))
 
 
-def test_and_binds_closer_than_or_and_not_closest():
+def test_not_binds_tighter_than_and_which_binds_tighter_than_or():
     node = parse("not a < 1 or a > 2 and b = 3", SMALL)
     one, two, three = (
         Comparison(Name(name), sign, Value(value)) for name, sign, value in (("a", "<", 1.0), ("a", ">", 2.0), ("b", "=", 3.0))
@@ -86,7 +86,7 @@ def test_and_binds_closer_than_or_and_not_closest():
         ("not " * 60 + "price_to_earnings < 1", 200, "deep"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_place(text, position, words):
+def test_unreadable_conditions_are_refused_with_their_position(text, position, words):
     with pytest.raises(ConditionError, match=re.escape(words)) as caught:
         parse(text, FIELDS)
     assert caught.value.position == position
@@ -100,7 +100,7 @@ def test_a_very_long_condition_is_refused():
 
 @given(st.text(max_size=60))
 @settings(max_examples=300, deadline=None)
-def test_any_text_is_read_or_refused_and_never_gets_into_sql(text):
+def test_any_text_is_read_or_refused_and_never_reaches_the_sql(text):
     try:
         node = parse(text, FIELDS)
     except ConditionError as error:
@@ -152,7 +152,7 @@ def _operand(operand: conditions.Operand) -> str:
 
 @given(NODES)
 @settings(max_examples=200, deadline=None)
-def test_a_condition_that_is_written_out_reads_as_the_same_tree(node):
+def test_a_formatted_condition_reads_back_as_the_same_tree(node):
     assert parse(written(node), SMALL) == node
 
 
@@ -175,7 +175,7 @@ def holds(node: conditions.Node, row: dict[str, object]) -> bool | None:
     return deciding if deciding in found else None if None in found else not deciding
 
 
-def test_postgresql_finds_the_rows_for_which_the_condition_holds(postgres):
+def test_postgresql_finds_exactly_the_rows_that_satisfy_the_condition(postgres):
     connection = database.connect(postgres)
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE t (a double precision, b double precision, s text)")

@@ -25,7 +25,7 @@ def shows(window, group, lag, members, verdict):
     until(lambda: lag_row(window, group) == [group, lag, members, verdict], 60, f"{group}: {lag}, {members}, {verdict}")
 
 
-def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(window, page):
+def test_an_empty_group_is_shown_as_stopped_until_it_is_done(window, page):
     window.open(page.url + "/")
     window.complaints()  # of the page that was open before, whose server is gone
     window.run("window.same = true")
@@ -46,7 +46,7 @@ def test_a_group_that_nobody_is_in_is_said_to_have_stopped_until_it_is_done(wind
     assert window.complaints() == []
 
 
-def test_a_process_that_the_site_slows_down_is_seen(window, page):
+def test_a_process_that_waits_for_the_site_is_shown(window, page):
     window.open(page.url + "/")
 
     def shown(text):

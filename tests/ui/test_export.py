@@ -62,7 +62,7 @@ def table(text):
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_csv_has_the_rows_that_sql_finds_with_every_digit(run, query):
+def test_csv_has_the_same_rows_as_sql_with_every_digit(run, query):
     done = run("--format", "csv", "--where", WHERE, "--period", "ttm", "--sort", "price_to_earnings", "--descending")
     assert done.returncode == 0, done.stderr
     found = table(done.stdout.decode())
@@ -86,12 +86,12 @@ def test_json_lines_say_why_a_value_is_null(run):
     assert rows["CCC.PA"]["name"] == FORMULA
 
 
-def test_a_year_a_row_where_fiscal_years_are_asked_for(run, query):
+def test_annual_exports_have_one_row_per_fiscal_year(run, query):
     found = table(run("--period", "annual").stdout.decode())
     assert len(found) == query("SELECT count(*) FROM financial_ratios WHERE period_type = 'annual'")[0][0]
 
 
-def test_names_that_a_spreadsheet_would_run_are_only_text(run):
+def test_names_that_a_spreadsheet_would_run_are_exported_as_text(run):
     found = {row["symbol"]: row for row in table(run("--region", "fr").stdout.decode())}
     assert found["CCC.PA"]["name"] == f"'{FORMULA}"
     # Negative numbers stay numbers.
@@ -103,7 +103,7 @@ TELLING = st.text(st.sampled_from("=+-@＝;,|\t\r\n \"'aB1"), max_size=12) | st.
 
 
 @given(TELLING)
-def test_no_text_cell_starts_as_a_formula_does_whatever_parts_the_cells(text):
+def test_no_text_cell_starts_like_a_formula_whatever_the_delimiter(text):
     cell = export.cell(text)
     for separator in (";", ",", "|", "\t", "\n"):
         for part in cell.split(separator):
@@ -112,12 +112,12 @@ def test_no_text_cell_starts_as_a_formula_does_whatever_parts_the_cells(text):
 
 
 @pytest.mark.parametrize("name", ["Berkshire-Hathaway", "A - B", "AT&T @ home", "1+1 plc", "Foo, Bar; Baz", "O'Neill", "Ends with ;"])
-def test_the_names_of_companies_stay_as_they_are(name):
+def test_names_of_companies_are_not_changed(name):
     assert export.cell(name) == name
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_on_a_terminal_no_text_drives_it(stocks, query, tmp_path, form):
+def test_exported_text_cannot_control_a_terminal(stocks, query, tmp_path, form):
     connection = database.connect(stocks)
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE stock SET exchange = %s WHERE symbol = 'AAA.PA'", ("X\x1b[2J\x9b31m\u202e\u2028\rY",))
@@ -136,7 +136,7 @@ def test_on_a_terminal_no_text_drives_it(stocks, query, tmp_path, form):
     assert any("X\ufffd[2J" in line or "X\\u001b[2J" in line for line in lines)
 
 
-def test_a_bad_condition_is_refused_with_its_place(run):
+def test_a_bad_condition_is_refused_with_its_position(run):
     done = run("--where", "price_to_earnings < 15 and retrun_on_equity > 1")
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().splitlines()[2] == " " * 27 + "^ 'retrun_on_equity' is not a column; did you mean return_on_equity?"
@@ -145,13 +145,13 @@ def test_a_bad_condition_is_refused_with_its_place(run):
 @pytest.mark.parametrize(
     "arguments", [("--sort", "nonsense"), ("--output", "/no/such/folder/file.csv"), ("--format", "xml"), ("--period", "daily")]
 )
-def test_bad_arguments_end_with_2(run, arguments):
+def test_bad_arguments_end_with_exit_code_2(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
 
 
-def test_without_a_database_it_ends_with_3_and_says_how_to_start_one(run, tmp_path):
+def test_without_a_database_it_ends_with_exit_code_3_and_says_how_to_start_one(run, tmp_path):
     away = run("--format", "csv", DB_PORT="1")
     assert (away.returncode, away.stdout) == (3, b"")
     demo = run("--demo", PIPELINE_HOME=str(tmp_path))
@@ -159,7 +159,7 @@ def test_without_a_database_it_ends_with_3_and_says_how_to_start_one(run, tmp_pa
     assert b"python run_pipeline.py --demo --services" in demo.stderr
 
 
-def test_a_file_is_written_and_left_alone_where_nothing_can_be_read(run, tmp_path):
+def test_a_file_is_written_but_left_alone_if_nothing_can_be_read(run, tmp_path):
     file = tmp_path / "out.csv"
     assert run("--output", str(file)).returncode == 0
     assert len(table(file.read_text())) == len(STOCKS)
@@ -168,7 +168,7 @@ def test_a_file_is_written_and_left_alone_where_nothing_can_be_read(run, tmp_pat
     assert file.read_bytes() == before
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(run, stocks, tmp_path):
+def test_a_reader_that_stops_early_is_not_an_error(run, stocks, tmp_path):
     script = f"{sys.executable} export_ratios.py --period annual | head -1; exit ${{PIPESTATUS[0]}}"
     environ = {**os.environ, "PIPELINE_HOME": str(tmp_path), **environment(NOBODY, stocks)}
     done = subprocess.run(["bash", "-c", script], cwd=PROJECT, env=environ, capture_output=True, timeout=60, check=False)
@@ -176,7 +176,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(run, stocks, tmp_path):
     assert done.stdout.startswith(b"symbol,name,")
 
 
-def test_the_pages_csv_is_exactly_what_is_filtered(page, query):
+def test_the_pages_csv_is_exactly_the_filtered_table(page, query):
     view = "region=us&range=price_to_earnings:5:25&where=return_on_equity+%3E+5%25&sort=-net_margin"
     answer = page.ask(f"/stocks.csv?{view}")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -190,7 +190,7 @@ def test_the_pages_csv_is_exactly_what_is_filtered(page, query):
     assert page.ask("/stocks.csv?where=nonsense").status == 400
 
 
-def test_the_command_that_the_page_shows_gives_the_same_rows(page, run):
+def test_the_export_command_on_the_page_gives_the_same_rows(page, run):
     text = page.ask("/stocks?region=us&sector=Energy&range=price_to_sales:5:25&where=net_margin+%3C+0&sort=-net_margin").text
     command = html.unescape(re.search(r"<pre><code>(.*?)</code>", text)[1])
     words = shlex.split(command)

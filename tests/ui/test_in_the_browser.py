@@ -86,7 +86,7 @@ def test_a_run_is_watched_from_0_to_100_percent_without_a_reload(window, page):
     until(lambda: window.percent("processing") == 100, 20, "the run by its name")
 
 
-def test_an_error_shows_up_with_task_and_reason(window, page):
+def test_an_error_is_shown_with_task_and_reason(window, page):
     window.open(page.url + "/")
     with Producer(page.kafka, messages.new_run_id()) as producer:
         (task,) = producer.processing(["ERR"], "us")
@@ -122,7 +122,7 @@ def test_the_cheapest_profitable_company_in_france_is_found_and_downloaded(windo
     assert len(expected) == 3
 
 
-def test_the_table_sorts_both_ways_and_pages(window, page):
+def test_the_table_can_be_sorted_both_ways_and_paged(window, page):
     window.open(page.url + "/stocks?region=us&sort=return_on_equity")
     rising = figures(window, "Return on equity")
     assert rising == sorted(rising)
@@ -136,7 +136,7 @@ def test_the_table_sorts_both_ways_and_pages(window, page):
     assert figures(window, "Return on equity")[0] < falling[-1]
 
 
-def test_a_name_with_markup_is_text_everywhere(window, page):
+def test_a_name_with_markup_is_shown_as_text_everywhere(window, page):
     window.open(page.url + "/stocks?region=fr")
     assert MARKUP in window.text('[data-testid="stocks-table"]')
     window.open(page.url + "/stocks/BBB.PA")
@@ -155,7 +155,7 @@ def test_a_name_with_markup_is_text_everywhere(window, page):
     assert "hacked" not in str(window.run("return document.title"))
 
 
-def test_a_stocks_page_has_its_periods_charts_and_reasons(window, page):
+def test_a_stocks_page_shows_periods_charts_and_reasons(window, page):
     window.open(page.url + "/stocks/M001")
     until(lambda: window.run("return document.querySelectorAll('[data-testid=ratio-chart] .point').length") == 3, 20, "the chart")
     assert window.texts(".periods thead th")[1:] == ["12 months to\n2026-03-31", "Year to\n2025-12-31", "Year to\n2024-12-31"]
@@ -174,7 +174,7 @@ def test_a_stocks_page_has_its_periods_charts_and_reasons(window, page):
     assert "No figures" in window.text('[data-testid="stock-detail"]')
 
 
-def test_scatter_and_distribution_draw_what_sql_finds(window, page, stocks):
+def test_scatter_and_distribution_show_the_same_stocks_as_sql(window, page, stocks):
     window.open(page.url + "/scatter?x=return_on_equity&y=price_to_earnings&sector=Energy")
     until(lambda: window.run("return document.querySelectorAll('[data-testid=scatter-chart] .points path').length"), 20, "the points")
     drawn = window.run(
@@ -241,7 +241,7 @@ def test_messages_and_dead_letters_are_shown_and_one_is_put_back(window, page):
     assert "No letter matches" in window.text("#letters")
 
 
-def test_every_view_is_quick_and_fits_a_phone(window, page):
+def test_every_view_is_fast_and_fits_a_phone(window, page):
     for view in ("", "kafka", "kafka/topics/stock-processing-tasks", "dead-letters", "stocks", "stocks/M001", "scatter", "distribution"):
         started = time.monotonic()
         assert page.ask(f"/{view}").status == 200
@@ -252,7 +252,7 @@ def test_every_view_is_quick_and_fits_a_phone(window, page):
         assert width <= 390, view
 
 
-def test_the_stocks_and_their_default_columns_fit_a_window_of_1300(window, page):
+def test_the_default_columns_fit_a_window_of_1300_pixels(window, page):
     with window.narrow(1300):
         window.open(f"{page.url}/stocks?sort=-market_cap_usd")
         inside, whole = window.run("const e = document.querySelector('.scroll'); return [e.clientWidth, e.scrollWidth]")

@@ -15,7 +15,7 @@ from ui import places
 from ui.places import Places
 
 
-def test_queries_are_bounded_and_read_only_but_leave_nothing_in_the_session(
+def test_queries_are_bounded_and_read_only_and_leave_no_setting_in_the_session(
     tables: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config.load(environ={"PIPELINE_HOME": str(tmp_path)}, env_file=tmp_path / "none")

@@ -74,7 +74,7 @@ def symbols(text: str) -> list[str]:
 BY_SIZE = ["CENTS.JO", "PENCE.L", "FILS.KW", "AGOROT.TA", "RUPIAH.JK", "YEN.T", "WON.KS"]
 
 
-def test_a_row_with_absurd_amounts_is_no_failure(page, sizes):
+def test_a_row_with_absurd_amounts_is_not_an_error(page, sizes):
     connection = database.connect(sizes)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT market_cap, market_cap_usd, enterprise_value FROM financial_ratios WHERE symbol = 'AAA.PA' LIMIT 1")
@@ -94,7 +94,7 @@ def test_a_row_with_absurd_amounts_is_no_failure(page, sizes):
 
 
 @pytest.mark.parametrize("column", ["market_cap_usd", "market_cap", "enterprise_value"])
-def test_companies_are_sorted_and_filtered_by_dollars_whichever_amount_is_shown(page, column):
+def test_companies_are_sorted_and_filtered_in_dollars_whichever_amount_is_shown(page, column):
     factor = 2 if column == "enterprise_value" else 1
     assert symbols(page.ask(f"/stocks?region=jp&sort=-{column}").text) == BY_SIZE
     low, high = 300_000_000 * factor, 2_000_000_000 * factor
@@ -114,7 +114,7 @@ def test_the_listings_own_amount_stands_beside_the_dollars(page):
     assert 'title="2,000,000,000 USD">2,000M<' in text
 
 
-def test_a_stock_without_figures_has_the_amount_of_its_quote_if_its_unit_is_known(page):
+def test_a_stock_without_figures_shows_its_quoted_size_if_the_unit_is_known(page):
     found = {one["symbol"]: one for one in csv.DictReader(io.StringIO(page.ask("/stocks.csv?region=gb").text, newline=""))}
     assert (float(found["NEW.L"]["listed_market_cap"]), found["NEW.L"]["listed_currency"]) == (4e8, "GBP")
     assert (found["UNSURE.L"]["listed_market_cap"], found["UNSURE.L"]["listed_currency"]) == ("", "")
@@ -122,12 +122,12 @@ def test_a_stock_without_figures_has_the_amount_of_its_quote_if_its_unit_is_know
     assert shown == ["400M GBP", "—"]
 
 
-def test_a_fiscal_year_has_the_amount_of_its_own_end(page):
+def test_a_fiscal_year_has_the_market_cap_of_its_closing_day(page):
     found = list(csv.DictReader(io.StringIO(page.ask("/stocks.csv?period=annual&q=PENCE").text, newline="")))
     assert [(float(one["listed_market_cap"]), one["listed_currency"]) for one in found] == [(pytest.approx(1e9 / 1.3), "GBP")]
 
 
-def test_comparisons_of_sizes_are_drawn_in_dollars(page):
+def test_charts_compare_sizes_in_dollars(page):
     text = page.ask("/distribution?ratio=enterprise_value&region=jp").text
     assert "Enterprise value in dollars by region" in text
     assert "4,002M" in text
@@ -169,7 +169,7 @@ def test_the_size_of_a_listing_needs_a_witness(row, quote, expected):
     ("typed", "bound"),
     [("300M", "300000000"), ("1.5b", "1500000000"), ("1,5B", "1500000000"), ("2T", "2e+12"), ("15 %", "0.15"), ("15%", "0.15"), ("x", "x")],
 )
-def test_bounds_are_read_as_people_type_them(typed, bound):
+def test_bounds_may_be_typed_with_suffixes(typed, bound):
     address = forms.from_form([("ratio", "market_cap"), ("min", typed), ("max", "")])
     assert address == urlencode([("range", f"market_cap:{bound}:")])
 

@@ -41,7 +41,7 @@ VIEWS = (
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_answer_has_the_headers_that_keep_others_out(page, view):
+def test_every_answer_has_the_security_headers(page, view):
     headers = page.ask(view).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -51,7 +51,7 @@ def test_every_answer_has_the_headers_that_keep_others_out(page, view):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_pages_name_no_other_host_and_hold_no_script_of_their_own(page, view):
+def test_pages_name_no_other_host_and_have_no_inline_script(page, view):
     text = page.ask(view).text
     if not text.lstrip().startswith("<!doctype html>"):
         return
@@ -66,13 +66,13 @@ def test_pages_name_no_other_host_and_hold_no_script_of_their_own(page, view):
     "host",
     ["evil.example", "evil.example:{port}", "localhost", "localhost:1", "localhost.evil.example:{port}", "127.0.0.1.nip.io:{port}", ""],
 )
-def test_another_host_is_refused(page, host):
+def test_a_request_for_another_host_is_refused(page, host):
     answer = page.ask("/stocks", Host=host.format(port=page.port))
     assert answer.status == 403
     assert "Made-up" not in answer.text
 
 
-def test_its_own_names_are_not(page):
+def test_requests_for_its_own_names_are_accepted(page):
     for host in ("localhost", "LOCALHOST", "127.0.0.1"):
         assert page.ask("/", Host=f"{host}:{page.port}").status == 200
 
@@ -92,12 +92,12 @@ def test_its_own_names_are_not(page):
         {"Origin": "http://localhost:{port}", "Host": "evil.example"},
     ],
 )
-def test_a_change_from_elsewhere_is_refused(page, headers):
+def test_a_change_from_another_site_is_refused(page, headers):
     sent = {name: value.format(port=page.port) for name, value in headers.items()}
     assert page.ask("/dead-letters/replay", "POST", "stage=processing", **sent).status == 403
 
 
-def test_a_change_by_a_link_is_no_change(page):
+def test_a_link_cannot_change_anything(page):
     assert page.ask("/dead-letters/replay").status == 405
 
 
@@ -113,7 +113,7 @@ def test_it_listens_on_this_machine_only(page):
         assert client.connect_ex((address, page.port)) != 0
 
 
-def test_names_are_text(page):
+def test_names_are_escaped(page):
     for view in ("/stocks?region=fr", "/stocks/BBB.PA", "/scatter?region=fr", "/stocks?q=" + quote(MARKUP)):
         text = page.ask(view).text
         assert "<img src=x" not in text
@@ -122,7 +122,7 @@ def test_names_are_text(page):
 
 
 @pytest.mark.parametrize("symbol", ["../../x", "A/B?c#d%"])
-def test_odd_symbols_have_pages_of_their_own(page, symbol):
+def test_odd_symbols_have_their_own_pages(page, symbol):
     answer = page.ask("/stocks/" + quote(symbol, safe=""))
     assert answer.status == 200
     assert STOCKS[symbol][0] in answer.text
@@ -164,11 +164,11 @@ def test_odd_symbols_have_pages_of_their_own(page, symbol):
         ("/static/%2e%2e/app.py", 404),
     ],
 )
-def test_odd_addresses_are_answered_and_never_a_failure(page, address, status):
+def test_odd_addresses_are_answered_without_a_500(page, address, status):
     assert page.ask(address).status == status
 
 
-def test_the_form_becomes_a_clean_address(page):
+def test_the_form_gives_a_clean_address(page):
     sent = "q=&region=fr&ratio=price_to_earnings&min=&max=15&ratio=return_on_equity&min=15%25&max=&ratio=&min=&max=&where=&period=latest"
     sent += "".join(f"&column={name}" for name in forms.DEFAULT_TICKED)
     answer = page.ask(f"/stocks?{sent}")
@@ -191,7 +191,7 @@ def test_the_form_becomes_a_clean_address(page):
         ("page=3", "true ORDER BY symbol OFFSET 100"),
     ],
 )
-def test_the_table_has_the_rows_that_sql_finds(page, stocks, address, sql):
+def test_the_table_has_the_same_rows_as_sql(page, stocks, address, sql):
     connection = database.connect(stocks)
     with connection, connection.cursor() as cursor:
         cursor.execute(LATEST + f"SELECT symbol FROM stock LEFT JOIN latest USING (symbol) WHERE {sql}")
@@ -244,7 +244,7 @@ def test_topics_and_groups_are_listed_with_their_counts(page):
     assert "stock-processors" in before
 
 
-def test_a_group_is_shown_with_its_member_and_lag(page):
+def test_a_group_is_shown_with_its_members_and_lag(page):
     group = topics.PROCESSING.group
     with Producer(page.kafka, messages.new_run_id()) as producer:
         producer.processing([f"LAG{number}" for number in range(20)], "us")
@@ -266,7 +266,7 @@ def test_a_group_is_shown_with_its_member_and_lag(page):
         consumer.close()
 
 
-def test_a_port_that_is_taken_is_said_aloud_and_the_next_one_used(page, stocks, tmp_path):
+def test_a_taken_port_is_reported_and_the_next_one_used(page, stocks, tmp_path):
     environ = environment(page.kafka, stocks)
     with page_process(tmp_path, environ, "--port", str(page.port)) as other:
         assert other.port > page.port
@@ -275,14 +275,14 @@ def test_a_port_that_is_taken_is_said_aloud_and_the_next_one_used(page, stocks, 
         assert f"port {page.port} is taken by another page of this pipeline (http://localhost:{page.port}), so this page uses" in said
 
 
-def test_a_port_that_another_program_has_taken_is_not_called_a_page(page, stocks, tmp_path):
+def test_a_port_of_another_program_is_not_called_a_page(page, stocks, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with page_process(tmp_path, environment(page.kafka, stocks), "--port", str(port)) as other:
             assert f"port {port} is taken, so this page uses port {other.port}" in other.errors.read_text()
 
 
-def test_a_bad_setting_ends_it_with_2(tmp_path):
+def test_a_bad_setting_ends_it_with_exit_code_2(tmp_path):
     environ = {"PIPELINE_HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "nonsense", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "kafka_ui.py"], cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=30, check=False
@@ -291,7 +291,7 @@ def test_a_bad_setting_ends_it_with_2(tmp_path):
     assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
 
 
-def test_it_ends_at_once_while_somebody_watches(page, stocks, tmp_path):
+def test_it_ends_at_once_even_with_an_open_live_view(page, stocks, tmp_path):
     with page_process(tmp_path, environment(page.kafka, stocks)) as other, socket.create_connection(("127.0.0.1", other.port)) as client:
         client.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{other.port}\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
@@ -384,7 +384,7 @@ def test_every_ratio_is_described_and_its_inputs_are_those_that_its_formula_read
         ("altman_z", None, "—"),
     ],
 )
-def test_figures_have_their_units(name, value, text):
+def test_figures_are_shown_with_their_units(name, value, text):
     assert show.figure(name, value, "EUR") == text
 
 
@@ -403,11 +403,11 @@ def test_addresses_read_back_as_the_same_view():
     assert dict(view.problems) == {}
 
 
-def test_the_name_that_is_a_formula_is_shown_as_it_is(page):
+def test_a_name_that_looks_like_a_formula_is_shown_unchanged(page):
     assert FORMULA.replace('"', "&#34;") in page.ask("/stocks?region=fr").text
 
 
-def test_a_stocks_page_says_in_plain_words_what_was_checked(page):
+def test_a_stocks_page_says_what_was_checked(page):
     text = page.ask("/stocks/M001").text
     table = text.split('data-testid="checks"')[1].split("</table>")[0]
     assert "taken as quoted: there is nothing to compare it with" in table
@@ -422,7 +422,7 @@ def test_companies_are_sorted_by_size_in_dollars():
     assert "ORDER BY r.market_cap_usd DESC" in sql
 
 
-def test_records_that_cannot_be_read_are_counted_on_the_page(page):
+def test_unreadable_records_are_counted_on_the_page(page):
     run_id = "20251101T000000Z-0abc"
     put(page.kafka, topics.SCRAPING_ERRORS, 0, with_header_name([b"any"], b"\xff\xfe\xfd\xfc"))
     with Producer(page.kafka, run_id) as producer:

@@ -39,14 +39,14 @@ def test_bounds_are_rounded_outward_to_three_digits(rate, expected):
     assert converted(300_000_000, 2_000_000_000, rate) == expected
 
 
-def test_a_band_in_the_region_s_own_currency_stays_as_it_is():
+def test_a_band_in_the_regions_own_currency_is_unchanged():
     assert converted(1_234_567, 7_654_321, 1.0) == (1_234_567, 7_654_321)
 
 
 @given(bounds, bounds, rates)
 @example(0, 0, 149.2)
 @example(999_999, 10**13, 1.0000001)
-def test_a_converted_band_holds_the_wanted_one_and_little_more(one, other, rate):
+def test_a_converted_band_contains_the_wanted_band_and_little_more(one, other, rate):
     low, high = sorted((one, other))
     exact = Fraction(Decimal(repr(rate)))
     least, most = converted(low, high, rate)
@@ -56,16 +56,16 @@ def test_a_converted_band_holds_the_wanted_one_and_little_more(one, other, rate)
         assert len(str(bound).rstrip("0")) <= 3
 
 
-def test_a_bound_that_no_message_could_carry_is_the_largest_that_can_be():
+def test_a_bound_too_large_for_a_message_becomes_the_largest_possible():
     assert converted(0, LARGEST, 16_500.0) == (0, LARGEST)
 
 
 @given(st.builds(Wanted, st.none() | bounds, st.none(), st.sampled_from(["USD", "KWD"]), rates, st.dates()))
-def test_what_was_wanted_reads_back_as_itself(wanted):
+def test_a_wanted_band_reads_back_as_itself(wanted):
     assert Wanted.read(json.loads(json.dumps(wanted.fields()))) == wanted
 
 
-def test_what_was_wanted_travels_with_its_task_and_makes_no_other_task_of_it():
+def test_a_wanted_band_travels_with_its_task_without_changing_the_task_id():
     assert messages.scraping_task(messages.pending(TASK)) == TASK
     assert TASK.task_id == "scrape:20261124T071326Z-1f3a:jp:44700000000-299000000000"
     assert json.loads(messages.pending(TASK))["wanted"] == {
@@ -76,7 +76,7 @@ def test_what_was_wanted_travels_with_its_task_and_makes_no_other_task_of_it():
     assert error["wanted"] == WANTED.fields()
 
 
-def test_a_task_without_it_is_in_the_region_s_own_currency():
+def test_a_task_without_a_wanted_band_is_in_the_regions_own_currency():
     fields = json.loads(messages.pending(TASK))
     for value in (None, "gone"):
         raw = json.dumps({name: found for name, found in (fields | {"wanted": value}).items() if found != "gone"}).encode()
@@ -93,14 +93,14 @@ def test_a_task_without_it_is_in_the_region_s_own_currency():
         *({"min": amount} for amount in ("lots", -1, [], 3 * 10**9)),
     ],
 )
-def test_what_was_wanted_is_refused_if_it_makes_no_sense(wrong):
+def test_an_invalid_wanted_band_is_refused(wrong):
     wanted = WANTED.fields() | wrong if isinstance(wrong, dict) and wrong else wrong
     raw = json.dumps(json.loads(messages.pending(TASK)) | {"wanted": wanted}).encode()
     with pytest.raises(MessageError, match=r"^wanted: "):
         messages.scraping_task(raw)
 
 
-def test_a_run_s_tasks_read_back_as_themselves_and_so_do_those_of_earlier_versions():
+def test_the_tasks_of_a_run_read_back_and_so_do_those_of_earlier_versions():
     bands = [RegionBand("jp", 44_700_000_000, 299_000_000_000, WANTED), RegionBand("fr", 1, 2)]
     assert [RegionBand.read(json.loads(json.dumps(band.as_json()))) for band in bands] == bands
     assert RegionBand.read(["fr", 1, 2]) == bands[1]
@@ -133,11 +133,11 @@ def test_every_region_has_a_currency():
         ("XXX", 0.5, None, False),
     ],
 )
-def test_a_rate_that_stands_upside_down_is_told_by_another_one_of_its_pair(money, rate, stored, expected):
+def test_an_inverted_rate_is_recognized_by_another_rate_of_its_pair(money, rate, stored, expected):
     assert upside_down(money, rate, stored) == expected
 
 
-def test_rates_of_either_direction_tell_what_a_dollar_costs():
+def test_rates_of_either_direction_give_the_price_of_a_dollar():
     day = date(2026, 11, 27)
     assert per_dollar({"USDJPY": DayRate(day, 150.0), "GBPUSD": DayRate(day, 1.25), "EURJPY": DayRate(day, 170.0)}) == {
         **{"JPY": 150.0, "GBP": 0.8}
@@ -150,7 +150,7 @@ def test_a_currency_is_an_iso_code_or_local(text, code):
 
 
 @pytest.mark.parametrize("text", ["", "GBp", "ZAc", "ILA", "GBX", "dollars", "US$", "U D", "USDT", "ＵＳＤ", "ABC", "abc", "XXX"])
-def test_what_is_no_currency_is_refused_with_what_is_expected(text):
+def test_an_invalid_currency_is_refused_with_what_is_expected(text):
     with pytest.raises(SettingsError, match=r"^MARKET_CAP_CURRENCY is .*: expected a currency's ISO code such as USD, or local$"):
         currency(text)
 

@@ -25,12 +25,12 @@ def test_market_caps_are_read_as_people_write_them(text, value):
 
 
 @pytest.mark.parametrize("text", ["", "M", "-5M", "3X", "1,000", "1e9", "NaN", True, None, float("inf"), "9" * 30, "3\u212a", "٣M"])
-def test_what_is_no_market_cap_is_refused(text):
+def test_an_invalid_market_cap_is_refused(text):
     with pytest.raises(ValueError, match="market capitalization"):
         parse_market_cap(text)
 
 
-def test_a_band_upside_down_names_both_bounds():
+def test_the_error_for_an_inverted_band_names_both_bounds():
     with pytest.raises(SettingsError, match="market-cap-min 2B is above market-cap-max 300M"):
         parse_band("2B", "300M")
 
@@ -49,7 +49,7 @@ def test_a_formatted_market_cap_reads_back_as_itself(value):
     ("value", "text"),
     [(0, "0"), (999, "999"), (300_000_000, "300M"), (316_227_766, "316.227766M"), (2_000_000_001, "2.000000001B"), (10**15, "1000T")],
 )
-def test_market_caps_are_written_with_the_largest_letter_and_all_their_digits(value, text):
+def test_market_caps_are_formatted_with_the_largest_suffix_and_all_digits(value, text):
     assert format_market_cap(value) == text
 
 
@@ -61,7 +61,7 @@ def test_market_caps_are_read_as_the_site_shows_them(text, value):
     assert read_market_cap(text) == value
 
 
-def test_the_cut_is_the_geometric_mean():
+def test_a_band_is_split_at_its_geometric_mean():
     # sqrt(300e6 × 2e9) = 774 596 669.24
     assert cut_of(300_000_000, 2_000_000_000) == 774_596_669
     assert cut_of(0, 100) == 10  # a lower bound of 0 counts as 1
@@ -70,13 +70,13 @@ def test_the_cut_is_the_geometric_mean():
 
 
 @given(st.integers(0, 10**13), st.integers(0, 10**13))
-def test_both_halves_of_a_cut_band_are_smaller(low, high):
+def test_both_halves_of_a_split_band_are_smaller(low, high):
     low, high = sorted((low, high))
     cut = cut_of(low, high)
     assert cut is None or low < cut < high
 
 
-def test_halves_of_halves_spread_over_all_partitions():
+def test_repeated_splits_spread_over_all_partitions():
     """Three cuts make eight bands: in eight runs of three partitions, as members of a group have them."""
     bands = [({}, 5)]
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_halves_of_halves_spread_over_all_partitions():
     assert sorted(place for _, place in bands) == [2, 5, 8, 11, 14, 17, 20, 23]
 
 
-def test_a_task_that_comes_again_is_split_to_the_same_places():
+def test_a_redelivered_task_is_split_into_the_same_partitions():
     assert places_of_halves({}, 3, 24) == ((3, 15), {"cuts": "1"})
     assert places_of_halves({"cuts": "1"}, 15, 24) == ((15, 21), {"cuts": "2"})
     # From the retry topic, with another partition count.

@@ -15,7 +15,7 @@ SCRAPING = ScrapingTask(RUN, "fr", "France", 300_000_000, 2_000_000_000)
 PROCESSING = ProcessingTask(RUN, "BRK-B", "Berkshire", "us")
 
 
-def test_a_run_id_holds_its_start_and_sorts_by_it():
+def test_a_run_id_contains_its_start_and_sorts_by_it():
     early = messages.new_run_id(datetime(2026, 11, 24, 7, 13, 26, tzinfo=timezone.utc))
     late = messages.new_run_id(datetime(2026, 11, 24, 7, 13, 27, tzinfo=timezone.utc))
     assert early.startswith("20261124T071326Z-")
@@ -33,7 +33,7 @@ def test_a_task_reads_back_as_itself():
     assert messages.processing_task(messages.pending(PROCESSING)) == PROCESSING
 
 
-def test_a_quote_travels_in_the_task_and_in_nothing_else():
+def test_a_quote_travels_in_the_task_only():
     quote = {"marketCap": 5, "currency": "EUR", "earningsTimestamp": 1_764_000_000, "seen_at": "2026-11-24T07:13:26+00:00"}
     task = ProcessingTask(RUN, "MC.PA", "Maison", "fr", quote)
     assert messages.processing_task(messages.pending(task)) == task
@@ -42,7 +42,7 @@ def test_a_quote_travels_in_the_task_and_in_nothing_else():
 
 
 @pytest.mark.parametrize("quote", [None, 3, "text", [], {"marketCap": "many", "seen_at": "yesterday", "currency": 7, "other": 1}])
-def test_a_quote_that_makes_no_sense_costs_no_task(quote):
+def test_an_invalid_quote_does_not_invalidate_its_task(quote):
     assert messages.processing_task(poisoned(quote=quote)) == PROCESSING
 
 
@@ -88,30 +88,30 @@ def poisoned(**changes):
         poisoned(status=None),
     ],
 )
-def test_bytes_that_are_no_task_are_refused(raw):
+def test_bytes_that_are_not_a_task_are_refused(raw):
     with pytest.raises(MessageError):
         messages.processing_task(raw)
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_do_more_than_be_refused(raw):
+def test_arbitrary_bytes_are_refused_and_nothing_else(raw):
     with pytest.raises(MessageError):
         messages.processing_task(raw)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=8))
-def test_no_json_of_another_shape_does_more_than_be_refused(value):
+def test_json_of_another_shape_is_refused_and_nothing_else(value):
     with pytest.raises(MessageError):
         messages.scraping_task(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("symbol", ["A'; DROP TABLE stock;--", "../../x", "<b>", "É.PA", "0700.HK", "M&M.NS"])
-def test_any_printable_symbol_is_a_task(symbol):
+def test_any_printable_symbol_makes_a_valid_task(symbol):
     task = ProcessingTask(RUN, symbol, "", "us")
     assert messages.processing_task(messages.pending(task)) == task
 
 
-def test_an_upside_down_band_is_refused():
+def test_an_inverted_band_is_refused():
     fields = json.loads(messages.pending(SCRAPING)) | {"market_cap_min": "3B"}
     with pytest.raises(MessageError, match="above"):
         messages.scraping_task(json.dumps(fields).encode())
@@ -141,7 +141,7 @@ def test_completions_say_what_was_done():
 
 
 @given(st.text(alphabet=st.characters(), max_size=50))
-def test_cleaned_text_is_what_postgresql_takes(text):
+def test_cleaned_text_is_accepted_by_postgresql(text):
     cleaned = messages.clean_text(text + "\x00\ud800")
     assert "\x00" not in cleaned
     cleaned.encode("utf-8")
@@ -150,7 +150,7 @@ def test_cleaned_text_is_what_postgresql_takes(text):
 @pytest.mark.parametrize(
     "symbol", ["A\x1b[2J", "A\x9b31m", "A\u202eB", "A\u2028B", "A\u200bB", "A\u00a0B", "A\u00adB", "A\x7f", " A", "A\u3000"]
 )
-def test_a_symbol_with_what_nobody_sees_is_no_symbol(symbol):
+def test_a_symbol_with_invisible_characters_is_refused(symbol):
     with pytest.raises(MessageError):
         messages.processing_task(messages.pending(ProcessingTask(RUN, symbol, "A", "us")))
 
@@ -167,5 +167,5 @@ def test_a_symbol_with_what_nobody_sees_is_no_symbol(symbol):
         ("東京エレクトロン", "東京エレクトロン"),
     ],
 )
-def test_a_name_is_cleaned_where_it_comes_in(name, clean):
+def test_names_are_cleaned_when_they_are_read(name, clean):
     assert messages.processing_task(messages.pending(ProcessingTask(RUN, "A", name, "us"))).name == clean

@@ -7,7 +7,7 @@ from datetime import date, datetime, timezone
 from pipeline.wire import quotes
 
 
-def test_both_shapes_of_numbers_and_both_sets_of_names_are_the_same_quote() -> None:
+def test_both_number_formats_and_both_sets_of_names_give_the_same_quote() -> None:
     plain = {"marketCap": 1_500_000_000, "regularMarketPrice": 12.5, "currency": "EUR", "sector": "Technology"}
     formatted = {
         "intradaymarketcap": {"raw": 1.5e9, "fmt": "1.5B"},
@@ -18,16 +18,16 @@ def test_both_shapes_of_numbers_and_both_sets_of_names_are_the_same_quote() -> N
     assert quotes.cleaned(plain) == quotes.cleaned(formatted) == plain
 
 
-def test_what_makes_no_sense_is_left_out() -> None:
+def test_invalid_fields_are_left_out() -> None:
     odd = {"marketCap": float("nan"), "bookValue": True, "trailingPE": {"fmt": "--"}, "currency": "--", "exchange": "\x1b[2J", "x": 1}
     assert quotes.cleaned(odd) == {"exchange": "[2J"}
 
 
-def test_industries_are_written_as_in_a_profile() -> None:
+def test_industries_are_spelled_as_in_a_profile() -> None:
     assert quotes.cleaned({"industry": "Software—Application"}) == {"industry": "Software - Application"}
 
 
-def test_the_moment_is_the_pipeline_s_day() -> None:
+def test_a_quote_is_dated_by_the_pipelines_day() -> None:
     now = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     assert quotes.seen_at(date(2026, 6, 30), now) == "2026-06-30T03:04:05+00:00"
     assert quotes.cleaned({"seen_at": "2026-06-30T03:04:05"}) == {}, "a time without a zone is none"

@@ -36,7 +36,7 @@ def verdict(error, failed_attempts=0, max_attempts=3):
 
 
 @pytest.mark.parametrize("error", [TransientError("x"), BrowserLost("x"), ServiceError("x")])
-def test_what_may_work_later_comes_back_until_its_attempts_are_used_up(error):
+def test_transient_errors_are_retried_until_the_attempts_are_used_up(error):
     name = type(error).__name__
     assert verdict(error) == ComesBack(NOW + 1, 1, name, "x")
     assert verdict(error, 1) == ComesBack(NOW + 2, 2, name, "x")
@@ -44,13 +44,13 @@ def test_what_may_work_later_comes_back_until_its_attempts_are_used_up(error):
 
 
 @pytest.mark.parametrize("error", [PermanentError("x"), LayoutChanged("x")])
-def test_what_will_never_work_fails_at_the_first_attempt(error):
+def test_permanent_errors_fail_at_the_first_attempt(error):
     assert verdict(error) == ForGood(type(error).__name__, "x")
 
 
 @pytest.mark.parametrize("failed", [0, 2, 500])
 @pytest.mark.parametrize("error", [RateLimited("x"), NotNow("x")])
-def test_what_is_no_fault_of_the_task_is_no_attempt(error, failed):
+def test_errors_that_are_not_the_tasks_fault_cost_no_attempt(error, failed):
     found = verdict(error, failed)
     assert isinstance(found, ComesBack)
     assert found.failed_attempts == failed
@@ -58,35 +58,35 @@ def test_what_is_no_fault_of_the_task_is_no_attempt(error, failed):
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.1, 1.0), (None, 1.0), (1e9, LARGEST_SECONDS)])
-def test_the_sites_own_word_on_when_to_come_back_is_heeded_up_to_the_longest_wait(asked, waited):
+def test_retry_after_is_honoured_up_to_the_longest_wait(asked, waited):
     assert verdict(RateLimited("x", asked)).at == NOW + waited
 
 
-def test_a_symbol_that_is_gone_comes_back_marked():
+def test_a_missing_symbol_is_retried_with_a_mark():
     assert verdict(NoData("gone")) == ComesBack(NOW + 1, 1, "Gone", "gone")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), MessageError("x"), KeyboardInterrupt("x"), Unexpected("x")])
-def test_what_nobody_expects_is_tried_again_and_reported(error):
+def test_unexpected_errors_are_retried_and_reported(error):
     assert verdict(error) == ComesBack(NOW + 1, 1, type(error).__name__, "x", expected=False)
     assert verdict(error, 2) == ForGood(type(error).__name__, "x", expected=False)
 
 
-def test_an_error_without_a_text_is_named_all_the_same():
+def test_an_error_without_a_text_is_still_named():
     assert verdict(ZeroDivisionError()).text == "ZeroDivisionError()"
 
 
-def test_a_task_that_nobody_began_with_stays_where_it_is():
+def test_a_task_that_was_not_started_stays_where_it_is():
     assert verdict(GoesBack()) == StaysUndone()
 
 
-def test_the_delay_doubles_with_each_attempt_up_to_the_largest():
+def test_the_delay_doubles_with_each_attempt_up_to_a_maximum():
     assert [delay_seconds(attempt, 1.0) for attempt in (1, 2, 3, 4)] == [1.0, 2.0, 4.0, 8.0]
     assert delay_seconds(50, 1.0) == LARGEST_SECONDS
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1))
-def test_the_delay_is_between_half_and_all_of_what_the_attempt_asks_for(attempt, fraction):
+def test_the_delay_is_between_half_and_all_of_the_back_off(attempt, fraction):
     whole = min(BASE_SECONDS * 2.0 ** min(max(attempt, 1) - 1, 30), LARGEST_SECONDS)
     assert whole / 2 <= delay_seconds(attempt, fraction) <= whole
 

@@ -27,7 +27,7 @@ def reader(kafka):
     reader.close()
 
 
-def test_a_group_that_nobody_has_joined_is_empty_and_behind_by_all_there_is(kafka, reader):
+def test_a_group_without_members_is_empty_and_its_lag_is_the_whole_topic(kafka, reader):
     send_tasks(kafka, messages.new_run_id(), [f"S{number}" for number in range(30)])
     found = reader.read()
     assert {name: len(state.partitions) for name, state in found.items()} == WIDE
@@ -37,7 +37,7 @@ def test_a_group_that_nobody_has_joined_is_empty_and_behind_by_all_there_is(kafk
     assert found[topics.SCRAPING.group].lag == 0
 
 
-def test_members_and_a_lag_that_falls_to_nothing(kafka, reader):
+def test_a_group_shows_its_members_and_a_lag_that_falls_to_0(kafka, reader):
     run_id = messages.new_run_id()
     hold = threading.Event()
 
@@ -92,7 +92,7 @@ def test_a_lag_does_not_count_what_retention_has_removed():
     assert PartitionLag(begin=0, end=75, committed=80).lag == 0
 
 
-def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_broker, caplog):
+def test_existing_topics_with_other_partition_counts_are_reported_and_used(own_broker, caplog):
     admin = clients.admin(own_broker)
     admin.create_topics({PROCESSING.tasks: {"num_partitions": 5, "replication_factor": 1}})
     with caplog.at_level(logging.WARNING, "pipeline.broker.topic_setup"):
@@ -110,7 +110,7 @@ def test_topics_that_exist_with_other_partition_counts_are_said_and_used(own_bro
     assert len(positions.high_watermarks(own_broker, [PROCESSING.tasks])) == 5
 
 
-def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
+def test_topics_are_created_with_the_partitions_of_the_settings(own_broker):
     settings = replace(own_broker, task_partitions=6)
     admin = clients.admin(settings)
     topic_setup.ensure(admin, settings)
@@ -121,7 +121,7 @@ def test_topics_are_made_as_wide_as_the_settings_say(own_broker):
     assert found == {name: 6 if "tasks" in name or "retries" in name else width for name, width in narrow.items()}
 
 
-def test_who_has_long_heard_nothing_rests_and_misses_nothing(kafka, monkeypatch):
+def test_an_idle_consumer_polls_less_often_and_misses_nothing(kafka, monkeypatch):
     asked: list[float] = []
     real = KafkaConsumer.poll
 

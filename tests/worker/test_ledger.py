@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.worker.ledger import OffsetLedger
 
 
-def test_what_is_finished_out_of_order_waits_for_what_is_below_it():
+def test_records_finished_out_of_order_wait_for_those_below():
     ledger = OffsetLedger()
     for offset in (10, 11, 12):
         assert ledger.take(offset)
@@ -19,13 +19,13 @@ def test_what_is_finished_out_of_order_waits_for_what_is_below_it():
     assert ledger.to_commit() is None
 
 
-def test_a_record_that_comes_again_while_in_work_is_known():
+def test_a_record_redelivered_while_in_work_is_recognized():
     ledger = OffsetLedger()
     assert ledger.take(5)
     assert not ledger.take(5)
 
 
-def test_a_record_that_comes_again_after_it_was_finished_but_not_committed_is_known():
+def test_a_record_redelivered_after_it_was_finished_but_not_committed_is_recognized():
     ledger = OffsetLedger()
     ledger.take(5)
     ledger.finish(5)
@@ -79,7 +79,7 @@ def test_no_order_of_completions_commits_past_unfinished_work(chosen, seed):
     assert ledger.open == 0
 
 
-def test_an_offset_without_a_record_is_passed_when_nothing_is_open():
+def test_an_offset_without_a_record_is_passed_if_nothing_is_open():
     ledger = OffsetLedger()
     ledger.read_to(5)
     assert ledger.to_commit() is None, "nothing was read of it yet"

@@ -64,7 +64,7 @@ def restarted(tmp_path):
     found.stop()
 
 
-def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(restarted, caplog):
+def test_an_outage_is_two_lines_and_another_broker_in_its_place_ends_the_worker(restarted, caplog):
     caplog.set_level(logging.INFO, logger="pipeline")
     settings = restarted.start()
     with Running(settings) as running:
@@ -96,7 +96,7 @@ def test_an_outage_is_two_lines_and_another_broker_in_its_place_is_the_end(resta
 
 
 @pytest.mark.skipif(not ON_APACHE_KAFKA, reason="the embedded broker knows no users: see make test-kafka")
-def test_a_login_that_is_refused_after_an_outage_is_said(tmp_path, caplog):
+def test_a_login_refused_after_an_outage_is_reported(tmp_path, caplog):
     home, port, secured = Path(os.environ["TEST_KAFKA_HOME"]), quiet_port(), quiet_port()
 
     def start(password):

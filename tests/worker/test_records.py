@@ -45,7 +45,7 @@ def unreadable():
 
 
 @pytest.mark.parametrize("reason", unreadable())
-def test_a_record_that_cannot_be_read_is_passed_over_by_worker_and_readers(kafka, run_id, caplog, reason):
+def test_workers_and_readers_skip_an_unreadable_record(kafka, run_id, caplog, reason):
     caplog.set_level(logging.INFO, logger="pipeline")
     built = unreadable()[reason]
     places = [(name, partition) for name in (topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES) for partition in (0, 5, 23)]
@@ -76,7 +76,7 @@ def test_a_record_in_another_codec_is_read(kafka, run_id):
     assert account.unreadable == 0
 
 
-def test_what_unpacks_to_more_than_may_be_sent_is_a_letter_without_its_value(kafka, run_id):
+def test_a_task_too_large_after_decompression_is_a_letter_without_its_value(kafka, run_id):
     """As garbage, and as a task: a few kB of gzip."""
     task = ProcessingTask(run_id, "LARGE", "", "us")
     large_task = json.dumps({**json.loads(messages.pending(task)), "padding": " " * 6_000_000}).encode()
@@ -99,7 +99,7 @@ def test_what_unpacks_to_more_than_may_be_sent_is_a_letter_without_its_value(kaf
     )
 
 
-def test_what_can_neither_be_sent_again_is_a_letter_without_its_value(kafka, run_id):
+def test_a_retry_that_cannot_be_sent_is_a_letter_without_its_value(kafka, run_id):
     """It fits into its own topic, but not with the headers of a letter."""
     value = zlib.compress(b"") + bytes(LARGEST_MESSAGE_BYTES - 40)
     send_raw(kafka, topics.PROCESSING_TASKS, value, partition=5)
@@ -123,7 +123,7 @@ HOSTILE = [
 ]
 
 
-def test_headers_may_hold_anything(kafka, run_id):
+def test_headers_may_contain_anything(kafka, run_id):
     tasks = [ProcessingTask(run_id, f"H{number}", "", "us") for number in range(len(HOSTILE))]
     for task, headers in zip(tasks, HOSTILE, strict=True):
         for topic in (topics.PROCESSING_TASKS, topics.PROCESSING_RETRIES):
@@ -137,7 +137,7 @@ def test_headers_may_hold_anything(kafka, run_id):
 
 
 @pytest.mark.parametrize("timestamp_ms", [0, 1, 253_402_300_800_000, 2**62])
-def test_a_letter_of_any_time_is_listed_and_replayed_and_so_are_those_after_it(kafka, run_id, timestamp_ms):
+def test_a_letter_with_any_timestamp_is_listed_and_replayed_like_those_after_it(kafka, run_id, timestamp_ms):
     task = ProcessingTask(run_id, "A", "", "us")
     try:
         send_raw(kafka, topics.PROCESSING_DEAD_LETTERS, messages.pending(task), partition=0, timestamp_ms=timestamp_ms)
@@ -164,7 +164,7 @@ ODD_RESULTS = {
 }
 
 
-def test_results_may_hold_anything_and_are_counted(kafka, run_id):
+def test_results_may_contain_anything_and_are_counted(kafka, run_id):
     sender, sent = Sender(kafka), 0
     for name, values in ODD_RESULTS.items():
         for value in values:

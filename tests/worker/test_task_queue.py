@@ -20,7 +20,7 @@ def delivery(partition: TopicPartition, offset: int, symbol: str) -> Delivery[Pr
     return Delivery(partition, offset, b"", {}, task, 0)
 
 
-def test_dropping_a_task_that_was_delivered_twice_leaves_the_one_that_a_thread_has():
+def test_dropping_a_task_delivered_twice_keeps_the_one_in_work():
     """A partition is lost while its task is in work, comes back with the same task, and is lost again."""
     queue: TaskQueue[ProcessingTask] = TaskQueue()
     first, other, again = delivery(TASKS, 5, "A"), delivery(RETRIES, 9, "A"), delivery(TASKS, 5, "A")
@@ -34,7 +34,7 @@ def test_dropping_a_task_that_was_delivered_twice_leaves_the_one_that_a_thread_h
 
 
 @given(st.integers(0, 2**32))
-def test_whatever_is_dropped_each_task_that_is_left_runs_once_and_in_order(seed):
+def test_every_task_that_is_not_dropped_runs_once_and_in_order(seed):
     chance = random.Random(seed)
     queue: TaskQueue[ProcessingTask] = TaskQueue()
     running: list[Delivery[ProcessingTask]] = []

@@ -122,7 +122,7 @@ def test_every_task_is_done_and_committed(kafka, run_id):
     assert {partition: found[partition] for partition in marks} == marks
 
 
-def test_one_slow_task_holds_nothing_else_up_and_is_not_committed_past(kafka, run_id):
+def test_a_slow_task_delays_no_other_and_is_not_committed_past(kafka, run_id):
     release = threading.Event()
 
     def handler(delivery):
@@ -141,7 +141,7 @@ def test_one_slow_task_holds_nothing_else_up_and_is_not_committed_past(kafka, ru
     assert slow.symbol == "SLOW"
 
 
-def test_two_tasks_of_one_symbol_never_run_at_once_and_keep_their_order(kafka):
+def test_two_tasks_of_one_symbol_run_one_after_the_other_in_order(kafka):
     runs = [messages.new_run_id() for _ in range(20)]
     running_now: Counter[str] = Counter()
     order: list[str] = []
@@ -215,7 +215,7 @@ def test_a_transient_error_is_tried_again_and_counts_as_one_task(kafka, run_id):
         (ZeroDivisionError("a bug"), 3, "ZeroDivisionError"),
     ],
 )
-def test_what_fails_for_good_is_an_error_message_and_a_dead_letter(kafka, run_id, error, attempts, error_type):
+def test_a_task_that_fails_for_good_gives_an_error_message_and_a_dead_letter(kafka, run_id, error, attempts, error_type):
     seen = []
 
     def handler(delivery):
@@ -252,7 +252,7 @@ def test_a_429_never_counts_as_an_attempt(kafka, run_id):
     assert account.processing["failed"] == 0
 
 
-def test_a_symbol_that_is_gone_is_asked_for_once_more(kafka, run_id):
+def test_a_missing_symbol_is_requested_once_more(kafka, run_id):
     seen = []
 
     def handler(delivery):
@@ -267,7 +267,7 @@ def test_a_symbol_that_is_gone_is_asked_for_once_more(kafka, run_id):
     assert seen == [None, "Gone"]
 
 
-def test_a_retry_waits_without_holding_other_tasks_up(kafka, run_id):
+def test_a_waiting_retry_delays_no_other_task(kafka, run_id):
     done: list[str] = []
 
     def handler(delivery):
@@ -354,7 +354,7 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_counted_twice(ka
     assert by_worker["first"]
 
 
-def test_a_stopped_worker_finishes_what_it_has_in_hand_and_commits_it(kafka, run_id):
+def test_a_stopped_worker_finishes_and_commits_its_tasks_in_work(kafka, run_id):
     started = threading.Event()
     release = threading.Event()
 
@@ -374,7 +374,7 @@ def test_a_stopped_worker_finishes_what_it_has_in_hand_and_commits_it(kafka, run
     assert sum(committed(kafka).values()) == 1
 
 
-def test_a_task_that_goes_back_is_the_next_workers_and_no_attempt(kafka, run_id):
+def test_a_returned_task_goes_to_the_next_worker_and_costs_no_attempt(kafka, run_id):
     seen: list[Delivery] = []
 
     def can_not_begin(delivery):
@@ -396,7 +396,7 @@ def test_a_task_that_goes_back_is_the_next_workers_and_no_attempt(kafka, run_id)
     assert account.processing.summary() == {"sent": 1, "completed": 1, "no_data": 0, "failed": 0, "pending": 0}
 
 
-def test_redelivery_of_everything_changes_nothing(kafka, run_id):
+def test_redelivering_everything_changes_nothing(kafka, run_id):
     send_tasks(kafka, run_id, [f"S{number}" for number in range(50)])
     with Running(kafka):
         before = follow(kafka, run_id, lambda account: account.processing["completed"] == 50).summary(0)
@@ -415,7 +415,7 @@ def test_redelivery_of_everything_changes_nothing(kafka, run_id):
     tally.close()
 
 
-def test_a_group_whose_members_leave_in_any_order_works_again(kafka):
+def test_a_group_works_again_after_its_members_left_in_any_order(kafka):
     """On the embedded broker, a follower that left before the leader once left the group without anyone to lead it."""
     for number in range(3):
         run_id = messages.new_run_id()

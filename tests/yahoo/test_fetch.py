@@ -34,7 +34,7 @@ def test_a_stock_takes_three_requests(site: Site) -> None:
     assert newest.values["revenue_growth"] == pytest.approx(0.25)
 
 
-def test_prices_are_asked_for_from_the_oldest_year_on_only(site: Site) -> None:
+def test_prices_are_requested_only_from_the_oldest_year(site: Site) -> None:
     plain_answers(site)
     fetch.fetch("PLAIN")
     # 2022-12-31 less 14 days.
@@ -45,7 +45,7 @@ def test_prices_are_asked_for_from_the_oldest_year_on_only(site: Site) -> None:
 @pytest.mark.parametrize(
     "symbol", ["A'; DROP TABLE stock;--", "../../x", "../v1/test/getcrumb", "A/B", "A?B=C#D", "%2e%2e", "名", "A&B", "A B", "^X", "X=Y"]
 )
-def test_a_symbol_stays_one_segment_of_the_path(site: Site, symbol: str) -> None:
+def test_a_symbol_is_always_one_path_segment(site: Site, symbol: str) -> None:
     with pytest.raises(NoData) as gone:
         fetch.fetch(symbol)
     assert gone.value.reason == "gone"
@@ -56,7 +56,7 @@ def test_a_symbol_stays_one_segment_of_the_path(site: Site, symbol: str) -> None
 
 
 @pytest.mark.parametrize("symbol", ["", ".", "..", " ", "...", "x" * 101, "\ud800"])
-def test_what_cannot_be_a_segment_is_never_asked_for(site: Site, symbol: str) -> None:
+def test_symbols_that_cannot_be_a_path_segment_are_never_requested(site: Site, symbol: str) -> None:
     with pytest.raises(PermanentError, match="not a valid symbol"):
         fetch.fetch(symbol)
     assert site.requests == []
@@ -91,13 +91,13 @@ def test_a_symbol_that_the_site_does_not_know_is_gone(site: Site) -> None:
         timeseries(annualTotalAssets=[("2023-12-31", 5)]),
     ],
 )
-def test_a_quote_without_usable_statements_is_no_statements(site: Site, answer: Any) -> None:
+def test_a_quote_without_usable_statements_gives_no_statements(site: Site, answer: Any) -> None:
     plain_answers(site)
     site.answers["timeseries"] = answer
     assert reason() == "no_statements"
 
 
-def test_one_answer_without_statements_costs_a_listed_stock_nothing(site: Site) -> None:
+def test_one_empty_answer_costs_a_listed_stock_nothing(site: Site) -> None:
     """A first fetch asks for statements before anything else: one wrong answer would pass for a company that has none."""
     plain_answers(site)
     wrong = (404, {"timeseries": {"result": None, "error": {"code": "Not Found"}}})
@@ -121,7 +121,7 @@ def test_one_answer_without_statements_costs_a_listed_stock_nothing(site: Site) 
         ((422, {}), PermanentError),
     ],
 )
-def test_an_answer_that_went_wrong_is_no_empty_stock(site: Site, part: str, answer: Any, error: type[Exception]) -> None:
+def test_a_failed_answer_is_not_an_empty_stock(site: Site, part: str, answer: Any, error: type[Exception]) -> None:
     plain_answers(site)
     site.answers[part] = answer
     with pytest.raises(error) as found:
@@ -139,7 +139,7 @@ def test_an_empty_answer_is_transient(site: Site, result: Any) -> None:
             fetch.fetch("PLAIN")
 
 
-def test_a_stock_without_prices_keeps_what_needs_none(site: Site) -> None:
+def test_a_stock_without_prices_keeps_ratios_that_need_none(site: Site) -> None:
     plain_answers(site)
     site.answers["chart"] = (404, NO_CHART)
     found = ratio_rows(fetch.fetch("PLAIN"))[0]
@@ -147,7 +147,7 @@ def test_a_stock_without_prices_keeps_what_needs_none(site: Site) -> None:
     assert found.values["revenue_growth"] == pytest.approx(0.25)
 
 
-def test_price_and_currency_come_from_the_chart_where_the_quote_has_none(site: Site) -> None:
+def test_price_and_currency_come_from_the_chart_if_the_quote_has_none(site: Site) -> None:
     plain_answers(site)
     site.answers["quoteSummary"] = summary(price={"marketCap": None}, quoteType={"shortName": "Short"})
     site.answers["chart"] = chart([1703860200], [25.0], currency="USD", regularMarketPrice=31.0, regularMarketTime=1715803200)
@@ -156,7 +156,7 @@ def test_price_and_currency_come_from_the_chart_where_the_quote_has_none(site: S
     assert found.quoted_on == date(2024, 5, 15)
 
 
-def test_junk_in_the_quote_is_no_figure(site: Site) -> None:
+def test_junk_in_the_quote_is_not_a_figure(site: Site) -> None:
     plain_answers(site)
     site.answers["quoteSummary"] = summary(
         price={"marketCap": "big", "regularMarketPrice": {"raw": 30.0, "fmt": "30.00"}, "currency": 5, "longName": ["x"]},
@@ -183,7 +183,7 @@ def asked_for_rates(site: Site) -> int:
     return sum("EURUSD" in target for target in site.requests)
 
 
-def test_rates_are_fetched_where_quote_and_statements_differ(site: Site) -> None:
+def test_rates_are_fetched_if_quote_and_statements_differ_in_currency(site: Site) -> None:
     euros(site)
     found = fetch.fetch("PLAIN")
     assert found.rates["EURUSD"] == Rates(1.2, {date(2023, 12, 29): 1.1}, date(2024, 5, 15))
@@ -191,7 +191,7 @@ def test_rates_are_fetched_where_quote_and_statements_differ(site: Site) -> None
     assert "http://query2.finance.yahoo.com/v8/finance/chart/EURUSD=X?" in site.requests[-1]
 
 
-def test_a_pair_is_fetched_once_a_day_however_many_threads_ask(site: Site) -> None:
+def test_a_pair_is_fetched_once_a_day_by_all_threads_together(site: Site) -> None:
     euros(site)
     site.delay_seconds = 0.05
     with ThreadPoolExecutor(32) as pool:
@@ -200,7 +200,7 @@ def test_a_pair_is_fetched_once_a_day_however_many_threads_ask(site: Site) -> No
     assert all(one.rates["EURUSD"].today == 1.2 for one in found)
 
 
-def test_a_pair_that_the_site_does_not_have_is_asked_for_once_too(site: Site) -> None:
+def test_a_pair_that_the_site_lacks_is_requested_only_once(site: Site) -> None:
     euros(site)
     site.answers["EURUSD"] = (404, NO_CHART)
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_a_pair_that_the_site_does_not_have_is_asked_for_once_too(site: Site) ->
     assert asked_for_rates(site) == 2
 
 
-def test_rates_that_could_not_be_fetched_fail_the_task_and_are_asked_for_again(site: Site) -> None:
+def test_failed_rates_fail_the_task_and_are_requested_again(site: Site) -> None:
     euros(site)
     rates = site.answers["EURUSD"]
     site.answers["EURUSD"] = [(500, {}), rates]
@@ -218,7 +218,7 @@ def test_rates_that_could_not_be_fetched_fail_the_task_and_are_asked_for_again(s
     assert fetch.fetch("PLAIN").rates["EURUSD"].today == 1.2
 
 
-def test_a_currency_code_that_is_none_leads_nowhere(site: Site) -> None:
+def test_an_invalid_currency_code_is_not_requested(site: Site) -> None:
     euros(site)
     site.answers["quoteSummary"]["quoteSummary"]["result"][0]["price"]["currency"] = "../../v1"
     # Nothing tells whether such a quote and the chart are in one unit.
@@ -234,7 +234,7 @@ class Clock:
         return self.day
 
 
-def test_rates_of_yesterday_are_forgotten() -> None:
+def test_yesterdays_rates_are_forgotten() -> None:
     clock, calls = Clock(), []
     cache = RateCache(lambda pair: calls.append(pair) or Rates(float(len(calls))), clock.today)  # type: ignore[func-returns-value]
     assert [cache.get("EURUSD").today for _ in range(2)] == [1.0, 1.0]
@@ -244,7 +244,7 @@ def test_rates_of_yesterday_are_forgotten() -> None:
     assert cache.get("EURUSD").today == 3.0
 
 
-def test_threads_that_wait_for_a_rate_share_its_failure() -> None:
+def test_threads_waiting_for_a_rate_share_its_failure() -> None:
     entered, release = threading.Event(), threading.Event()
     calls: list[str] = []
 

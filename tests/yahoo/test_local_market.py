@@ -55,7 +55,7 @@ def test_every_company_gives_sound_rows_or_its_reason(everything: dict[str, Fund
             json.dumps(row.inputs, allow_nan=False)
 
 
-def test_threads_never_get_one_anothers_answers(everything: dict[str, Fundamentals | str], market: Market) -> None:
+def test_threads_never_get_each_others_answers(everything: dict[str, Fundamentals | str], market: Market) -> None:
     for company in market.companies:
         found = everything[company.symbol]
         if isinstance(found, Fundamentals):
@@ -113,7 +113,7 @@ def expected_cells(points: Points, keys: tuple[str, ...], newest_only: bool = Fa
     return {cell: value for cell, value in found.items() if cell[1] == max(days)} if newest_only and days else found
 
 
-def test_every_statement_figure_is_what_yfinances_public_calls_give(local_market: str, everything: dict[str, Fundamentals | str]) -> None:
+def test_every_statement_figure_equals_that_of_yfinances_public_calls(local_market: str, everything: dict[str, Fundamentals | str]) -> None:
     compared = 0
     for symbol, found in everything.items():
         if not isinstance(found, Fundamentals):
@@ -131,7 +131,7 @@ def test_every_statement_figure_is_what_yfinances_public_calls_give(local_market
     assert compared > 10_000
 
 
-def test_every_trailing_and_quoted_figure_is_what_yfinances_public_calls_give(
+def test_every_trailing_and_quoted_figure_equals_that_of_yfinances_public_calls(
     local_market: str, everything: dict[str, Fundamentals | str]
 ) -> None:
     for symbol, found in everything.items():
@@ -185,7 +185,7 @@ def comparable(row: RatioRow) -> Any:
 
 
 @pytest.mark.parametrize("trait", ["gone", "no_statements"])
-def test_the_public_source_tells_nothing_the_same_way(local_market: str, market: Market, trait: str) -> None:
+def test_the_public_source_reports_missing_data_the_same_way(local_market: str, market: Market, trait: str) -> None:
     for company in market.with_trait(trait):
         with pytest.raises(NoData) as none:
             fetch.fetch(company.symbol, "public")
@@ -213,7 +213,7 @@ def annual(rows: list[RatioRow]) -> list[RatioRow]:
     return [row for row in rows if row.period_type == "annual"]
 
 
-def test_market_value_today_is_right_in_the_statements_currency(everything: dict[str, Fundamentals | str], market: Market) -> None:
+def test_todays_market_value_is_right_in_the_statements_currency(everything: dict[str, Fundamentals | str], market: Market) -> None:
     for company in market.companies:
         found = everything[company.symbol]
         if isinstance(found, Fundamentals):
@@ -223,7 +223,7 @@ def test_market_value_today_is_right_in_the_statements_currency(everything: dict
                     assert row.values["market_cap"] == pytest.approx(company.statement_market_cap, rel=1e-3), company.symbol
 
 
-def test_market_value_then_is_of_that_days_close_and_the_shares_as_after_every_split(
+def test_past_market_value_is_the_days_close_times_the_split_adjusted_shares(
     everything: dict[str, Fundamentals | str], market: Market
 ) -> None:
     checked = 0
@@ -246,7 +246,7 @@ def test_market_value_then_is_of_that_days_close_and_the_shares_as_after_every_s
     assert checked > 100
 
 
-def test_an_adr_has_a_market_value_today_and_none_then(local_market: str, market: Market) -> None:
+def test_an_adr_has_a_market_value_only_for_today(local_market: str, market: Market) -> None:
     for _, rows in rows_with("adr", market):
         assert all(row.null_reasons["market_cap"] == "share_unit" for row in annual(rows))
         assert rows[-1].values["price_to_book"] is not None

@@ -43,7 +43,7 @@ def answer(*quotes: Any) -> dict[str, Any]:
         ({"regularMarketTime": stamp(20, 12)}, 28),
     ],
 )
-def test_a_rate_is_taken_with_the_day_of_its_quote(fields: dict[str, Any], day: int) -> None:
+def test_a_rate_has_the_day_of_its_quote(fields: dict[str, Any], day: int) -> None:
     found = read_quotes(answer(quote(symbol="KRW=X", currency="KRW", regularMarketPrice=1400), quote(**fields)), ["JPY"], TODAY, {})
     assert (found.rates, found.refused) == ({"USDJPY": DayRate(date(2026, 11, day), 149.2)}, {})
 
@@ -71,12 +71,12 @@ def test_a_rate_is_taken_with_the_day_of_its_quote(fields: dict[str, Any], day: 
         ([quote(), quote(regularMarketPrice=151.0)], "the site gives several: 149.2, 151.0"),
     ],
 )
-def test_what_is_no_rate_of_the_pair_is_refused(quotes: list[Any], reason: str) -> None:
+def test_an_answer_that_is_not_a_rate_of_the_pair_is_refused(quotes: list[Any], reason: str) -> None:
     found = read_quotes(answer(*quotes), ["JPY"], TODAY, {})
     assert (found.rates, found.refused) == ({}, {"USDJPY": reason})
 
 
-def test_a_rate_near_one_is_told_from_its_inverse_by_the_last_stored_one() -> None:
+def test_the_last_stored_rate_distinguishes_a_rate_near_one_from_its_inverse() -> None:
     upside_down = answer(quote(symbol="EUR=X", currency="gone", regularMarketPrice=1.15))
     stored = {"USDEUR": DayRate(date(2026, 11, 26), 0.87)}
     assert read_quotes(upside_down, ["EUR"], TODAY, stored).refused == {"USDEUR": "the site's 1.15 stands upside down"}
@@ -84,12 +84,12 @@ def test_a_rate_near_one_is_told_from_its_inverse_by_the_last_stored_one() -> No
 
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"quoteResponse": None}, {"quoteResponse": {"result": None}}, "text"])
-def test_an_answer_of_another_shape_is_asked_for_again(payload: Any) -> None:
+def test_an_answer_of_another_shape_is_requested_again(payload: Any) -> None:
     with pytest.raises(TransientError, match="another shape"):
         read_quotes(payload, ["JPY"], TODAY, {})
 
 
-def test_all_rates_come_by_one_request_and_only_the_one_that_the_market_does_not_know_is_missing(local_market: str) -> None:
+def test_one_request_brings_all_rates_and_only_unknown_ones_are_missing(local_market: str) -> None:
     found = dollar_rates(REGION_CURRENCIES.values(), MARKET_DAY, {})
     known = set(REGION_CURRENCIES.values()) - {"USD", "VES"}
     assert found.rates == {f"USD{money}": DayRate(MARKET_DAY, quoted_rate("USD", money, MARKET_DAY)) for money in known}

@@ -62,13 +62,13 @@ def test_requests_start_at_the_rate(throttle, clock):
     assert starts_of(throttle, clock, 5) == pytest.approx([0, 0.25, 0.5, 0.75, 1.0], abs=0.002)
 
 
-def test_without_a_rate_nothing_waits(clock):
+def test_no_request_waits_without_a_rate(clock):
     throttle = Throttle(0.0, clock=clock, sleep=clock.sleep)
     assert starts_of(throttle, clock, 100) == [0] * 100
     assert throttle.state() == {"requests_per_second": 0.0, "paused_seconds": 0.0, "reason": ""}
 
 
-def test_a_429_stops_all_until_a_single_request_is_answered(throttle, clock):
+def test_a_429_stops_all_requests_until_a_single_one_is_answered(throttle, clock):
     throttle.acquire()
     throttle.acquire()
     throttle.answered(429)
@@ -81,7 +81,7 @@ def test_a_429_stops_all_until_a_single_request_is_answered(throttle, clock):
     assert throttle.state()["paused_seconds"] == 0.0
 
 
-def test_single_requests_come_later_and_later(throttle, clock):
+def test_trial_requests_are_sent_at_growing_intervals(throttle, clock):
     throttle.acquire()
     throttle.answered(429)
     began, moments = clock.now, []
@@ -93,13 +93,13 @@ def test_single_requests_come_later_and_later(throttle, clock):
     assert all(1.25 <= later / sooner <= 2.3 for sooner, later in pairwise(moments))
 
 
-def test_the_sites_own_retry_after_is_honoured_up_to_a_minute(throttle, clock):
+def test_retry_after_is_honoured_up_to_a_minute(throttle, clock):
     throttle.acquire()
     throttle.answered(429, retry_after_seconds=86_400)
     assert throttle.state()["paused_seconds"] == 60.0
 
 
-def test_a_request_without_an_answer_counts_and_holds_nothing_up(throttle, clock):
+def test_a_request_without_an_answer_counts_and_blocks_nothing(throttle, clock):
     throttle.acquire()
     throttle.answered(429)
     throttle.acquire()
@@ -110,7 +110,7 @@ def test_a_request_without_an_answer_counts_and_holds_nothing_up(throttle, clock
     assert (throttle.report()["answered_total"], throttle.report()["refused_total"]) == (1, 1)
 
 
-def test_what_a_page_fetches_by_itself_is_counted(clock):
+def test_requests_that_a_page_makes_by_itself_are_counted(clock):
     throttle = Throttle(0.0, clock=clock, sleep=clock.sleep)
     throttle.noted(200)
     throttle.noted(429)
@@ -119,7 +119,7 @@ def test_what_a_page_fetches_by_itself_is_counted(clock):
     assert throttle.report()["answers"] == [], "each is told once"
 
 
-def test_what_a_page_fetches_by_itself_is_made_up_for(throttle, clock):
+def test_requests_that_a_page_makes_by_itself_are_compensated(throttle, clock):
     throttle.acquire()
     for _ in range(4):
         throttle.noted(200)
@@ -129,7 +129,7 @@ def test_what_a_page_fetches_by_itself_is_made_up_for(throttle, clock):
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_an_error_of_the_site_halves_the_rate_once_a_second(throttle, clock, status):
+def test_a_site_error_halves_the_rate_at_most_once_a_second(throttle, clock, status):
     for _ in range(3):
         throttle.noted(status)
         clock.now += 0.3
@@ -137,7 +137,7 @@ def test_an_error_of_the_site_halves_the_rate_once_a_second(throttle, clock, sta
     assert throttle.state()["reason"] == f"the site answered {status}"
 
 
-def test_the_rate_comes_back_with_good_answers_and_never_falls_below_the_least(throttle, clock):
+def test_the_rate_recovers_with_good_answers_and_never_falls_below_the_minimum(throttle, clock):
     for _ in range(10):
         throttle.acquire()
         throttle.answered(500)
@@ -152,7 +152,7 @@ def test_the_rate_comes_back_with_good_answers_and_never_falls_below_the_least(t
     assert throttle.state() == {"requests_per_second": 4.0, "paused_seconds": 0.0, "reason": ""}
 
 
-def test_a_process_that_ends_waits_for_no_allowance(throttle, clock):
+def test_an_ending_process_does_not_wait_for_its_allowance(throttle, clock):
     throttle.acquire()
     throttle.answered(429, retry_after_seconds=60)
     throttle.close()
@@ -164,7 +164,7 @@ def test_a_process_that_ends_waits_for_no_allowance(throttle, clock):
     st.floats(0.1, 1000),
     st.lists(st.tuples(st.floats(0, 20), st.sampled_from([200, 404, 429, 500]), st.none() | st.floats(0, 1e6)), max_size=60),
 )
-def test_whatever_is_answered_the_ceiling_holds_and_the_site_is_asked_again(setting, answers):
+def test_the_ceiling_holds_and_the_site_is_asked_again_whatever_the_answers(setting, answers):
     clock = Clock()
     throttle = Throttle(setting, clock=clock, sleep=clock.sleep)
     for passed, status, retry_after in answers:
@@ -180,7 +180,7 @@ def test_whatever_is_answered_the_ceiling_holds_and_the_site_is_asked_again(sett
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=300), st.floats(0, 5000))
-def test_a_history_never_counts_too_few_and_hardly_too_many(moments, window):
+def test_a_history_never_undercounts_and_hardly_overcounts(moments, window):
     history = History()
     for moment in sorted(moments):
         history.add(moment)
@@ -200,14 +200,14 @@ def test_a_days_history_is_small():
     assert len(history.bins) < 1_500
 
 
-def test_a_limit_that_makes_no_sense_is_refused():
+def test_an_invalid_limit_is_refused():
     for wrong in ({"seconds": 0, "requests": 5, "confirmed": 0}, {"seconds": 5, "requests": math.nan, "confirmed": 0}, {"seconds": 5}):
         with pytest.raises((ValueError, KeyError)):
             Governor().adopt([wrong])
 
 
 @pytest.mark.parametrize(("requests", "cap"), [(1, 0.95), (10, 9.5), (300, 285)])
-def test_what_is_asked_for_stays_below_a_limit(requests, cap):
+def test_requests_stay_below_a_limit(requests, cap):
     assert Limit(30.0, requests).cap == pytest.approx(cap)
 
 
@@ -245,14 +245,14 @@ def run(limits, seconds, *, processes=2, learned=None, change=None, **options):
         ([(60, 600)], 600, 2400, {"ceiling": 4.0}),
     ],
 )
-def test_an_allowance_is_found_out_and_kept_to(limits, from_second, to_second, options):
+def test_an_allowance_is_learned_and_respected(limits, from_second, to_second, options):
     world = run(limits, to_second, **options)
     assert world.rate(from_second, to_second) >= 0.85 * best(limits)
     assert world.refused_part(from_second, to_second) <= 0.02
 
 
 @pytest.mark.parametrize(("limits", "learning"), [(ONE, 120), (TWO, 420)])
-def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits, learning):
+def test_a_second_run_respects_the_allowance_from_its_first_ten_seconds(limits, learning):
     first = run(limits, learning)
     learned = first.processes["p0"].throttle.learned()
     second = run(limits, 310, learned={**learned, "history": []})
@@ -278,21 +278,21 @@ def test_a_second_run_holds_it_from_its_first_ten_seconds_on(limits, learning):
         ([(600, 60)], 150, [(200, 60)], 120),
     ],
 )
-def test_a_drop_to_a_third_is_followed_within_two_windows(limits, at, third, windows):
+def test_a_drop_to_a_third_is_learned_within_two_windows(limits, at, third, windows):
     world = run(limits, at + 3 * windows, change=(at, third))
     assert world.rate(at + windows, at + 3 * windows) >= 0.85 * best(third)
     assert world.refused_part(at + windows, at + 3 * windows) <= 0.03
 
 
 @pytest.mark.parametrize(("limits", "at", "double"), [(ONE, 100, [(600, 30)]), (TWO, 400, [(200, 20), (1200, 200)])])
-def test_a_doubling_is_followed_within_ten_minutes(limits, at, double):
+def test_a_doubled_allowance_is_learned_within_ten_minutes(limits, at, double):
     world = run(limits, at + 700, change=(at, double))
     assert world.rate(at + 600, at + 700) >= 0.85 * best(double)
     assert world.refused_part(at, at + 700) <= 0.02
 
 
 @pytest.mark.parametrize("limits", [ONE, [(600, 200)]])
-def test_one_that_joins_late_on_another_host_does_not_take_the_windows_for_empty(limits):
+def test_a_late_process_on_another_host_does_not_assume_empty_windows(limits):
     world = run(limits, 220)
     world.join("late")
     world.run(200)
@@ -303,27 +303,27 @@ def test_one_that_joins_late_on_another_host_does_not_take_the_windows_for_empty
 @pytest.mark.parametrize(
     ("part", "seconds", "used"), [(0.001, 0.5, 0.95), (0.005, 0.5, 0.9), (0.01, 0.0, 0.75), (0.02, 0.5, 0.75), (0.05, 0.5, 0.55)]
 )
-def test_refusals_at_random_cost_little_and_the_rarer_the_less(part, seconds, used):
+def test_random_refusals_cost_little_and_rarer_ones_cost_less(part, seconds, used):
     """As the stand-in's fault `rate_limit`: now and then half a second of 429."""
     world = run([], 900, ceiling=4.0, faults=now_and_then(part, seconds))
     assert world.rate(0, 900) >= used * 4.0
 
 
 @pytest.mark.parametrize("bucket", [Bucket(300, 30), Bucket(600, 200)])
-def test_a_limit_on_the_rate_itself_is_told_from_refusals_at_random(bucket):
+def test_a_rate_limit_is_distinguished_from_random_refusals(bucket):
     world = run(bucket, 660)
     assert world.rate(60, 660) >= 0.85 * bucket.requests / bucket.seconds
     assert world.refused_part(60, 660) <= 0.02
 
 
 @pytest.mark.parametrize("site", [FixedWindow(600, 60), FixedWindow(300, 300), EverythingCounts(300, 30), EverythingCounts(200, 100)])
-def test_windows_of_other_kinds_are_found_out_too(site):
+def test_windows_of_other_kinds_are_learned(site):
     world = run(site, 6 * site.seconds)
     assert world.rate(2 * site.seconds, 6 * site.seconds) >= 0.85 * site.requests / site.seconds
     assert world.refused_part(2 * site.seconds, 6 * site.seconds) <= 0.03
 
 
-def test_a_site_that_refuses_for_an_hour_is_asked_ever_more_rarely():
+def test_a_site_that_refuses_for_an_hour_is_asked_less_and_less_often():
     world = World([], ceiling=4.0, faults=lambda now: 429 if now < START + 3600 else None)
     world.join("a")
     world.run(4200)
@@ -360,7 +360,7 @@ def test_all_processes_together_keep_to_the_ceiling_while_they_join_leave_and_ar
     assert world.rate(132, 192) == pytest.approx(4.0, rel=0.05)
 
 
-def test_scraping_has_a_tenth_while_there_is_processing_and_all_of_it_otherwise():
+def test_scraping_gets_a_tenth_of_the_rate_while_processing_runs_and_otherwise_all():
     world = World([], ceiling=10.0)
     scraper = world.join("s", "scraping")
     world.run(30)
@@ -374,7 +374,7 @@ def test_scraping_has_a_tenth_while_there_is_processing_and_all_of_it_otherwise(
     assert rate(scraper) == pytest.approx(10.0), "who has nothing to do leaves its part to the other"
 
 
-def test_who_is_cut_off_takes_the_others_for_busy(clock):
+def test_a_process_that_is_cut_off_assumes_that_the_others_are_busy(clock):
     throttle = Throttle(10.0, "processing", clock=clock, sleep=clock.sleep)
     throttle.shared = True
     throttle.acquire()

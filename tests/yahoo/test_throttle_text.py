@@ -17,12 +17,12 @@ from tests.yahoo.reports import REPORT
 LIMIT = {"requests": 300.0, "seconds": 30.0, "confirmed": 1, "cap": 285.0, "left": 85}
 
 
-def test_a_site_that_nobody_asks_is_said_to_be_just_that():
+def test_a_site_without_requests_is_described_as_such():
     assert throttle_text.text(None) == ""
     assert throttle_text.text(Site()) == "no process is asking the site"
 
 
-def test_answered_refused_allowed_and_the_rest_are_said():
+def test_the_text_gives_answered_refused_allowed_and_remaining_time():
     leader = {**REPORT, "limits": [LIMIT], "waits_seconds": 0.0}
     site = site_of([leader, {**REPORT, "leads": False, "reason": ""}], [(1234, 5), (66, 7)], leader)
     assert throttle_text.text(site, 1000, 3.0) == (
@@ -32,7 +32,7 @@ def test_answered_refused_allowed_and_the_rest_are_said():
     assert "0.0/s now; about 36,000" in throttle_text.text(site_of([], [(1234, 5)], leader))
 
 
-def test_the_ceiling_is_named_if_it_is_what_limits():
+def test_the_ceiling_is_named_if_it_is_the_limit():
     site = Site(10, 0, 4.0, 4.0, (Allowed(300, 30, 285),))
     assert (
         throttle_text.text(site, 100, 3.0)
@@ -40,7 +40,7 @@ def test_the_ceiling_is_named_if_it_is_what_limits():
     )
 
 
-def test_a_wait_says_for_what_and_how_long():
+def test_a_wait_is_described_with_its_reason_and_duration():
     site = Site(10, 1, 0.0, 0.0, (Allowed(10, 7200, 0),), 5400.0, "the site answered 429")
     assert (
         throttle_text.text(site)
@@ -53,14 +53,14 @@ def test_a_wait_says_for_what_and_how_long():
     )
 
 
-def test_of_a_long_window_what_is_left_can_be_used_at_once():
+def test_the_rest_of_a_long_window_can_be_used_at_once():
     assert Site(limits=(Allowed(8000, 86_400, 6000),), ceiling=4.0).seconds_for(3000) == 750
     assert Site(limits=(Allowed(8000, 86_400, 0),), ceiling=4.0).seconds_for(4000) == 43_200
     assert Site(per_second=2.0).seconds_for(100) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")])
-def test_durations(seconds, text):
+def test_durations_are_written_in_the_largest_fitting_unit(seconds, text):
     assert duration(seconds) == text
 
 
@@ -93,7 +93,7 @@ KEPT = {"version": 1, "site": "http://127.0.0.1:1", "saved_at": 1000.0, "learned
 LEARNED = {"limits": [LIMIT], "history": [[20.0, 15.0, 7], [3.0, 2.9, 1]]}
 
 
-def test_what_was_learned_is_there_for_the_next_run_as_old_as_it_is(settings):
+def test_learned_limits_are_kept_for_the_next_run_with_their_age(settings):
     Learned(settings).save(LEARNED, now=1000.0)
     kept = Learned(settings).load(now=1010.0)
     limit = {name: value for name, value in LIMIT.items() if name != "left"}
@@ -106,7 +106,7 @@ def test_what_was_learned_is_there_for_the_next_run_as_old_as_it_is(settings):
     assert throttle_text.learned(kept, 4.0) == "about 14,400 allowed per hour (REQUESTS_PER_SECOND 4), learned 1970-01-01 00:16 UTC"
 
 
-def test_another_site_is_learned_anew_and_another_stand_in_of_a_demo_has_the_limits_alone(settings):
+def test_another_site_is_learned_from_scratch_and_another_stand_in_keeps_only_the_limits(settings):
     Learned(settings).save(LEARNED, now=1000.0)
     other = replace(settings, yahoo_base_url="http://127.0.0.1:2")
     assert Learned(other).load() is None
@@ -144,7 +144,7 @@ def test_another_site_is_learned_anew_and_another_stand_in_of_a_demo_has_the_lim
         ),
     ],
 )
-def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
+def test_an_invalid_file_counts_as_missing(settings, text, caplog):
     path = Learned(settings).path
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="latin-1")
@@ -152,7 +152,7 @@ def test_a_file_that_makes_no_sense_is_as_none(settings, text, caplog):
     assert throttle_text.learned(None, 4.0) == "the site's limits are not known yet; at most 4 requests a second"
 
 
-def test_what_is_no_file_is_not_waited_for_and_one_of_a_future_day_has_no_history(settings):
+def test_a_pipe_is_not_waited_for_and_a_file_from_the_future_has_no_history(settings):
     path = Learned(settings).path
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
@@ -163,7 +163,7 @@ def test_what_is_no_file_is_not_waited_for_and_one_of_a_future_day_has_no_histor
     assert (kept["history"], kept["learned_at"]) == ([], 500.0)
 
 
-def test_a_folder_that_cannot_be_written_is_said_once(settings, caplog):
+def test_an_unwritable_folder_is_reported_once(settings, caplog):
     settings.state_dir.mkdir(parents=True)
     (settings.state_dir / "throttle.json").mkdir()
     learned = Learned(settings)
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(settings, caplog):
     assert [path.name for path in settings.state_dir.iterdir()] == ["throttle.json"]
 
 
-def test_limits_that_make_no_sense_leave_the_throttle_as_it_was():
+def test_invalid_limits_leave_the_throttle_unchanged():
     throttle = Throttle(0.0)
     with pytest.raises((KeyError, TypeError, ValueError)):
         throttle.remember({"limits": [{**LIMIT, "seconds": -1}], "history": []})

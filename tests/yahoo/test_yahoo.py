@@ -20,14 +20,14 @@ from tests.yahoo.site import NO_CHART, Site
 URL = "https://query2.finance.yahoo.com/v8/finance/chart/X"
 
 
-def test_every_request_goes_to_the_stand_in_as_to_a_proxy(site: Site) -> None:
+def test_every_request_goes_to_the_stand_in(site: Site) -> None:
     site.answers["chart"] = {"fine": 1}
     assert yahoo.get_json(URL, {"a": "b"}) == {"fine": 1}
     assert site.requests == ["http://query2.finance.yahoo.com/v8/finance/chart/X?a=b&crumb=crumb"]
     assert [target.split("/")[2] for target in site.sessions] == ["fc.yahoo.com", "query1.finance.yahoo.com"]
 
 
-def test_no_proxy_in_the_environment_does_not_lead_past_the_stand_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_in_the_environment_does_not_bypass_the_stand_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "*")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -36,19 +36,19 @@ def test_no_proxy_in_the_environment_does_not_lead_past_the_stand_in(site: Site,
     assert yahoo.get_json(URL) == {"fine": 1}
 
 
-def test_without_a_stand_in_addresses_stay_as_they_are(fresh_yfinance: None, tmp_path: Path) -> None:
+def test_addresses_are_unchanged_without_a_stand_in(fresh_yfinance: None, tmp_path: Path) -> None:
     yahoo.setup("", tmp_path / "cache")
     session = YfData()._session
     assert (session.stand_in, session.proxies, session.trust_env) == ("", {}, True)
 
 
-def test_sessions_that_yfinance_makes_itself_are_pointed_too(site: Site) -> None:
+def test_sessions_created_by_yfinance_are_redirected_too(site: Site) -> None:
     from yfinance._http import new_session
 
     assert new_session().stand_in == site.url
 
 
-def test_a_second_setup_turns_to_another_site_with_nothing_of_the_first(site: Site, tmp_path: Path) -> None:
+def test_a_second_setup_uses_another_site_and_keeps_nothing_of_the_first(site: Site, tmp_path: Path) -> None:
     site.answers["chart"] = {"from": "first"}
     yahoo.get_json(URL)
     with Site() as second:
@@ -58,13 +58,13 @@ def test_a_second_setup_turns_to_another_site_with_nothing_of_the_first(site: Si
         assert second.requests[0].endswith("crumb=other")
 
 
-def test_caches_lie_in_the_folder_given(site: Site, tmp_path: Path) -> None:
+def test_caches_are_in_the_given_folder(site: Site, tmp_path: Path) -> None:
     site.answers["chart"] = {}
     yahoo.get_json(URL)
     assert os.listdir(tmp_path / "cache")
 
 
-def test_the_hooks_hear_every_request_and_every_status(site: Site, tmp_path: Path) -> None:
+def test_the_hooks_see_every_request_and_every_status(site: Site, tmp_path: Path) -> None:
     before: list[int] = []
     after: list[tuple[int, float | None]] = []
     yahoo.setup(site.url, tmp_path / "c", 5, lambda: before.append(1), lambda status, retry: after.append((status, retry)))
@@ -114,7 +114,7 @@ def test_a_crumb_request_that_is_refused_is_not_taken_for_a_crumb(site: Site) ->
     assert not any("Too" in target or "Oops" in target for target in site.requests)
 
 
-def test_a_404_is_believed_after_a_second_one(site: Site) -> None:
+def test_a_404_is_believed_after_a_second_404(site: Site) -> None:
     site.answers["chart"] = [(404, {}), {"fine": 1}]
     assert yahoo.get_json(URL) == {"fine": 1}
     site.answers["chart"] = (404, NO_CHART)
@@ -164,7 +164,7 @@ def test_a_server_that_is_not_there_is_transient(fresh_yfinance: None, tmp_path:
         yahoo.get_json(URL)
 
 
-def test_an_error_inside_yfinance_that_nobody_knows_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_error_inside_yfinance_is_transient(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def race(*arguments: object, **options: object) -> None:
         raise RuntimeError("dictionary changed size during iteration")
 
@@ -182,7 +182,7 @@ def test_an_error_inside_yfinance_that_nobody_knows_is_tried_again(site: Site, m
         (200, b'{"finance":{"result":null,"error":{"code":"Too Many Requests","description":"Rate limit"}}}', "application/json"),
     ],
 )
-def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(
+def test_a_refusal_in_words_is_a_temporary_refusal(
     fresh_yfinance: None, tmp_path: Path, site: Site, status: int, body: bytes, kind: str
 ) -> None:
     told: list[int] = []
@@ -193,7 +193,7 @@ def test_a_page_that_asks_for_patience_in_words_is_a_refusal_for_now(
     assert told[-1] == 429, "the throttle hears of it"
 
 
-def test_a_site_that_forbids_everything_is_waited_for_and_one_forbidden_stock_is_not(
+def test_a_site_that_forbids_everything_is_waited_for_but_one_forbidden_stock_is_not(
     fresh_yfinance: None, tmp_path: Path, site: Site
 ) -> None:
     told: list[int] = []
@@ -263,23 +263,23 @@ NOT_FOUND = json.dumps(NO_CHART).encode()
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else repr(value)[:40],
 )
-def test_an_error_means_what_it_is(error: Exception, expected: type[TaskError]) -> None:
+def test_each_error_is_classified(error: Exception, expected: type[TaskError]) -> None:
     found = yahoo.classify(error)
     assert type(found) is expected
     assert type(error).__name__ in str(found)
 
 
-def test_the_reasons_of_no_data_are_told_apart() -> None:
+def test_the_reasons_for_no_data_are_distinguished() -> None:
     reasons = {name: yahoo.classify(error) for name, error in (("gone", status_error(404, NOT_FOUND)), ("no_statements", IndexError()))}
     assert {name: found.reason for name, found in reasons.items() if isinstance(found, NoData)} == {name: name for name in reasons}
 
 
-def test_an_error_of_the_pipeline_stays_itself() -> None:
+def test_errors_of_the_pipeline_are_not_reclassified() -> None:
     error = NoData("gone")
     assert yahoo.classify(error) is error
 
 
-def test_the_site_says_when_to_come_back() -> None:
+def test_retry_after_is_read_from_the_answer() -> None:
     found = yahoo.classify(status_error(429, Retry_After="12"))
     assert isinstance(found, RateLimited)
     assert found.retry_after_seconds == 12

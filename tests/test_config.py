@@ -34,7 +34,7 @@ def test_the_environment_comes_before_the_file_and_the_file_before_the_default(t
     assert (settings.max_attempts, settings.processor_threads, settings.market_cap_max) == (4, 7, "2B")
 
 
-def test_a_group_of_settings_comes_from_one_place(tmp_path):
+def test_a_group_of_settings_is_taken_from_one_place_only(tmp_path):
     settings = load(tmp_path, "DB_DEV_NAME=mine\nDB_USER=me\nDB_PASSWORD=secret\n", DB_DEV_NAME="other", DB_USER="you")
     assert (settings.database.name, settings.database.password, settings.database.source) == ("other", "", "environment")
     assert "secret" not in repr(settings)
@@ -136,7 +136,7 @@ def test_names_and_addresses_of_both_ip_versions_are_valid_servers(tmp_path, ser
 @pytest.mark.parametrize(
     "host", ["`db`", "${HOST}", "postgres://db.example", "http://db.example", "db.example:5432", "me@db.example", "db.example/stocks"]
 )
-def test_a_database_host_may_not_contain_a_port(tmp_path, host):
+def test_a_database_host_is_nothing_but_a_host(tmp_path, host):
     with pytest.raises(SettingsError, match=r"DB_HOST is .* without a protocol"):
         load(tmp_path, DB_DEV_NAME="stocks", DB_USER="me", DB_HOST=host)
 

@@ -86,7 +86,7 @@ def test_failures_of_different_clients_are_kept_apart():
     assert failures.since(1) is away
 
 
-def test_a_failure_is_reported_once_and_not_logged_while_silenced():
+def test_the_listener_is_attached_once_and_drops_records_while_silent():
     failure = diagnosis.attach()
     assert diagnosis.attach() is failure
     listener = diagnosis.Failures()
@@ -95,7 +95,7 @@ def test_a_failure_is_reported_once_and_not_logged_while_silenced():
     assert not listener.filter(record(TIME_OUT))
 
 
-def test_sockets_left_behind_by_the_client_are_closed(monkeypatch):
+def test_sockets_left_behind_by_the_client_are_garbage_collected(monkeypatch):
     collected = []
     monkeypatch.setattr(gc, "collect", lambda: collected.append(True))
     failure = diagnosis.Failures()

@@ -71,7 +71,7 @@ def test_every_service_has_a_health_check_and_waits_for_what_it_needs(name: str)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_volume_is_named(name: str) -> None:
+def test_the_used_volumes_are_exactly_the_declared_ones(name: str) -> None:
     document = read(name)
     used = {volume.split(":")[0] for options in document["services"].values() for volume in options.get("volumes", [])}
     assert used == set(document["volumes"])
@@ -189,7 +189,7 @@ def test_actions_are_named_by_commit_with_their_version_beside_it() -> None:
     assert "-latest" not in text
 
 
-def test_every_movable_version_has_its_reason_beside_it() -> None:
+def test_movable_versions_are_explained_and_watched_for_updates() -> None:
     assert "by digest" in (PROJECT / "Dockerfile").read_text()
     assert "by digest" in (PROJECT / "docker-compose.yml").read_text()
     updates = YAML(typ="safe").load(PROJECT / ".github" / "dependabot.yml")["updates"]

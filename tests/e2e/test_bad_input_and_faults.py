@@ -38,7 +38,7 @@ def test_the_scripts_say_how_to_install_missing_packages(terminal, script):
     assert "Traceback" not in done.stderr
 
 
-def test_the_orchestrator_says_how_to_install_missing_packages(terminal):
+def test_the_orchestrator_reports_a_missing_broker(terminal):
     with socket.create_server(("127.0.0.1", 0)) as site:
         threading.Thread(target=_answer_404, args=(site,), daemon=True).start()
         done = terminal.run("run_pipeline.py", KAFKA_BOOTSTRAP_SERVERS=NOWHERE, YAHOO_BASE_URL=f"http://127.0.0.1:{site.getsockname()[1]}")

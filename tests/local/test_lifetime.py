@@ -92,7 +92,7 @@ def test_a_guardian_does_not_wait_for_a_dead_program() -> None:
     assert process.wait(5) == -signal.SIGTERM
 
 
-def test_a_guardian_does_nothing_after_it_is_released(tmp_path: Path) -> None:
+def test_a_forgotten_duty_is_not_carried_out(tmp_path: Path) -> None:
     guardian = Guardian()
     (tmp_path / "kept").mkdir()
     (tmp_path / "removed").mkdir()

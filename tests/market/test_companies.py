@@ -111,7 +111,7 @@ def test_every_awkward_case_exists_at_the_default_size(market: Market) -> None:
     assert len({c.name for c in market.with_trait("same_name")}) == 1
 
 
-def test_a_small_market_has_one_of_each_case_as_far_as_its_companies_suffice() -> None:
+def test_a_small_market_has_a_company_of_each_special_kind() -> None:
     market = build_market(60)
     missing = {trait for trait, _, _ in SPECIALS if not market.with_trait(trait)}
     assert not missing

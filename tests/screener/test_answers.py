@@ -84,7 +84,7 @@ def test_only_a_total_of_0_means_an_empty_list() -> None:
         ('<a href="/quote/A/">A</a><p>0 results</p>', False),
     ],
 )
-def test_an_html_answer_is_judged_by_its_status(body: str, none: bool) -> None:
+def test_an_html_page_means_an_empty_list_only_if_it_shows_a_total_of_0(body: str, none: bool) -> None:
     assert says_none(body) is none
 
 
@@ -212,7 +212,7 @@ def test_a_total_that_drops_within_the_list_does_not_end_it() -> None:
 @pytest.mark.parametrize(
     "answers_", [[of(12, "A B C D E F", doubled=0)] * 2, [Answer(5, ())], [of(9, "", no_symbol=9)], [Answer(None, (Listing("A", "A"),))]]
 )
-def test_repeated_rows_in_place_of_others_make_no_complete_list(answers_: list[Answer]) -> None:
+def test_a_list_of_doubtful_answers_never_counts_as_complete(answers_: list[Answer]) -> None:
     """The same rows at every offset; a total without rows; nothing but rows without a symbol; no total and no end."""
     with pytest.raises(TransientError, match="stocks were listed in 2 passes"):
         symbols_of(the_list(answers_[0].total or 1, answers_))

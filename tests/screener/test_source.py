@@ -107,7 +107,7 @@ def test_auto_falls_back_to_the_endpoint_and_says_so(
         assert own.process_group is None
 
 
-def test_a_page_that_changes_midway_is_replaced_by_the_whole_list(tmp_path: Path) -> None:
+def test_a_page_that_changes_midway_is_followed_by_the_endpoints_whole_list(tmp_path: Path) -> None:
     def answers_of(*symbols: str) -> Answer:
         return Answer(3, tuple(Listing(symbol, symbol) for symbol in symbols))
 

@@ -114,7 +114,7 @@ def test_a_process_that_starts_during_a_transaction_does_not_wait_for_it(tables)
     "removed",
     ["ALTER TABLE pipeline_run DROP COLUMN tasks", f"ALTER TABLE financial_ratios DROP COLUMN {RATIOS[-1]}", "DROP INDEX stock_country"],
 )
-def test_columns_missing_from_an_older_version_are_added(tables, query, removed):
+def test_missing_columns_and_indexes_are_added(tables, query, removed):
     query(removed)
     connection = database.connect(tables)
     schema.create_tables(connection)

@@ -264,7 +264,7 @@ KINDS = {
 }
 
 
-def test_200_idle_connections_delay_nobody(many, own_broker, tmp_path: Path) -> None:
+def test_200_stalled_connections_delay_nobody(many, own_broker, tmp_path: Path) -> None:
     """Clients of each kind. The page answers others within three times its idle time, and has few connections to PostgreSQL."""
     clients.quiet()
 

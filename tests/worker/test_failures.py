@@ -76,7 +76,7 @@ def test_an_error_without_a_text_is_still_named():
     assert verdict(ZeroDivisionError()).text == "ZeroDivisionError()"
 
 
-def test_a_task_that_was_not_started_stays_where_it_is():
+def test_a_task_that_goes_back_stays_undone():
     assert verdict(GoesBack()) == StaysUndone()
 
 

@@ -99,7 +99,7 @@ def test_a_task_too_large_after_decompression_is_a_letter_without_its_value(kafk
     )
 
 
-def test_a_retry_that_cannot_be_sent_is_a_letter_without_its_value(kafka, run_id):
+def test_a_task_too_large_for_a_letter_is_a_letter_without_its_value(kafka, run_id):
     """It fits into its own topic, but not with the headers of a letter."""
     value = zlib.compress(b"") + bytes(LARGEST_MESSAGE_BYTES - 40)
     send_raw(kafka, topics.PROCESSING_TASKS, value, partition=5)

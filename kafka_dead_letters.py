@@ -38,7 +38,7 @@ from pipeline.process.arguments import Parser, parse_age, whole
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.runs.text import safe
 from pipeline.worker import dead_letters
-from pipeline.worker.dead_letters import Letter, Wanted
+from pipeline.worker.dead_letters import Letter, LetterFilter
 
 #: The letter that was named is not there.
 EXIT_NOT_FOUND = 1
@@ -56,9 +56,9 @@ def main() -> int:
     return show(letters, arguments)
 
 
-def wanted(arguments: argparse.Namespace) -> Wanted:
+def wanted(arguments: argparse.Namespace) -> LetterFilter:
     """Which letters the flags mean. Raises SettingsError for an invalid age."""
-    return Wanted(
+    return LetterFilter(
         stage=arguments.stage,
         run=arguments.run,
         region=arguments.region,
@@ -73,9 +73,9 @@ def wanted(arguments: argparse.Namespace) -> Wanted:
 
 def say_why_not(settings: Settings, arguments: argparse.Namespace) -> int:
     """Say why the letter that was named can't be had. Returns the exit code."""
-    if dead_letters.read(settings.kafka, Wanted(letter_id=arguments.id)):
+    if dead_letters.read(settings.kafka, LetterFilter(letter_id=arguments.id)):
         reason = "does not match the other flags"
-    elif dead_letters.read(settings.kafka, Wanted(letter_id=arguments.id, replayed_too=True)):
+    elif dead_letters.read(settings.kafka, LetterFilter(letter_id=arguments.id, replayed_too=True)):
         reason = "was replayed already" + (", show it with --all" if arguments.command != "replay" else "")
     else:
         demo = " --demo" if arguments.demo else ""

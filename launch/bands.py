@@ -23,7 +23,7 @@ from pipeline.errors import RateLimited, ServiceError, TaskError, TransientError
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.storage import database, fx_rates, schema
 from pipeline.wire import request_count
-from pipeline.wire.bands import Wanted, converted
+from pipeline.wire.bands import WantedBand, converted
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
 from pipeline.worker.failures import delay_seconds
@@ -65,7 +65,7 @@ class Converter:
         if currency == LOCAL:
             return RegionBand(code, low, high)
         rate = self._rate(currency, REGION_CURRENCIES[code])
-        return RegionBand(code, *converted(low, high, rate.rate), Wanted(low, high, currency, rate.rate, rate.day))
+        return RegionBand(code, *converted(low, high, rate.rate), WantedBand(low, high, currency, rate.rate, rate.day))
 
     def _rate(self, source: str, target: str) -> DayRate:
         """Price of one unit of `source` in `target`, calculated through the dollar. Raises ServiceError."""

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from pipeline.errors import MessageError, PipelineError
 from pipeline.wire import topics
 from pipeline.wire.messages import ProcessingTask, run_started_at
-from pipeline.worker.dead_letters import Letter, Wanted
+from pipeline.worker.dead_letters import Letter, LetterFilter
 from ui import addresses
 from ui.kafka_views import tried
 from ui.lanes import Lane
@@ -77,7 +77,7 @@ class LettersView:
         wanted = _wanted(form, form.get("letter") or None)
         return await self._lane.run(self._put_back, request, wanted)
 
-    def _put_back(self, request: Request, wanted: Wanted) -> Response:
+    def _put_back(self, request: Request, wanted: LetterFilter) -> Response:
         try:
             with self._replaying:  # so that a double click puts a letter back only once
                 letters = [letter for letter in self._dead.all() if not letter.replayed and wanted(letter)]
@@ -92,7 +92,7 @@ class LettersView:
 _FILTERS = ("stage", "run", "region", "symbol", "error_type")
 
 
-def _wanted(given: Mapping[str, str], letter_id: str | None = None) -> Wanted:
+def _wanted(given: Mapping[str, str], letter_id: str | None = None) -> LetterFilter:
     chosen: dict[str, Any] = {name: (given.get(name) or "").strip() or None for name in _FILTERS}
     addresses.choice(chosen["stage"], "stage", STAGES, "")
     if chosen["run"] is not None:
@@ -109,7 +109,7 @@ def _wanted(given: Mapping[str, str], letter_id: str | None = None) -> Wanted:
     if letter_id is not None and not _is_letter_id(letter_id):
         raise addresses.refused("letter", letter_id, "a letter's name, such as processing/1/17")
     replayed_too = addresses.choice(given.get("replayed"), "replayed", ("0", "1"), "0") == "1"
-    return Wanted(**chosen, replayed_too=replayed_too, letter_id=letter_id)
+    return LetterFilter(**chosen, replayed_too=replayed_too, letter_id=letter_id)
 
 
 def _is_letter_id(text: str) -> bool:
@@ -118,7 +118,7 @@ def _is_letter_id(text: str) -> bool:
     return stage in STAGES and len(numbers) == 2 and all(number.isdecimal() and number.isascii() for number in numbers)
 
 
-def _filters(wanted: Wanted) -> list[tuple[str, str]]:
+def _filters(wanted: LetterFilter) -> list[tuple[str, str]]:
     pairs = [(name, str(getattr(wanted, name))) for name in _FILTERS if getattr(wanted, name)]
     return pairs + ([("replayed", "1")] if wanted.replayed_too else [])
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pipeline.errors import BandCurrencyMismatch
 from pipeline.ratios.fundamentals import in_trading_unit, major, unit_value
 from pipeline.screener.answers import Listing
-from pipeline.wire.bands import Wanted, amount_text
+from pipeline.wire.bands import WantedBand, amount_text
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate, per_dollar
 from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.messages import ScrapingTask
@@ -68,7 +68,7 @@ def size_of(quote: Mapping[str, Any], low: float, high: float) -> Size | None:
     return Size(float(cap), currency)
 
 
-def judge(size: Size, wanted: Wanted, own: str, rates: RatesSource) -> Verdict:
+def judge(size: Size, wanted: WantedBand, own: str, rates: RatesSource) -> Verdict:
     """Whether a size lies within the wanted band. `own` is the region's currency, which `wanted.rate` is in; `rates` has all others.
 
     A size without a currency is in the region's: the site has compared it with bounds in that.

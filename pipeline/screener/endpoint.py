@@ -11,7 +11,7 @@ from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, 
 from pipeline.screener import answers, query, walls
 from pipeline.screener.answers import Answer, SiteError
 from pipeline.screener.harvest import RegionList, all_pages
-from pipeline.screener.page_state import Wanted
+from pipeline.screener.page_state import Selection
 from pipeline.wire.regions import REGIONS
 from pipeline.yahoo import session
 
@@ -30,7 +30,7 @@ class ApiScreener:
         """The list of a region's stocks within a market-cap band, both ends included."""
         if region_code not in REGIONS:
             raise PermanentError(f"no such region: {region_code!r}")
-        wanted = Wanted(region_code, market_cap_min, market_cap_max)
+        wanted = Selection(region_code, market_cap_min, market_cap_max)
         first = _call(wanted, 0)
 
         def one_pass(number: int) -> Iterator[Answer]:
@@ -39,7 +39,7 @@ class ApiScreener:
         return RegionList(str(wanted), "api", first.total or 0, one_pass)
 
 
-def _call(wanted: Wanted, offset: int) -> Answer:
+def _call(wanted: Selection, offset: int) -> Answer:
     """One answer: with a total or rows, or one behind the last row."""
     body = query.body(None, wanted.region, wanted.band, offset, plain=True)
     try:

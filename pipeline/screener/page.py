@@ -19,7 +19,7 @@ from pipeline.screener.harvest import RegionList, all_pages
 from pipeline.screener.network import NetworkLog
 from pipeline.screener.page_data import Courtesy, NoCourtesy, NotServed, PageData, Stale
 from pipeline.screener.page_driver import GRACE_SECONDS, POLL_SECONDS, SETTLE_TIMEOUT_SECONDS, PageDriver
-from pipeline.screener.page_state import PAGE_PATH, State, Wanted, is_elsewhere, is_screener
+from pipeline.screener.page_state import PAGE_PATH, Selection, State, is_elsewhere, is_screener
 from pipeline.screener.selectors import ROWS_PER_PAGE
 from pipeline.screener.table import Table
 from pipeline.wire.regions import REGIONS
@@ -82,7 +82,7 @@ class PagedScreener:
         """
         if region_code not in REGIONS:
             raise PermanentError(f"no such region: {region_code!r}")
-        wanted = Wanted(region_code, market_cap_min, market_cap_max)
+        wanted = Selection(region_code, market_cap_min, market_cap_max)
         self._driver.wanted = wanted
         is_kept = time.monotonic() < self._kept_until and self._browser.pages_loaded > 0
         self._kept_until = 0.0
@@ -99,7 +99,7 @@ class PagedScreener:
 
     # By the page's own query
 
-    def _by_data(self, wanted: Wanted, is_kept: bool) -> RegionList | None:
+    def _by_data(self, wanted: Selection, is_kept: bool) -> RegionList | None:
         """The list by the page's own query; None if the page has none."""
         if is_kept and self._has_no_query:
             return None
@@ -115,7 +115,7 @@ class PagedScreener:
         total = first.rows if first.total is None else first.total
         return RegionList(str(wanted), "page-data", total, lambda number: self._pass(wanted, first if number == 0 else None))
 
-    def _pass(self, wanted: Wanted, first: Answer | None) -> Iterator[Answer]:
+    def _pass(self, wanted: Selection, first: Answer | None) -> Iterator[Answer]:
         """All answers from the first on; `first` is the one that is there already."""
         self._driver.wanted = wanted
 
@@ -128,7 +128,7 @@ class PagedScreener:
 
         return all_pages(ask, first)
 
-    def _ask(self, wanted: Wanted, offset: int) -> Answer:
+    def _ask(self, wanted: Selection, offset: int) -> Answer:
         """One answer. A page that no longer serves (blank, or its crumb refused) is loaded once more; nothing is lost."""
         was_loaded = False
         for attempt in range(2):
@@ -152,7 +152,7 @@ class PagedScreener:
 
     # By its table
 
-    def _by_table(self, wanted: Wanted, is_kept: bool) -> RegionList:
+    def _by_table(self, wanted: Selection, is_kept: bool) -> RegionList:
         return self._table.open(wanted, is_kept and self._table.is_free)
 
     def _page_for_table(self) -> State:

@@ -25,7 +25,7 @@ from pipeline.screener import walls
 from pipeline.screener.answers import Answer, SiteError, parse_text
 from pipeline.screener.browser import Browser
 from pipeline.screener.network import Exchange, NetworkLog
-from pipeline.screener.page_state import LOADING, State, Wanted, state_of
+from pipeline.screener.page_state import LOADING, Selection, State, state_of
 from pipeline.screener.query import asked, may_ask_for_rows, without_crumb
 from pipeline.screener.selectors import SELECTORS
 
@@ -61,7 +61,7 @@ class PageDriver:
         self.settle_timeout_seconds = settle_timeout_seconds
         self._grace_seconds = grace_seconds
         #: What is being listed.
-        self.wanted: Wanted | None = None
+        self.wanted: Selection | None = None
 
     @property
     def name(self) -> str:

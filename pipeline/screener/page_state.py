@@ -123,7 +123,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """The region and band of a task, and what counts as evidence that the page shows them."""
 
     region: str

@@ -16,7 +16,7 @@ from pipeline.screener.answers import Answer
 from pipeline.screener.harvest import TOLERATED, RegionList
 from pipeline.screener.menus import Menus
 from pipeline.screener.page_driver import NotSettled, PageDriver, missing
-from pipeline.screener.page_state import State, Wanted, is_sorted
+from pipeline.screener.page_state import Selection, State, is_sorted
 from pipeline.screener.selectors import ROWS_PER_PAGE
 from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.regions import screener_label
@@ -34,7 +34,7 @@ class Table:
         self._driver = driver
         self._load_page = load
         self._menus = Menus(driver)
-        self._wanted = Wanted("us", 0, 0)
+        self._wanted = Selection("us", 0, 0)
         self._caps_are_in_band = True
         self._is_at_start = False
         #: Whether the page can serve another task: not halfway through a list, nor after an error.
@@ -42,7 +42,7 @@ class Table:
         # The form in which the band is typed first; the one that has worked comes first from then on.
         self._styles: list[Callable[[int], str]] = [str, format_market_cap]
 
-    def open(self, wanted: Wanted, is_kept: bool) -> RegionList:
+    def open(self, wanted: Selection, is_kept: bool) -> RegionList:
         """Show a region's stocks of a band. A page that served another task well is used again (`is_kept`), if it shows that it can."""
         self._wanted, self.is_free = wanted, False
         state = self._filter_kept() if is_kept else None

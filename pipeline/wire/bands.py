@@ -17,7 +17,7 @@ DIGITS = 3
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedBand:
     """A band as the user asked for it, in whole units of `currency`, both ends included. None is an open end.
 
     rate: what one unit of `currency` costs in the region's own currency, on `rate_day`.
@@ -40,7 +40,7 @@ class Wanted:
         }
 
     @classmethod
-    def read(cls, value: Any) -> Wanted:
+    def read(cls, value: Any) -> WantedBand:
         """Parse the output of `fields`. Raises ValueError that names the field."""
         if not isinstance(value, Mapping):
             raise ValueError(f"expected an object, found {type(value).__name__}")

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from pipeline.errors import MessageError
 from pipeline.wire import quotes
-from pipeline.wire.bands import Wanted
+from pipeline.wire.bands import WantedBand
 from pipeline.wire.market_cap import parse_market_cap
 from pipeline.wire.text import clean_name
 
@@ -68,7 +68,7 @@ class ScrapingTask:
     market_cap_min: int
     market_cap_max: int
     #: What the user asked for, in one money for all regions; without it the bounds were given in the region's currency.
-    wanted: Wanted | None = None
+    wanted: WantedBand | None = None
 
     @property
     def task_id(self) -> str:
@@ -192,7 +192,7 @@ def scraping_task(raw: bytes | None) -> ScrapingTask:
     if bounds[0] > bounds[1]:
         raise MessageError(f"market_cap_min {bounds[0]} is above market_cap_max {bounds[1]}")
     try:
-        wanted = Wanted.read(fields["wanted"]) if fields.get("wanted") is not None else None
+        wanted = WantedBand.read(fields["wanted"]) if fields.get("wanted") is not None else None
     except ValueError as error:
         raise MessageError(f"wanted: {error}") from None
     run_id, region = _text(fields, "run_id"), _region(fields, "region_code")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from config.values import LOCAL
-from pipeline.wire.bands import Wanted
+from pipeline.wire.bands import WantedBand
 from pipeline.wire.market_cap import LARGEST
 
 #: Every region code that yfinance knows (its codes are lower case only), with its plain English name.
@@ -96,7 +96,7 @@ class RegionBand(NamedTuple):
     code: str
     market_cap_min: int
     market_cap_max: int
-    wanted: Wanted | None = None
+    wanted: WantedBand | None = None
 
     @property
     def asked(self) -> AskedBand:
@@ -112,4 +112,4 @@ class RegionBand(NamedTuple):
     @classmethod
     def read(cls, value: Sequence[Any]) -> RegionBand:
         """Parse the output of `as_json`, or of an earlier version, which has no `wanted`. Raises ValueError."""
-        return cls(value[0], value[1], value[2], Wanted.read(value[3]) if len(value) > 3 else None)
+        return cls(value[0], value[1], value[2], WantedBand.read(value[3]) if len(value) > 3 else None)

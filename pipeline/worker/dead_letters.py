@@ -71,8 +71,8 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which letters are wanted; None means any. Ages are in seconds."""
+class LetterFilter:
+    """Which letters to take: those that meet every condition. None means any; ages are in seconds."""
 
     stage: str | None = None
     run: str | None = None

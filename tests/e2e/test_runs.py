@@ -15,7 +15,7 @@ from pipeline.runs.account_reader import Tally
 from pipeline.storage import database, run_table, schema
 from pipeline.storage import rows as stored_rows
 from pipeline.wire import messages, topics
-from pipeline.wire.bands import Wanted, converted
+from pipeline.wire.bands import WantedBand, converted
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import RegionBand
 from tests.conftest import until
@@ -119,7 +119,7 @@ def test_resume_sends_exactly_the_unsent_bands_of_a_regions_file(terminal, outla
     environ = {**outlasting, "YAHOO_BASE_URL": market.base_url}
     bands = [(300, 600), (600, 1000), (1000, 2000)]
     # In euros, two of them made of dollars at the rate of that day; and one in its own currency.
-    wanted = [Wanted(low * 10**6, high * 10**6, "USD", 0.9, date(2026, 6, 29)) for low, high in bands[:2]]
+    wanted = [WantedBand(low * 10**6, high * 10**6, "USD", 0.9, date(2026, 6, 29)) for low, high in bands[:2]]
     tasks = [RegionBand("fr", *converted(one.low, one.high, one.rate), one) for one in wanted]
     tasks += [RegionBand("fr", 1_000_000_000, 2_000_000_000), RegionBand("gb", 300_000_000, 2_000_000_000)]
     (terminal.home / "other.txt").write_text("de\nfr 5B 6B\n")

@@ -21,7 +21,7 @@ from launch import bands
 from launch.bands import Converter
 from pipeline.errors import ServiceError
 from pipeline.storage import database, fx_rates
-from pipeline.wire.bands import Wanted
+from pipeline.wire.bands import WantedBand
 from pipeline.wire.currencies import DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
 from tests.yahoo.site import Site
@@ -88,8 +88,8 @@ def test_one_request_converts_all_regions(site: Site, settings: Settings) -> Non
         ("gb", 228_000_000, 1_520_000_000),
         ("kw", 92_100_000, 615_000_000),
     ]
-    assert found[0].wanted == Wanted(LOW, HIGH, "USD", 1.0, TODAY)
-    assert found[1].wanted == Wanted(LOW, HIGH, "USD", 149.2, TODAY)
+    assert found[0].wanted == WantedBand(LOW, HIGH, "USD", 1.0, TODAY)
+    assert found[1].wanted == WantedBand(LOW, HIGH, "USD", 149.2, TODAY)
     assert converter.bands([asked("fr")])[0].market_cap_min == 258_000_000
     assert len(site.requests) == 1
 
@@ -104,7 +104,7 @@ def test_any_two_currencies_are_converted_through_the_dollar(site: Site, setting
     assert in_euros[:3] == ("jp", 52_000_000_000, 347_000_000_000)  # 52.05 and 346.98 billion
     assert in_yen[:3] == ("us", 2_010_000, 13_500_000)  # 2.0107 and 13.405 million
     assert in_levs[:3] == ("us", 176_000_000, 1_180_000_000)  # 176.47 and 1176.5 million
-    assert own == RegionBand("jp", LOW, HIGH, Wanted(LOW, HIGH, "JPY", 1.0, TODAY))
+    assert own == RegionBand("jp", LOW, HIGH, WantedBand(LOW, HIGH, "JPY", 1.0, TODAY))
     assert len(site.requests) == 1
 
 
@@ -158,7 +158,7 @@ def test_a_stored_rate_is_valid_for_seven_days(site: Site, stored: Callable[...,
     site.answers["quote"] = rates_of(JPY="gone")
     with caplog.at_level(logging.WARNING, bands.__name__):
         (band,) = Converter(stored(7)).bands([asked("jp")])
-    assert band == RegionBand("jp", 45_000_000_000, 300_000_000_000, Wanted(LOW, HIGH, "USD", 150.0, date(2026, 11, 21)))
+    assert band == RegionBand("jp", 45_000_000_000, 300_000_000_000, WantedBand(LOW, HIGH, "USD", 150.0, date(2026, 11, 21)))
     assert "USDJPY: using the stored one of 2026-11-21; the site gives none" in caplog.text
 
 

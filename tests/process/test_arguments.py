@@ -12,7 +12,7 @@ import kafka_ui
 import run_pipeline
 from config import SettingsError
 from pipeline.process.arguments import asked_band, chosen_bands, chosen_regions, read_bands, write_bands
-from pipeline.wire.bands import Wanted
+from pipeline.wire.bands import WantedBand
 from pipeline.wire.regions import REGIONS, RegionBand
 
 TEXT = """\
@@ -103,7 +103,7 @@ def test_bands_without_a_currency_use_that_of_the_setting():
 
 
 def test_the_arguments_for_a_producer_read_back_with_their_rates(tmp_path):
-    wanted = Wanted(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
+    wanted = WantedBand(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
     bands = [RegionBand("jp", 44_700_000_000, 299_000_000_000, wanted), RegionBand("fr", 1, 2)]
     write_bands(tmp_path / "tasks.json", bands)
     assert read_bands(tmp_path / "tasks.json") == bands

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import BandCurrencyMismatch
 from pipeline.screener.answers import Listing
 from pipeline.screener.band_check import BandCheck, Size, Verdict, judge, size_of
-from pipeline.wire.bands import Wanted, converted
+from pipeline.wire.bands import WantedBand, converted
 from pipeline.wire.currencies import DayRate
 from pipeline.wire.messages import ScrapingTask
 
@@ -23,7 +23,7 @@ RATES = {"USDJPY": DayRate(DAY, 150.0), "USDGBP": DayRate(DAY, 0.76), "USDEUR": 
 
 
 def task(region: str = "jp", rate: float = 149.2, low: int = LOW, high: int = HIGH, currency: str = "USD") -> ScrapingTask:
-    return ScrapingTask("20261124T071326Z-1f3a", region, "Japan", *converted(low, high, rate), Wanted(low, high, currency, rate, DAY))
+    return ScrapingTask("20261124T071326Z-1f3a", region, "Japan", *converted(low, high, rate), WantedBand(low, high, currency, rate, DAY))
 
 
 def listing(symbol: str, cap: float | None, currency: str = "JPY", **more: Any) -> Listing:
@@ -163,7 +163,7 @@ def test_pence_are_distinguished_from_pounds(quote: dict[str, Any], expected: Si
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.floats(1e-3, 1e5), st.integers(1, 10**13))
 def test_the_verdict_compares_sizes_in_the_bands_currency(one: int, other: int, rate: float, cap: int) -> None:
     low, high = sorted((one, other))
-    wanted = Wanted(low, high, "USD", rate, DAY)
+    wanted = WantedBand(low, high, "USD", rate, DAY)
     verdict = judge(Size(cap, "JPY"), wanted, "JPY", no_rates)
     assert verdict is judge(Size(cap, ""), wanted, "JPY", no_rates)
     value = cap / rate
@@ -173,4 +173,4 @@ def test_the_verdict_compares_sizes_in_the_bands_currency(one: int, other: int, 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(None, 5, Verdict.INSIDE), (5, None, Verdict.OUTSIDE), (None, None, Verdict.INSIDE)])
 def test_an_open_bound_excludes_nothing(low: int | None, high: int | None, expected: Verdict) -> None:
-    assert judge(Size(4, "USD"), Wanted(low, high, "USD", 1.0, DAY), "USD", no_rates) is expected
+    assert judge(Size(4, "USD"), WantedBand(low, high, "USD", 1.0, DAY), "USD", no_rates) is expected

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from config.values import CURRENCIES, LOCAL, SettingsError, currency
 from pipeline.errors import MessageError
 from pipeline.wire import messages
-from pipeline.wire.bands import Wanted, amount_text, converted, rate_text
+from pipeline.wire.bands import WantedBand, amount_text, converted, rate_text
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate, per_dollar, upside_down
 from pipeline.wire.market_cap import LARGEST
 from pipeline.wire.messages import ScrapingTask
 from pipeline.wire.regions import REGIONS, RegionBand
 
-WANTED = Wanted(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
+WANTED = WantedBand(300_000_000, 2_000_000_000, "USD", 149.2, date(2026, 11, 27))
 TASK = ScrapingTask("20261124T071326Z-1f3a", "jp", "Japan", 44_700_000_000, 299_000_000_000, WANTED)
 
 bounds = st.integers(0, 10**13)
@@ -60,9 +60,9 @@ def test_a_bound_too_large_for_a_message_becomes_the_largest_possible():
     assert converted(0, LARGEST, 16_500.0) == (0, LARGEST)
 
 
-@given(st.builds(Wanted, st.none() | bounds, st.none(), st.sampled_from(["USD", "KWD"]), rates, st.dates()))
+@given(st.builds(WantedBand, st.none() | bounds, st.none(), st.sampled_from(["USD", "KWD"]), rates, st.dates()))
 def test_a_wanted_band_reads_back_as_itself(wanted):
-    assert Wanted.read(json.loads(json.dumps(wanted.fields()))) == wanted
+    assert WantedBand.read(json.loads(json.dumps(wanted.fields()))) == wanted
 
 
 def test_a_wanted_band_travels_with_its_task_without_changing_the_task_id():
@@ -159,4 +159,4 @@ def test_amounts_and_rates_are_written_without_noise():
     assert [rate_text(rate) for rate in (149.2, 16_523.4, 0.30712, 1.0)] == ["149.2", "16520", "0.3071", "1"]
     assert [amount_text(amount) for amount in (36_512_345_678_901.0, 449_999_999.0, 0.0, 12.0)] == ["36.5T", "450M", "0", "12"]
     assert str(WANTED) == "300M to 2B USD"
-    assert str(Wanted(None, 5, "USD", 1.0, date(2026, 1, 1))) == "any to 5 USD"
+    assert str(WantedBand(None, 5, "USD", 1.0, date(2026, 1, 1))) == "any to 5 USD"

@@ -145,7 +145,7 @@ def test_a_letter_with_any_timestamp_is_listed_and_replayed_like_those_after_it(
         pytest.skip("this broker refuses such a time")
     sender = Sender(kafka)
     sender.send_all([Message(topics.PROCESSING_DEAD_LETTERS, "B", messages.pending(ProcessingTask(run_id, "B", "", "us")), partition=0)])
-    found = dead_letters.read(kafka, dead_letters.Wanted())
+    found = dead_letters.read(kafka, dead_letters.LetterFilter())
     assert [letter.task.symbol for letter in found] in (["A", "B"], ["B", "A"])
     assert all(json.dumps(letter.fields()) for letter in found)
     assert dead_letters.replay(sender, found) == 2

@@ -298,15 +298,15 @@ def test_a_dead_letter_is_replayed_once_with_a_fresh_attempt_count(kafka, run_id
         follow(kafka, run_id, lambda account: account.processing["failed"] == 2)
         broken.clear()
         producer = Sender(kafka)
-        wanted = dead_letters.Wanted(symbol="A")
+        wanted = dead_letters.LetterFilter(symbol="A")
         assert dead_letters.replay(producer, dead_letters.read(kafka, wanted)) == 1
         assert dead_letters.replay(producer, dead_letters.read(kafka, wanted)) == 0
         producer.close()
         account = follow(kafka, run_id, lambda account: account.processing["completed"])
     assert account.processing.summary() == {"sent": 2, "completed": 1, "no_data": 0, "failed": 1, "pending": 0}
     assert attempts == [1, 1, 1]
-    assert [letter.task.symbol for letter in dead_letters.read(kafka, dead_letters.Wanted())] == ["B"]
-    assert len(dead_letters.read(kafka, dead_letters.Wanted(replayed_too=True))) == 2
+    assert [letter.task.symbol for letter in dead_letters.read(kafka, dead_letters.LetterFilter())] == ["B"]
+    assert len(dead_letters.read(kafka, dead_letters.LetterFilter(replayed_too=True))) == 2
 
 
 def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replayed(kafka, run_id):
@@ -318,7 +318,7 @@ def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replaye
     producer.send_all([Message(topics.PROCESSING_TASKS, "poison", b"no task", partition=0)])
 
     def letters(**wanted):
-        return [letter.value for letter in dead_letters.read(kafka, dead_letters.Wanted(**wanted))]
+        return [letter.value for letter in dead_letters.read(kafka, dead_letters.LetterFilter(**wanted))]
 
     def marks():
         return sum(positions.high_watermarks(kafka, [topics.PROCESSING_DEAD_LETTERS]).values())
@@ -326,7 +326,7 @@ def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replaye
     with Running(kafka, handler):
         until(lambda: marks() == 3, what="three letters")
         assert len(letters()) == 2
-        assert dead_letters.replay(producer, dead_letters.read(kafka, dead_letters.Wanted())) == 1
+        assert dead_letters.replay(producer, dead_letters.read(kafka, dead_letters.LetterFilter())) == 1
         until(lambda: marks() == 5, what="the mark, and the letter of the replayed task")
         assert len(letters()) == 2
         assert len(letters(replayed_too=True)) == 3

@@ -47,7 +47,7 @@ def task(symbol, inputs=None, value=1.5):
     return Write(countries={"us": "United States"}, profiles=[profile], ratios=[(RUN_ID, row)], runs=[Run(RUN_ID, ("us",))])
 
 
-@pytest.mark.parametrize("value", [0.1, -1e-300, 1.7976931348623157e308, 123456789.123456789, 3])
+@pytest.mark.parametrize("value", [0.1, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.123456789, 3])
 def test_figures_read_back_unchanged(writer, query, value):
     writer.write(task("A", value=value))
     assert query(f"SELECT {RATIOS[0]}, {RATIOS[1]} FROM financial_ratios") == [(value, None)]

@@ -79,6 +79,8 @@ def main() -> int:
                 output.write(text)
     except psycopg2.errors.UndefinedTable:
         raise ServiceError("the database has no tables yet: run the pipeline first (python run_pipeline.py --demo)") from None
+    except ValueError as error:  # a day beyond Python's calendar
+        raise ServiceError(f"a row of the database can't be read: {error}") from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
     finally:

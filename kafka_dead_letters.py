@@ -48,12 +48,22 @@ def main() -> int:
     arguments = parse_arguments()
     set_up_logging(logging.WARNING)
     settings = discovery.find_broker(config.load(demo=arguments.demo))
-    letters = dead_letters.read(settings.kafka, wanted(arguments))
+    everything = dead_letters.read(settings.kafka, LetterFilter(replayed_too=True))
+    letters = list(filter(wanted(arguments), everything))
     if arguments.id and not letters:
-        return say_why_not(settings, arguments)
-    if arguments.command == "replay":
-        return replay(settings, letters, arguments)
-    return show(letters, arguments)
+        return say_why_not(everything, arguments)
+    code = replay(settings, letters, arguments) if arguments.command == "replay" else show(letters, arguments)
+    if everything and not letters:
+        print(others(everything), file=sys.stderr)
+    return code
+
+
+def others(letters: list[Letter]) -> str:
+    """What is there, if the flags match none of it."""
+    replayed = sum(letter.replayed for letter in letters)
+    parts = [f"{len(letters) - replayed} not replayed"] if len(letters) > replayed else []
+    parts += [f"{replayed} replayed already (list --all shows them)"] if replayed else []
+    return f"no dead letter matches; others: {', '.join(parts)}"
 
 
 def wanted(arguments: argparse.Namespace) -> LetterFilter:
@@ -71,11 +81,12 @@ def wanted(arguments: argparse.Namespace) -> LetterFilter:
     )
 
 
-def say_why_not(settings: Settings, arguments: argparse.Namespace) -> int:
+def say_why_not(everything: list[Letter], arguments: argparse.Namespace) -> int:
     """Say why the letter that was named can't be had. Returns the exit code."""
-    if dead_letters.read(settings.kafka, LetterFilter(letter_id=arguments.id)):
+    named = [letter for letter in everything if letter.letter_id == arguments.id]
+    if any(not letter.replayed for letter in named):
         reason = "does not match the other flags"
-    elif dead_letters.read(settings.kafka, LetterFilter(letter_id=arguments.id, replayed_too=True)):
+    elif named:
         reason = "was replayed already" + (", show it with --all" if arguments.command != "replay" else "")
     else:
         demo = " --demo" if arguments.demo else ""

@@ -115,7 +115,7 @@ def _views(page: Page) -> list[Route]:
     pipeline = PipelineView(page.followers, page.watch, page.html, page.templates.get_template("_pipeline.html").render, page.stopping)
     kafka = KafkaViews(KafkaView(page.places.kafka), page.html)
     letters = LettersView(page.dead, page.html, topics)
-    stocks = StockViews(Stocks(page.places), page.html, tables)
+    stocks = StockViews(Stocks(page.places), page.dead, page.html, tables)
     return [
         Route("/", memory(pipeline.page)),
         Route("/events", pipeline.events),

@@ -78,6 +78,9 @@ class Places:
         except psycopg2.errors.QueryCanceled:
             connection.close()
             raise ServiceError(f"the database took longer than {QUERY_MS // 1000} s") from None
+        except ValueError as error:  # a day beyond Python's calendar
+            connection.close()
+            raise ServiceError(f"a row of the database can't be read: {error}") from error
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             connection.close()
             self.forget()

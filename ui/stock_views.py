@@ -28,6 +28,8 @@ from pipeline.wire.messages import clean_text
 from ui import addresses, forms
 from ui.forms import View
 from ui.lanes import Lane, busy
+from ui.letters import Letters
+from ui.no_figures import why_none
 from ui.places import CONNECT_SECONDS, NO_TABLES, QUERY_MS, Places
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ class Stocks:
     def periods(self, symbol: str) -> list[Period]:
         """The trailing row first, then the fiscal years, newest first."""
         rows = self.places.query(
-            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, quality, {', '.join(RATIOS)} "  # noqa: S608
+            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, quality, {', '.join(map(query.finite, RATIOS))} "  # noqa: S608
             "FROM financial_ratios WHERE symbol = %s ORDER BY period_type DESC, period_end DESC",
             [clean_text(symbol)],
         )
@@ -150,9 +152,10 @@ class Stocks:
         except psycopg2.errors.UndefinedTable:
             connection.close()
             raise ServiceError(NO_TABLES) from None
-        except psycopg2.Error as error:
+        except (psycopg2.Error, ValueError) as error:
             connection.close()
-            raise ServiceError(f"the database can't be read: {' '.join(str(error).split())}") from error
+            what = "the database" if isinstance(error, psycopg2.Error) else "a row of the database"
+            raise ServiceError(f"{what} can't be read: {' '.join(str(error).split())}") from error
         except BaseException:
             connection.close()
             raise
@@ -193,10 +196,11 @@ class Download(StreamingResponse):
 
 
 class StockViews:
-    """The views. `render` makes HTML from a template. Downloads start in `lane`."""
+    """The views. `render` makes HTML from a template. Downloads start in `lane`. `dead` has the tasks that failed."""
 
-    def __init__(self, found: Stocks, render: Render, lane: Lane) -> None:
+    def __init__(self, found: Stocks, dead: Letters, render: Render, lane: Lane) -> None:
         self._stocks = found
+        self._dead = dead
         self._render = render
         self._lane = lane
         self._downloads = 0
@@ -252,10 +256,11 @@ class StockViews:
     def detail(self, request: Request) -> Response:
         symbol = request.path_params["symbol"]
         ratio = _ratio(request.query_params.get("ratio"), "return_on_equity")
-        stock, periods, problem = None, [], ""
+        stock, periods, why, problem = None, [], None, ""
         try:
             stock = self._stocks.stock(symbol)
             periods = self._stocks.periods(symbol) if stock else []
+            why = None if periods else why_none(self._stocks.places, self._dead, symbol)
         except ServiceError as error:
             problem = str(error)
         if stock is None and not problem:
@@ -267,6 +272,7 @@ class StockViews:
             symbol=symbol,
             stock=stock,
             periods=periods,
+            why=why,
             problem=problem,
             ratio=ratio,
             drawing=_drawing(periods),

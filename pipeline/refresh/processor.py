@@ -23,7 +23,7 @@ from pipeline.refresh.due import Evidence
 from pipeline.refresh.identity import is_another_company
 from pipeline.storage.rows import Profile, Write
 from pipeline.storage.run_table import Run
-from pipeline.storage.statements_store import Fetched, Stored
+from pipeline.storage.statements_store import NOTHING, Fetched, Stored
 from pipeline.wire import quotes
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.regions import REGIONS
@@ -48,8 +48,6 @@ _TODAY = ("regularMarketPrice", "marketCap", "currency")
 _SAYS_MORE = ("epsTrailingTwelveMonths", "bookValue", "regularMarketTime", *due.EARNINGS_FIELDS)
 #: What a first fetch must know of a stock to do without its page.
 _PROFILE = ("regularMarketPrice", "marketCap", "sharesOutstanding", "currency", "financialCurrency", "sector", "industry")
-#: In place of a payload: the site had nothing, and for what reason.
-_NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Processor:
         payload = json.loads(stored.payload) if stored else {}
         before = (
             kept.from_payload(payload, symbol=symbol, as_of=stored.fetched_at.date())
-            if stored and payload and _NOTHING not in payload
+            if stored and payload and NOTHING not in payload
             else None
         )
         found, profiled = self._asked(symbol, quote, before, last, now)
@@ -158,7 +156,7 @@ class Processor:
 
 def is_nothing(payload: Mapping[str, Any]) -> bool:
     """Whether the site had nothing when it was asked."""
-    return _NOTHING in payload
+    return NOTHING in payload
 
 
 def rows_anew(
@@ -176,8 +174,8 @@ def rows_anew(
 
 def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quote: Mapping[str, Any], why: str, write: Write) -> Outcome:
     payload = json.loads(stored.payload)
-    if _NOTHING in payload:
-        return Outcome(Nothing(payload[_NOTHING], "stored", why), write)
+    if NOTHING in payload:
+        return Outcome(Nothing(payload[NOTHING], "stored", why), write)
     assert last is not None
     rows = rows_anew(payload, last, task.symbol, quote)
     write.ratios = [(task.run_id, row) for row in rows]
@@ -218,9 +216,9 @@ def _nothing(
 ) -> Fetched:
     """The site has nothing of a stock: remembered as that if it never had, and asked for again later."""
     payload = json.loads(stored.payload) if stored else {}
-    if not payload or _NOTHING in payload:
+    if not payload or NOTHING in payload:
         evidence = due.after_fetch(quote, last, why, None, now, False)
-        return Fetched(symbol, now.isoformat(), f"{_NOTHING}:{reason}", json.dumps({_NOTHING: reason}), due.to_json(evidence))
+        return Fetched(symbol, now.isoformat(), f"{NOTHING}:{reason}", json.dumps({NOTHING: reason}), due.to_json(evidence))
     # No answer takes the place of what is stored.
     evidence = due.after_fetch(quote, last, due.AWAITED, last.newest_period if last else None, now, False)
     text, content_hash = kept.as_text(payload)

@@ -22,6 +22,13 @@ _ENTERPRISE_VALUE_USD = (
     "(CASE WHEN abs(r.enterprise_value) < 1e50 AND r.market_cap BETWEEN 1e-50 AND 1e50 AND r.market_cap_usd BETWEEN 1e-50 AND 1e50 "
     "THEN r.enterprise_value * (r.market_cap_usd / r.market_cap) END)"
 )
+
+
+def finite(sql: str) -> str:
+    """SQL of a number that is NULL for NaN and the infinities: JSON has no such numbers, and other programs may write them."""
+    return f"(CASE WHEN abs({sql}) < 'Infinity' THEN {sql} END)"
+
+
 #: The columns that can be shown, sorted by, and named in conditions.
 FIELDS: dict[str, Field] = {
     "symbol": Field("s.symbol", TEXT),
@@ -33,7 +40,7 @@ FIELDS: dict[str, Field] = {
     "period_type": Field("r.period_type", TEXT),
     "period_end": Field("r.period_end", DATE),
     "currency": Field("r.currency", TEXT),
-    **{name: Field(f"r.{name}", NUMBER) for name in RATIOS},
+    **{name: Field(finite(f"r.{name}"), NUMBER) for name in RATIOS},
     "enterprise_value_usd": Field(_ENTERPRISE_VALUE_USD, NUMBER),
     "run_id": Field("r.run_id", TEXT),
 }

@@ -15,6 +15,8 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
+#: Key of a payload if the site had nothing: its value is the reason, `gone` or `no_statements`.
+NOTHING = "nothing"
 TABLE = """
 CREATE TABLE IF NOT EXISTS company_statements (
     symbol text NOT NULL,

@@ -200,6 +200,8 @@ def test_dead_letters_are_listed_shown_and_replayed_without_control_characters(t
         assert "dead letter scraping/0/999 is not in the topics" in unknown.stderr
     other = terminal.run("kafka_dead_letters.py", "show", letter["id"], "--region", "fr", "--demo")
     assert (other.returncode, other.stderr) == (1, f"dead letter {letter['id']} does not match the other flags\n")
+    none = terminal.run("kafka_dead_letters.py", "list", "--symbol", "NOPE", "--demo")
+    assert (none.stdout, none.stderr) == ("0 dead letters\n", "no dead letter matches; others: 2 not replayed\n")
     assert terminal.run("kafka_dead_letters.py", "show", "7", "--demo").returncode == config.EXIT_SETTINGS
 
     dry = terminal.run("kafka_dead_letters.py", "replay", "--demo", "--dry-run")

@@ -34,7 +34,8 @@ SMALL = {"a": Field("t.a", NUMBER), "b": Field("t.b", NUMBER), "s": Field("t.s",
 def test_conditions_as_typed_become_parameterized_sql():
     node = parse("price_to_earnings < 15 and return_on_equity > 15% and not (region = 'fr' or sector is null)", FIELDS)
     sql, values = to_sql(node, FIELDS)
-    assert sql == ("(r.price_to_earnings < %s) AND (r.return_on_equity > %s) AND (NOT ((s.country_code = %s) OR (s.sector IS NULL)))")
+    multiple, share = FIELDS["price_to_earnings"].sql, FIELDS["return_on_equity"].sql
+    assert sql == f"({multiple} < %s) AND ({share} > %s) AND (NOT ((s.country_code = %s) OR (s.sector IS NULL)))"
     assert values == [15.0, 0.15, "fr"]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import json
 import re
 import signal
 import socket
@@ -418,8 +420,92 @@ def test_a_stocks_page_says_what_was_checked(page):
 
 def test_companies_are_sorted_by_size_in_dollars():
     sql, _ = query.select(query.Screen(sort="market_cap", descending=True), ("symbol", "market_cap"))
-    assert "r.market_cap AS market_cap" in sql
-    assert "ORDER BY r.market_cap_usd DESC" in sql
+    assert "THEN r.market_cap END) AS market_cap" in sql
+    assert "THEN r.market_cap_usd END) DESC" in sql
+
+
+@contextlib.contextmanager
+def changed(settings, *statements):
+    """Statements before the test, each with the one that undoes it."""
+    connection = database.connect(settings)
+    try:
+        with connection, connection.cursor() as cursor:
+            for statement, _ in statements:
+                cursor.execute(statement)
+        yield
+    finally:
+        with connection, connection.cursor() as cursor:
+            for _, undo in reversed(statements):
+                cursor.execute(undo)
+        connection.close()
+
+
+def data_of(text):
+    """The charts' data, as strict JSON."""
+    found = text.split('id="drawing">')[1].split("</script>")[0]
+    return json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_figures_that_are_no_numbers_are_left_out_everywhere(page, stocks):
+    columns = "return_on_equity = %s, price_to_book = %s, net_margin = %s, market_cap_usd = %s"
+    row = "UPDATE financial_ratios SET {} WHERE symbol = 'M00{}'"
+    odd = [columns.replace("%s", value) for value in ("'NaN'", "'Infinity'", "'-Infinity'")]
+    before = columns.replace("%s", "1")
+    with changed(stocks, *((row.format(one, number), row.format(before, number)) for number, one in enumerate(odd, 1))):
+        for number in (1, 2, 3):
+            answer = page.ask(f"/stocks/M00{number}")
+            assert answer.status == 200
+            assert data_of(answer.text)["ratios"]["return_on_equity"] == [None] * 3
+        drawn = data_of(page.ask("/scatter?x=return_on_equity&y=price_to_book&region=us").text)
+        assert not {"M001", "M002", "M003"} & {point[0] for point in drawn["points"]}
+        for group in data_of(page.ask("/distribution?ratio=net_margin&by=region").text)["groups"]:
+            assert all(abs(figure) < 100 for figure in group[3:4] + group[4] + group[5:6])
+        for where in ("return_on_equity > 5%", "return_on_equity < 5%", "market_cap_usd > 0"):
+            rows = page.ask(f"/stocks.csv?where={quote(where)}&q=M00").text
+            assert not {"M001", "M002", "M003"} & {line.split(",")[0] for line in rows.splitlines()}
+        csv_text = page.ask("/stocks.csv?q=M00").text
+        assert not re.search(r"\b(nan|inf)\b", csv_text, re.IGNORECASE)
+        assert page.ask("/stocks?q=M00&sort=return_on_equity&descending=1&column=return_on_equity").status == 200
+
+
+def test_a_day_beyond_the_calendar_is_said_and_no_fault(page, stocks):
+    def moved(old, new):
+        return f"UPDATE financial_ratios SET period_end = '{new}' WHERE symbol = 'M004' AND period_end = '{old}'"
+
+    with changed(stocks, (moved("2026-03-31", "20000-03-31"), moved("20000-03-31", "2026-03-31"))):
+        for address in ("/stocks/M004", "/stocks?q=M004", "/stocks.csv?q=M004"):
+            answer = page.ask(address)
+            assert answer.status == 503
+            assert "a row of the database can&#39;t be read" in answer.text
+
+
+def test_a_stock_without_figures_says_why(page, stocks):
+    def listed(symbol):
+        return (
+            f"INSERT INTO stock (symbol, name, country_code) VALUES ('{symbol}', 'One', 'us')",
+            f"DELETE FROM stock WHERE symbol = '{symbol}'",
+        )
+
+    def asked(symbol, payload):
+        return (
+            f"INSERT INTO company_statements VALUES ('{symbol}', '2026-11-01', '2026-11-02 12:00Z', 'x', '{payload}')",
+            f"DELETE FROM company_statements WHERE symbol = '{symbol}'",
+        )
+
+    statements = [listed(symbol) for symbol in ("N-GONE", "N-NONE", "N-EMPTY", "N-FAILED", "N-NEW")]
+    statements += [asked("N-GONE", '{"nothing": "gone"}'), asked("N-NONE", '{"nothing": "no_statements"}'), asked("N-EMPTY", '{"a": 1}')]
+    with Producer(page.kafka, messages.new_run_id()) as producer:
+        (task,) = producer.processing(["N-FAILED"], "us")
+        producer.failed(task, "the answer was <cut>", "MessageError")
+    with changed(stocks, *statements):
+        until(lambda: "it failed" in page.ask("/stocks/N-FAILED").text, 20, "the dead letter")
+        failed = page.ask("/stocks/N-FAILED").text
+        assert "it failed for good: MessageError: the answer was &lt;cut&gt;" in failed
+        assert 'href="../dead-letters?symbol=N-FAILED"' in failed
+        assert "did not know this symbol when it was asked, on 2026-11-02 (gone)" in page.ask("/stocks/N-GONE").text
+        assert "had no statements of this company when it was asked, on 2026-11-02 (no_statements)" in page.ask("/stocks/N-NONE").text
+        assert "no period that can be used when it was asked, on 2026-11-02 (no_statements)" in page.ask("/stocks/N-EMPTY").text
+        assert "No figures: it has not been processed yet." in page.ask("/stocks/N-NEW").text
 
 
 def test_unreadable_records_are_counted_on_the_page(page):

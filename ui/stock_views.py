@@ -115,8 +115,9 @@ class Stocks:
 
     def periods(self, symbol: str) -> list[Period]:
         """The trailing row first, then the fiscal years, newest first."""
+        figures = ", ".join(map(query.finite, RATIOS))
         rows = self.places.query(
-            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, quality, {', '.join(map(query.finite, RATIOS))} "  # noqa: S608
+            f"SELECT period_type, period_end, currency, null_reasons, inputs, run_id, computed_at, quality, {figures} "  # noqa: S608
             "FROM financial_ratios WHERE symbol = %s ORDER BY period_type DESC, period_end DESC",
             [clean_text(symbol)],
         )
@@ -125,14 +126,14 @@ class Stocks:
                 kind,
                 end.isoformat(),
                 currency,
-                dict(zip(RATIOS, figures, strict=True)),
+                dict(zip(RATIOS, values, strict=True)),
                 reasons,
                 NO_INPUTS | inputs,
                 run_id,
                 computed_at,
                 checks(quality),
             )
-            for kind, end, currency, reasons, inputs, run_id, computed_at, quality, *figures in rows
+            for kind, end, currency, reasons, inputs, run_id, computed_at, quality, *values in rows
         ]
 
     def csv(self, view: View) -> Generator[str, None, None]:

@@ -6,53 +6,17 @@ A problem is reported at the start, with the statement that solves it, instead o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg2.extensions import quote_ident
 
 from pipeline.errors import ServiceError
+from pipeline.storage.tables import Table
 from pipeline.wire.text import one_line
 
-_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\);", re.DOTALL)
-_ADDED = re.compile(r"ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+) (double precision|\w+(?:\[\])?)")
-_INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+) ON (\w+)")
-_COLUMN = re.compile(r"(\w+) (double precision|\w+(?:\[\])?)")
-#: Short names of types, and how PostgreSQL calls them.
-_TYPES = {"timestamptz": "timestamp with time zone"}
 #: The rights that the pipeline needs on its tables.
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-
-
-@dataclass
-class Table:
-    """`columns`: name → type; `key`: the columns that rows are told apart by."""
-
-    columns: dict[str, str]
-    key: frozenset[str]
-    indexes: set[str] = field(default_factory=set)
-
-
-def tables_of(schema: str) -> dict[str, Table]:
-    """The tables that the SQL text creates. It reads the style of this project's SQL only."""
-    found: dict[str, Table] = {}
-    for name, body in _TABLE.findall(schema):
-        table = found[name] = Table({}, frozenset())
-        for part in re.split(r",\s*(?![^(]*\))", body.strip()):
-            if part.startswith("PRIMARY KEY"):
-                table.key = frozenset(re.findall(r"\w+", part.removeprefix("PRIMARY KEY")))
-                continue
-            match = _COLUMN.match(part)
-            if match is None:
-                raise ValueError(f"table {name}: {part!r} is not a column")
-            table.columns[match[1]] = _TYPES.get(match[2], match[2])
-            if "PRIMARY KEY" in part:
-                table.key = frozenset({match[1]})
-    for name, column, kind in _ADDED.findall(schema):
-        found[name].columns[column] = _TYPES.get(kind, kind)
-    for index, name in _INDEX.findall(schema):
-        found[name].indexes.add(index)
-    return found
 
 
 def check_place(connection: Any) -> None:
@@ -74,7 +38,7 @@ def check_place(connection: Any) -> None:
         )
 
 
-def missing(cursor: Any, wanted: dict[str, Table]) -> list[str]:
+def missing(cursor: Any, wanted: Mapping[str, Table]) -> list[str]:
     """What is missing of `wanted`, one text per table, column with its type, or key. Empty if everything fits."""
     cursor.execute(
         """
@@ -107,10 +71,11 @@ def missing(cursor: Any, wanted: dict[str, Table]) -> list[str]:
         if kinds.get(name) not in ("r", "p"):
             found.append(f"no table {name}")
             continue
-        found += [f"no column {name}.{column} ({kind})" for column, kind in table.columns.items() if columns.get((name, column)) != kind]
-        if (name, table.key) not in keys:
+        types = {column: definition.type for column, definition in table.columns.items()}
+        found += [f"no column {name}.{column} ({kind})" for column, kind in types.items() if columns.get((name, column)) != kind]
+        if (name, frozenset(table.key)) not in keys:
             found.append(f"no unique key of {name} over {', '.join(sorted(table.key))}")
-        found += [f"no index {index}" for index in table.indexes - names]
+        found += [f"no index {index}" for index in table.indexes.keys() - names]
     return found
 
 
@@ -126,7 +91,7 @@ def check_right_to_create(connection: Any, cursor: Any) -> None:
         )
 
 
-def check_rights(connection: Any, cursor: Any, wanted: dict[str, Table]) -> None:
+def check_rights(connection: Any, cursor: Any, wanted: Mapping[str, Table]) -> None:
     """Raises ServiceError with the GRANT if this user may not read and write the existing tables."""
     cursor.execute(
         "SELECT c.relname::text, right_ FROM pg_class c, unnest(%s) AS right_ "

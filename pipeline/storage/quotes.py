@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from pipeline.storage.tables import NUMBER, TEXT_OR_EMPTY, TIME, Column
+
 #: Column → the site's field (pipeline/wire/quotes.py).
 QUOTE_FIELDS = {
     "price": "regularMarketPrice",
@@ -26,14 +28,10 @@ QUOTE_FIELDS = {
     "earnings_start": "earningsTimestampStart",
     "earnings_end": "earningsTimestampEnd",
 }
-QUOTE_COLUMNS = tuple(QUOTE_FIELDS)
 _TEXTS = {"currency", "financial_currency", "exchange", "quote_type", "sector", "industry"}
 _TIMES = {"quoted_at", "earnings_at", "earnings_start", "earnings_end"}
-#: Column → its SQL type. A missing text is empty, a missing number or time is NULL.
-QUOTE_TYPES = {
-    column: "text NOT NULL DEFAULT ''" if column in _TEXTS else "timestamptz" if column in _TIMES else "double precision"
-    for column in QUOTE_COLUMNS
-}
+#: Name → column. A missing text is empty, a missing number or time is NULL.
+QUOTE_COLUMNS = {name: TEXT_OR_EMPTY if name in _TEXTS else Column(TIME) if name in _TIMES else NUMBER for name in QUOTE_FIELDS}
 #: A stored quote that is so much newer than the one that comes was dated by a wrong clock.
 _WRONG_CLOCK_DAYS = 7
 UPSERT_QUOTES = f"""

@@ -17,17 +17,6 @@ from psycopg2.extras import execute_values
 
 #: Key of a payload if the site had nothing: its value is the reason, `gone` or `no_statements`.
 NOTHING = "nothing"
-TABLE = """
-CREATE TABLE IF NOT EXISTS company_statements (
-    symbol text NOT NULL,
-    first_seen timestamptz NOT NULL,
-    last_seen timestamptz NOT NULL,
-    content_hash text NOT NULL,
-    payload jsonb NOT NULL,
-    evidence jsonb NOT NULL DEFAULT '{}',
-    PRIMARY KEY (symbol, first_seen)
-);
-"""
 # Versions that are more than a day ahead of a new fetch were dated by a wrong clock, and come before it: they are dated anew.
 _UPSERT = """
 WITH fetched (symbol, seen_at, content_hash, payload, evidence) AS (

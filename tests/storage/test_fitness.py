@@ -96,7 +96,7 @@ def test_a_table_of_another_application_is_named_and_left_alone(postgres: Databa
     assert "another application's" in text
     assert named in text
     with superuser(own) as cursor:
-        cursor.execute("SELECT count(*) FROM pg_class WHERE relname = ANY(%s) AND relkind = 'r'", (list(schema._WANTED),))
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname = ANY(%s) AND relkind = 'r'", (list(schema.TABLES),))
         assert cursor.fetchone()[0] == (0 if kind in ("a view", "a sequence") else 1), "tables of ours were left behind"
 
 
@@ -146,13 +146,13 @@ def test_the_client_uses_utf_8_whatever_it_is_told(postgres: Database, own: Data
 
 
 def test_the_created_tables_are_the_expected_ones(postgres: Database, own: Database) -> None:
-    """The columns and keys are read from the SQL text: of new tables, exactly these are there."""
+    """Of new tables, exactly the described columns and keys are there."""
     with contextlib.closing(database.connect(own)) as connection:
         schema.create_tables(connection)
         with connection.cursor() as cursor:
-            assert fitness.missing(cursor, schema._WANTED) == []
+            assert fitness.missing(cursor, schema.TABLES) == []
             cursor.execute("SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'")
-            assert set(cursor.fetchall()) == {(name, column) for name, table in schema._WANTED.items() for column in table.columns}
+            assert set(cursor.fetchall()) == {(name, column) for name, table in schema.TABLES.items() for column in table.columns}
 
 
 @pytest.mark.parametrize("own", ["LATIN1"], indirect=True)

@@ -87,6 +87,7 @@ def main() -> int:
             writer=writer,
             untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
             ahead=handler.ahead,
+            requests=throttle.requests,
         )
         throttle.share = lambda: worker.share
 

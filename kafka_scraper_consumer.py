@@ -176,6 +176,7 @@ def main() -> int:
             max_attempts=settings.max_attempts,
             writer=writer,
             untouched=LeftAlone(abandoned_runs(settings.database)),
+            requests=throttle.requests,
         )
         throttle.share = lambda: worker.share
 

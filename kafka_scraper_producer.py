@@ -35,7 +35,7 @@ from pipeline.errors import ServiceError, TaskError
 from pipeline.process import discovery
 from pipeline.process.arguments import Parser, add_region_flags, asked_band, chosen_bands, read_bands, region_names
 from pipeline.process.script import run_script
-from pipeline.wire import messages, request_count, topics
+from pipeline.wire import messages, topics
 from pipeline.wire.bands import band_text, rate_text
 from pipeline.wire.currencies import REGION_CURRENCIES
 from pipeline.wire.messages import ScrapingTask
@@ -92,7 +92,7 @@ class ScraperProducer:
         task = ScrapingTask(self.run_id, band.code, name, band.market_cap_min, band.market_cap_max, band.wanted)
         partition = topics.spread(self._sent % self.task_count, self.task_count, self._partitions)
         # The requests for exchange rates belong to no task of a consumer: the first message of the run reports them.
-        value = messages.pending(task, request_count.unclaimed())
+        value = messages.pending(task, self._converter.requests.take_outside())
         try:
             self._producer.send_all([Message(topics.SCRAPING_TASKS, task.key, value, partition=partition)])
         except TaskError as error:

@@ -22,10 +22,10 @@ from config.values import LOCAL
 from pipeline.errors import RateLimited, ServiceError, TaskError, TransientError
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.storage import database, fx_rates, schema
-from pipeline.wire import request_count
 from pipeline.wire.bands import WantedBand, converted
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
+from pipeline.wire.request_count import RequestCount
 from pipeline.worker.failures import delay_seconds
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Converter:
         #: pair → why the site's rate can't be used.
         self._refused: dict[str, str] = {}
         self._asked: set[str] = set()
+        self.requests = RequestCount()
 
     def bands(self, asked: Sequence[AskedBand]) -> list[RegionBand]:
         """Each band in its region's own currency. Raises ServiceError that names the pair if no rate is known."""
@@ -116,7 +117,7 @@ class Converter:
             # Its warnings are in its errors too.
             logging.getLogger("yfinance").setLevel(logging.CRITICAL)
             session.setup(
-                self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, before_request=request_count.note, today=self._settings.today
+                self._settings.yahoo_base_url, Path(cache), TIMEOUT_SECONDS, before_request=self.requests.note, today=self._settings.today
             )
             found = rates.dollar_rates(currencies, self._today, stored)
         self._asked |= currencies

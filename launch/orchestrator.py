@@ -14,6 +14,7 @@ import psycopg2
 
 import config
 from config import Settings
+from launch.bands import Converter
 from launch.children import Children
 from launch.plan import Plan, close_finished_runs, close_run, open_run, resumed
 from launch.services import Services
@@ -30,7 +31,7 @@ from pipeline.runs.account import Account
 from pipeline.runs.account_reader import Tally
 from pipeline.screener.binaries import find_browser
 from pipeline.storage import database, schema
-from pipeline.wire import request_count, topics
+from pipeline.wire import topics
 from pipeline.yahoo import shared_throttle
 
 #: Seconds in which a topic must be read to its end.
@@ -52,6 +53,8 @@ class Orchestrator:
         self._arguments = arguments
         self._settings = settings
         self._plan = plan
+        #: Requests of this process, for exchange rates.
+        self._own_requests = 0
         self._usual = usual
         self._signals = Signals()
         self._say = Voice(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
@@ -112,7 +115,9 @@ class Orchestrator:
                 bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
                 was_told = any((given.regions, given.regions_file, *bounds))
                 old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
-            self._plan = old or self._plan.converted(self._settings)
+            converter = Converter(self._settings)
+            self._plan = old or self._plan.converted(converter)
+            self._own_requests = converter.requests.take_outside()
             close_finished_runs(connection, self._settings, self._say)
             open_run(connection, self._plan, given.keep_others, self._say)
 
@@ -208,7 +213,7 @@ class Orchestrator:
             self._say(f"stalled: no task was finished for {self._arguments.stall_timeout:g} s; the logs are in {self._say.log_dir}")
             for warning in children.newest_warnings():
                 self._say(f"  {warning}")
-        account.requests += request_count.unclaimed()  # this process's own, for exchange rates
+        account.requests += self._own_requests
         result = account.summary(time.monotonic() - self._started)
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"

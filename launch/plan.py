@@ -42,10 +42,10 @@ class Plan:
         """The plan of a new run. `usual` are default regions with the user's names for them."""
         return cls(messages.new_run_id(), region_names((band.code for band in asked), usual), tuple(dict.fromkeys(asked)))
 
-    def converted(self, settings: Settings) -> Plan:
+    def converted(self, converter: Converter) -> Plan:
         """This plan with its tasks, at today's exchange rates. Raises ServiceError if a rate is missing."""
         # Bands that are equal in the region's own currency are one task.
-        bands = {band[:3]: band for band in reversed(Converter(settings).bands(self.asked))}
+        bands = {band[:3]: band for band in reversed(converter.bands(self.asked))}
         tasks = tuple(reversed(bands.values()))
         return replace(self, tasks=tasks, unsent=tasks)
 

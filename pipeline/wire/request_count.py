@@ -1,8 +1,4 @@
-"""Counts the requests to the site that each task takes. The task's result reports the number.
-
-`note` is called in the thread that makes the request. A request outside of any task (such as a cookie before the first one) is
-added to the next task that ends in this process, so that the sum over all results includes all requests.
-"""
+"""Counts the requests to the site that each task takes. The task's result reports the number."""
 
 from __future__ import annotations
 
@@ -10,45 +6,46 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-_local = threading.local()
-_lock = threading.Lock()
-_unclaimed = 0
+
+class TaskRequests:
+    """The number of requests of one attempt at a task. Complete after the `with` block of `RequestCount.of_task`."""
+
+    number = 0
 
 
-class Counted:
-    """The number of requests of one attempt at a task. Complete after the `with` block."""
+class RequestCount:
+    """The requests of a process, by task. Safe in many threads.
 
-    requests = 0
+    A request outside of any task (such as a cookie before the first one) is added to the next task that ends, so that the sum over
+    all results includes all requests.
+    """
 
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._outside = 0
 
-def note(requests: int = 1) -> None:
-    """Count requests that were sent to the site, whatever the answer."""
-    global _unclaimed
-    counted = getattr(_local, "counted", None)
-    if counted is not None:
-        counted.requests += requests
-        return
-    with _lock:
-        _unclaimed += requests
+    def note(self) -> None:
+        """Count a request of this thread that was sent to the site, whatever the answer."""
+        task: TaskRequests | None = getattr(self._local, "task", None)
+        if task is not None:
+            task.number += 1
+            return
+        with self._lock:
+            self._outside += 1
 
+    @contextlib.contextmanager
+    def of_task(self, task: TaskRequests) -> Iterator[None]:
+        """Count the requests of this thread within the block, and add those outside of any task."""
+        self._local.task = task
+        try:
+            yield
+        finally:
+            self._local.task = None
+            task.number += self.take_outside()
 
-@contextlib.contextmanager
-def counting(counted: Counted) -> Iterator[None]:
-    """Count the requests of this thread within the block, and add those that belong to no task."""
-    global _unclaimed
-    _local.counted = counted
-    try:
-        yield
-    finally:
-        _local.counted = None
-        with _lock:
-            counted.requests += _unclaimed
-            _unclaimed = 0
-
-
-def unclaimed() -> int:
-    """Take the requests that belong to no task so far. For processes without tasks."""
-    global _unclaimed
-    with _lock:
-        taken, _unclaimed = _unclaimed, 0
-    return taken
+    def take_outside(self) -> int:
+        """The requests outside of any task so far. They are reported by the caller, and not again."""
+        with self._lock:
+            taken, self._outside = self._outside, 0
+        return taken

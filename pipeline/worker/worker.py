@@ -35,7 +35,7 @@ from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import MessageError, ServiceError
 from pipeline.storage.writer import Writer
-from pipeline.wire import request_count
+from pipeline.wire.request_count import RequestCount, TaskRequests
 from pipeline.wire.results import Untouched
 from pipeline.wire.topics import StageTopics
 from pipeline.worker import failures, intake
@@ -68,6 +68,7 @@ class TaskWorker(Generic[T]):
     a thread; no more are polled.  writer: where rows go, None for a stage without rows.  untouched: why a task is not done on purpose,
     None if it is to be done; called before the handler.  ahead: begins, without waiting, what the handler will need; called before a
     thread is free, but not before an earlier task of the same key has ended. The handler finds what it returns as `delivery.ahead`.
+    requests: counts the requests to the site, which each task's result reports.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class TaskWorker(Generic[T]):
         writer: Writer | None = None,
         untouched: Callable[[T], Untouched | None] = lambda task: None,
         ahead: Callable[[T], Any] = lambda task: None,
+        requests: RequestCount | None = None,
     ) -> None:
         self.settings = settings
         self.topics = topics
@@ -94,6 +96,7 @@ class TaskWorker(Generic[T]):
         self.writer = writer
         self.untouched = untouched
         self.ahead = ahead
+        self.requests = requests or RequestCount()
         self.finished_tasks = 0
         #: Which fraction of the task topic's partitions this worker has.
         self.share = 0.0
@@ -217,18 +220,18 @@ class TaskWorker(Generic[T]):
         if self._stopping.is_set():
             self._results.put((delivery, GoesBack(), 0))
             return
-        counted = request_count.Counted()
+        counted = TaskRequests()
         try:
-            with request_count.counting(counted):
+            with self.requests.of_task(counted):
                 untouched = self.untouched(delivery.task)
                 outcome = Outcome(untouched) if untouched else self.handler(delivery)
         except BaseException as error:
-            self._results.put((delivery, error, counted.requests))
+            self._results.put((delivery, error, counted.number))
             return
         if outcome.write is None or self.writer is None:
-            self._results.put((delivery, outcome, counted.requests))
+            self._results.put((delivery, outcome, counted.number))
         else:
-            self.writer.submit(outcome.write, lambda error: self._results.put((delivery, error or outcome, counted.requests)))
+            self.writer.submit(outcome.write, lambda error: self._results.put((delivery, error or outcome, counted.number)))
 
     # -- step 5: what became of it ------------------------------------------------------------------------------------
 

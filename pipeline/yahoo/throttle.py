@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import RateLimited
-from pipeline.wire import request_count
+from pipeline.wire.request_count import RequestCount
 from pipeline.yahoo.courtesy import Courtesy
 from pipeline.yahoo.governor import Governor
 from pipeline.yahoo.history import FINEST_SECONDS
@@ -130,6 +130,8 @@ class Throttle:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.governor = Governor(max(requests_per_second, 0.0))
+        #: By task, for the worker of the same process.
+        self.requests = RequestCount()
         self.peers = Peers()
         self.sender = sender
         self.stage = stage
@@ -165,7 +167,7 @@ class Throttle:
                 if self._closing and wait > CLOSING_SECONDS:
                     raise RateLimited("the process ends before the site may be asked again")
                 self._sleep(min(wait, LOOK_SECONDS))
-        request_count.note()
+        self.requests.note()
 
     def try_start(self) -> float:
         """Start a request now and return 0, or return the seconds after which to try again."""
@@ -206,7 +208,7 @@ class Throttle:
 
     def noted(self, status: int) -> None:
         """Count a request that was made without `acquire`: a redirect, for example, or what a page fetches by itself."""
-        request_count.note()
+        self.requests.note()
         with self._lock:
             self._credit.owe()
             news = self._note(status, None, _Ticket(self._clock(), False))

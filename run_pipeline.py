@@ -33,7 +33,7 @@ import config
 from kafka_scraper_producer import regions
 from launch.orchestrator import Orchestrator
 from launch.plan import Plan
-from launch.voice import forget_old_logs
+from launch.run_log import remove_old_logs
 from pipeline.process.arguments import Parser, add_region_flags, chosen_bands, parse_age, whole
 from pipeline.process.script import run_script, set_up_logging
 from pipeline.yahoo import recording
@@ -108,7 +108,7 @@ def main() -> int:
         from launch.check import check  # imported here because it loads yfinance and pandas, which only --check needs in this process
 
         return check(settings, arguments.market)
-    forget_old_logs(settings.log_dir)
+    remove_old_logs(settings.log_dir)
     plan = Plan.of(chosen_bands(arguments, settings, regions), regions)
     return Orchestrator(arguments, settings, plan, regions).main()
 

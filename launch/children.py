@@ -9,7 +9,7 @@ import time
 import config
 from config import Settings, SettingsError
 from launch.plan import Plan
-from launch.voice import Voice
+from launch.run_log import RunLog
 from pipeline.errors import ServiceError
 from pipeline.process import child as child_process
 from pipeline.process.arguments import write_bands
@@ -25,7 +25,7 @@ STOP_SECONDS = 5.0
 class Children:
     """Started one by one, kept alive by `keep_alive`, all stopped by `stop`."""
 
-    def __init__(self, settings: Settings, say: Voice) -> None:
+    def __init__(self, settings: Settings, say: RunLog) -> None:
         self._settings = settings
         self._say = say
         self._demo = ["--demo"] if settings.demo else []
@@ -73,7 +73,7 @@ class Children:
         page = ["--page", self.page_address] if self.page_address else []
         self._monitor = self._child("monitor", "kafka_monitor.py", *self._demo, "--run", plan.run_id, *page)
         self._monitor.stdout = self._say.out
-        self._say.terminal_is_the_monitors = self._say.out.isatty()
+        self._say.monitor_has_terminal = self._say.out.isatty()
         self._monitor.start()
 
     def _make_workers(self, arguments: argparse.Namespace) -> None:
@@ -120,11 +120,11 @@ class Children:
         if self._monitor is not None:
             child_process.stop([self._monitor], STOP_SECONDS)
             self._monitor = None
-        self._say.terminal_is_the_monitors = False
+        self._say.monitor_has_terminal = False
 
     def stop(self, at_once: bool = False) -> None:
         """Workers first, then monitor and page. at_once: do not let the workers finish what they have in work."""
-        if self._monitor is not None and self._say.terminal_is_the_monitors:
+        if self._monitor is not None and self._say.monitor_has_terminal:
             self._monitor.signal(signal.SIGUSR1)  # the monitor shows that the run is ending; a line printed here would be overwritten
         late = child_process.stop(
             [*self._workers, *([self._producer] if self._producer else [])], 0 if at_once else child_process.DRAIN_SECONDS

@@ -17,9 +17,9 @@ from config import Settings
 from launch.bands import Converter
 from launch.children import Children
 from launch.plan import Plan, close_finished_runs, close_run, open_run, resumed
+from launch.run_log import RunLog
 from launch.services import Services
 from launch.signals import Interrupted, Signals
-from launch.voice import Voice
 from pipeline.broker import positions
 from pipeline.broker.patient import IDLE_POLL_MS
 from pipeline.errors import ServiceError
@@ -57,7 +57,7 @@ class Orchestrator:
         self._own_requests = 0
         self._usual = usual
         self._signals = Signals()
-        self._say = Voice(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
+        self._say = RunLog(settings.log_dir / plan.run_id, sys.stderr if arguments.json else sys.stdout)
         self._started = time.monotonic()
         #: When the consumers were last known to wait for the site, less the time until the next look.
         self._waited_at = self._told_waits_at = float("-inf")

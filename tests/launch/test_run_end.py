@@ -12,7 +12,7 @@ import config
 from config import Database
 from launch.children import Children
 from launch.plan import close_run
-from launch.voice import Voice
+from launch.run_log import RunLog
 from pipeline.errors import ServiceError
 from pipeline.process.child import Child
 from pipeline.storage import database
@@ -38,7 +38,7 @@ def test_a_summary_that_the_database_refuses_is_one_line_and_not_a_crash(read_on
 def test_a_stalled_run_lists_each_warning_of_its_workers_once(tmp_path: Path) -> None:
     settings = config.load(environ={"PIPELINE_HOME": str(tmp_path)}, env_file=tmp_path / "none")
     with open(tmp_path / "said", "w") as out:
-        children = Children(settings, Voice(tmp_path, out))
+        children = Children(settings, RunLog(tmp_path, out))
         for number, last in (("1", "no space left"), ("2", "no space left"), ("3", None)):
             log = tmp_path / f"processor-{number}.log"
             warnings = f"2026-11-24T07:13:26.120Z WARNING earlier\n2026-11-24T07:14:26.120Z WARNING {last}\n" if last else ""

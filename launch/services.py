@@ -10,7 +10,8 @@ from pathlib import Path
 
 import config
 from config import Settings
-from launch.compose import compose_command, start_compose
+from launch.compose import start_compose
+from launch.docker import compose_command
 from launch.market_process import MarketProcess
 from launch.revival import Revival
 from local.apache_kafka import ApacheKafka

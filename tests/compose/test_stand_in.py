@@ -14,7 +14,8 @@ import pytest
 
 import config
 from launch import compose
-from launch.compose import compose_command, start_compose
+from launch.compose import start_compose
+from launch.docker import compose_command
 from pipeline.errors import ServiceError
 
 #: Plays `docker`, its plugin `docker compose` and the program `docker-compose`. Files beside it say how: a file `broken` with
@@ -144,7 +145,7 @@ def test_without_an_engine_the_run_goes_on_and_says_why(docker: Docker, said: li
 
 
 def test_a_hanging_engine_counts_as_no_engine(docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "ENGINE_SECONDS", 0.2)
+    monkeypatch.setattr("launch.docker.ENGINE_SECONDS", 0.2)
     docker.plays("hangs")
     assert compose_command(said.append) is None
     assert "no answer within 0.2 s" in said[0]

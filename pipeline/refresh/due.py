@@ -33,6 +33,8 @@ UNCHANGED = "unchanged"
 
 #: After a fetch for one of these reasons the statements should have a new period.
 BRINGS_PERIOD = frozenset({EARNINGS, EPS, AWAITED})
+#: Periods of one company end at least so many days apart, and at most.
+SHORTEST_STEP, LONGEST_STEP = 80, 380
 
 # Limits -------------------------------------------------------------------------------------------------------------
 
@@ -107,7 +109,7 @@ def verdict(
         (EARNINGS, _reported(quote, before, last.fetched_at, now)),
         (CURRENCY, any(_differ(quote, before, name) for name in ("currency", "financialCurrency"))),
         (SHARES, _moved(quote, before, "sharesOutstanding", SHARES_TOLERANCE)),
-        (EPS, _moved(quote, before, "epsTrailingTwelveMonths", FOREIGN_EPS_TOLERANCE if _foreign(quote) else 0.0)),
+        (EPS, _eps_moved(quote, before)),
         (BOOK_VALUE, _moved(quote, before, "bookValue", 0.0)),
         (SPLIT, _looks_like_a_split(quote, before)),
         (AWAITED, last.ask_on is not None and now.date() >= last.ask_on),
@@ -118,20 +120,52 @@ def verdict(
 
 
 def after_fetch(
-    quote: Mapping[str, Any], last: Evidence | None, why: str, newest_period: date | None, now: datetime, profiled: bool
+    quote: Mapping[str, Any],
+    last: Evidence | None,
+    why: str,
+    newest_period: date | None,
+    now: datetime,
+    profiled: bool,
+    step_days: int | None = None,
 ) -> Evidence:
-    """The evidence to store after a fetch that was made for the reason `why`."""
+    """The evidence to store after a fetch that was made for the reason `why`. step_days: see `step_of`."""
     asked, ask_on = 0, None
     if newest_period is None:
         # No statements at all. Other evidence may make it due earlier.
         asked = last.asked + 1 if last and last.newest_period is None else 1
         ask_on = now.date() + timedelta(days=NOTHING_DAYS * 2 ** min(asked - 1, 6))
-    elif last and last.newest_period and newest_period <= last.newest_period and (why in BRINGS_PERIOD or last.ask_on):
-        asked = last.asked + 1
+    elif _lacks_a_period(quote, last, why, newest_period, now, step_days):
+        asked = last.asked + 1 if last else 1
         ask_on = now.date() + timedelta(days=2 ** (asked - 1)) if asked <= MOST_ASKED else None
     kept = {**_still_said(quote, last), **{name: quote[name] for name in KEPT_FIELDS if quote.get(name) is not None}}
     profiled_on = now.date() if profiled else last.profiled_on if last else None
     return Evidence(now, kept, newest_period, asked, ask_on, last is None, profiled_on)
+
+
+def _lacks_a_period(
+    quote: Mapping[str, Any], last: Evidence | None, why: str, newest_period: date, now: datetime, step_days: int | None
+) -> bool:
+    """Whether something was published that is not in the statements yet, whatever else the fetch was made for."""
+    if last is None:
+        return step_days is not None and _is_a_report_behind(quote, newest_period, now, step_days)
+    if last.newest_period is None or newest_period > last.newest_period:
+        return False
+    published = why in BRINGS_PERIOD or last.ask_on is not None
+    return published or _reported(quote, last.quote, last.fetched_at, now) or _eps_moved(quote, last.quote)
+
+
+def _is_a_report_behind(quote: Mapping[str, Any], newest: date, now: datetime, step_days: int) -> bool:
+    """Whether the times that a first quote gives are of the report after the next one, seen from the newest period.
+
+    The last report came after the following period's end, or the next one will come after the end of the one after that.
+    """
+    for time in (time for name in EARNINGS_FIELDS if (time := plain_time(quote.get(name))) is not None):
+        passed = (time - datetime.combine(newest, datetime.min.time(), timezone.utc).timestamp()) / 86_400
+        steps = 1 if time <= now.timestamp() else 2
+        # Statements that are further behind are not late, but missing.
+        if steps * step_days < passed < (steps + 1) * step_days:
+            return True
+    return False
 
 
 def _has_appeared(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
@@ -178,6 +212,10 @@ def _moved(quote: Mapping[str, Any], before: Mapping[str, Any], name: str, toler
     return abs(now - then) > max(rounding, tolerance * max(abs(now), abs(then)))
 
 
+def _eps_moved(quote: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return _moved(quote, before, "epsTrailingTwelveMonths", FOREIGN_EPS_TOLERANCE if _foreign(quote) else 0.0)
+
+
 def _decimals(value: float) -> int:
     """Digits after the point, as the value is written; a whole number may have lost its zeros, so two at least."""
     text = repr(float(value))
@@ -219,6 +257,14 @@ def share(symbol: str, salt: str = "") -> float:
 
 def newest_period(ends: Iterable[date]) -> date | None:
     return max(ends, default=None)
+
+
+def step_of(ends: Iterable[date]) -> int | None:
+    """Days between the ends of the newest two periods; None if there is only one, or they are more than a year apart."""
+    newest_first = sorted(set(ends), reverse=True)
+    steps = ((newest_first[0] - one).days for one in newest_first[1:])
+    step = next((step for step in steps if step >= SHORTEST_STEP), None)
+    return step if step is not None and step <= LONGEST_STEP else None
 
 
 def _number(value: Any) -> float | None:

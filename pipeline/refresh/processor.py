@@ -207,7 +207,7 @@ def _fetched(found: Fundamentals, quote: Mapping[str, Any], last: Evidence | Non
         "financialCurrency": found.financial_currency,
         **quote,
     }
-    evidence = due.after_fetch(seen, last, why, due.newest_period(ends), now, profiled)
+    evidence = due.after_fetch(seen, last, why, due.newest_period(ends), now, profiled, due.step_of(ends))
     return Fetched(found.symbol, now.isoformat(), content_hash, text, due.to_json(evidence))
 
 

@@ -197,6 +197,42 @@ def test_a_report_missing_from_the_statements_is_requested_at_growing_intervals(
     ]
 
 
+@pytest.mark.parametrize("why", ["refresh_all", "shares_changed", "currency_changed", "figures_appeared"])
+def test_a_report_is_awaited_whatever_else_the_fetch_was_made_for(why: str) -> None:
+    for news in ({"epsTrailingTwelveMonths": 2.41}, {"earningsTimestamp": stamp(FETCHED + timedelta(hours=3))}):
+        last = after_fetch({**QUOTE, **news}, LAST, why, LAST.newest_period, NIGHT, False)
+        assert asked(last, NIGHT + timedelta(days=1), **news) == (True, "report_awaited")
+    last = after_fetch(QUOTE, LAST, why, LAST.newest_period, NIGHT, False)
+    assert last.ask_on is None, "nothing was published"
+
+
+@pytest.mark.parametrize(
+    ("told", "step", "awaited"),
+    [
+        (date(2026, 6, 30), 91, True),  # the last report came after the next period's end
+        (date(2026, 5, 2), 91, False),  # it is that of the newest period
+        (date(2026, 10, 20), 91, True),  # the next report is of the period after the next one
+        (date(2026, 8, 2), 91, False),  # it is of the next period
+        (date(2026, 6, 30), 182, False),  # half-yearly
+        (date(2026, 6, 30), None, False),  # of one period alone, nothing is known
+        (date(2025, 12, 2), 91, False),  # the quote is older than the statements
+        (date(2027, 6, 30), 91, False),  # the statements are no longer given, rather than late
+    ],
+)
+def test_a_first_fetch_just_after_a_report_awaits_its_period(told: date, step: int | None, awaited: bool) -> None:
+    quote = {**QUOTE, "earningsTimestamp": stamp(datetime(told.year, told.month, told.day, 12, tzinfo=timezone.utc))}
+    last = after_fetch(quote, None, "first_fetch", date(2026, 3, 31), FETCHED, True, step)
+    assert verdict(quote, last, NIGHT, 45, symbol="ABC") == ((True, "report_awaited") if awaited else (False, "unchanged"))
+
+
+def test_the_step_between_two_periods_is_the_newest_one_of_a_quarter_to_a_year() -> None:
+    quarter, half, year = date(2026, 3, 31), date(2025, 9, 30), date(2025, 3, 31)
+    assert due.step_of([quarter, date(2025, 12, 31), year]) == 90
+    assert due.step_of([quarter, quarter - timedelta(days=3), half]) == 182
+    assert due.step_of([quarter, year]) == 365
+    assert [due.step_of([]), due.step_of([quarter]), due.step_of([quarter, date(2024, 3, 31)])] == [None, None, None]
+
+
 def test_nothing_is_awaited_once_the_period_is_there() -> None:
     waiting = after_fetch(QUOTE, LAST, "earnings_time", date(2026, 3, 31), NIGHT, False)
     assert waiting.ask_on == date(2026, 7, 2)

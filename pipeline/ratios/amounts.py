@@ -16,7 +16,7 @@ from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KE
 from pipeline.ratios.share_counts import SHARES
 
 if TYPE_CHECKING:
-    from pipeline.ratios.periods import Statement
+    from pipeline.ratios.statement import Statement
 
 Lines = Mapping[str, tuple[date, float]]
 
@@ -24,6 +24,10 @@ Lines = Mapping[str, tuple[date, float]]
 UNIT_STEP = 300.0
 #: The same between amounts of which one is labelled with a trading unit (pence): a wrong label is a hundred times off.
 LABEL_STEP = 10.0
+#: Fewer times are enough if the next period undoes them, or if earnings per share did not follow.
+SHOWN_STEP = 8.0
+#: Two steps within this of each other are one.
+_SAME_STEP = log(1.5)
 #: Lines that are no amounts of money.
 _NO_AMOUNTS = frozenset({SHARES, "TaxRateForCalcs", "DilutedEPS"})
 _INCOME = frozenset(INCOME_KEYS) - _NO_AMOUNTS
@@ -48,7 +52,8 @@ def odd_amounts(statements: Sequence[Statement], balance: Statement | None = Non
     levels = _levels(statements, _AMOUNTS)
     shown: Counter[int] = Counter()
     for number, (level, one) in enumerate(zip(levels, statements, strict=True)):
-        shown[level] += _in_single_units({**balance.lines, **one.lines} if balance and not number else one.lines)
+        off = _off_per_share(one, balance if not number else None)
+        shown[level] += 0 if off is None else 1 if abs(off) < _ONE_UNIT else -any(abs(off - power) < _NEARLY for power in _THOUSANDS)
     best = max(shown.values(), default=0)
     fitting = [level for level in levels if shown[level] == best] if best >= 0 else []
     counts = Counter(fitting).most_common(2)
@@ -56,23 +61,25 @@ def odd_amounts(statements: Sequence[Statement], balance: Statement | None = Non
     return [2 * level + 1 if usual is None else level - usual for level in levels]
 
 
-def _in_single_units(lines: Lines) -> int:
-    """1 if earnings and earnings per share give about the number of shares, -1 if they give a thousandth of it, 0 if nothing tells."""
+def _off_per_share(one: Statement, balance: Statement | None = None) -> float | None:
+    """By how many powers of ten shares × earnings per share are above the earnings; None if they cannot be held against each other."""
+    lines = {**balance.lines, **one.lines} if balance else one.lines
     count, eps = lines.get(SHARES), lines.get("DilutedEPS")
     earned = lines.get("NetIncomeCommonStockholders") or lines.get("NetIncome")
-    if not count or not eps or not earned or count[1] <= 0 or abs(eps[1]) < LEAST_EPS or eps[1] * earned[1] <= 0:
-        return 0
-    off = log10(count[1]) + log10(abs(eps[1])) - log10(abs(earned[1]))  # the product itself may be beyond a double
-    if abs(off) < _ONE_UNIT:
-        return 1
-    return -1 if any(abs(off - power) < _NEARLY for power in _THOUSANDS) else 0
+    code = one.codes.get("DilutedEPS", one.currency)
+    if not count or not eps or not earned or count[1] <= 0 or major(code) != major(one.currency):
+        return None
+    per_share = eps[1] * unit_value(code) / unit_value(one.currency)
+    if abs(per_share) < LEAST_EPS * unit_value(code) or per_share * earned[1] <= 0:
+        return None
+    return log10(count[1]) + log10(abs(per_share)) - log10(abs(earned[1]))  # the product itself may be beyond a double
 
 
 def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
     """The statements without what is in another unit than the rest: a balance sheet, a cash-flow statement, a single large line."""
-    found = list(statements)
+    found = [_without_contradictions(one) for one in statements]
     compared = (_compared(one, other, _AMOUNTS) for one, other in pairwise(found))
-    if all(a < least * b and b < least * a for pairs, least in compared for a, b in pairs):
+    if all(a < SHOWN_STEP * b and b < SHOWN_STEP * a for pairs, _ in compared for a, b in pairs):
         return found
     income = _levels(found, _INCOME)
     for part in _PARTS:
@@ -86,6 +93,28 @@ def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
             if _is_spike([(statement, statement.lines.get(key)) for statement in (before, one, after)]):
                 found = [_without(other, (key,)) if other is one else other for other in found]
     return found
+
+
+def _without_contradictions(one: Statement) -> Statement:
+    """Without an equity, a debt or earnings that are hundreds of times less than what other lines of the same statement make of them."""
+    lines = one.lines
+
+    def value(key: str) -> float:
+        return lines[key][1] if key in lines else 0.0
+
+    wrong = set()
+    assets, liabilities = value("TotalAssets"), value("TotalLiabilitiesNetMinorityInterest")
+    equity = assets - liabilities
+    if liabilities * UNIT_STEP > assets and 2 * value("MinorityInterest") < equity:
+        wrong |= {key for key in ("StockholdersEquity", "CommonStockEquity") if 0 < value(key) * UNIT_STEP <= equity}
+    if 0 < value("TotalDebt") * UNIT_STEP < value("LongTermDebt"):
+        wrong.add("TotalDebt")
+    after_tax = value("PretaxIncome") - value("TaxProvision")
+    for key in ("NetIncome", "NetIncomeCommonStockholders") if "TaxProvision" in lines else ():
+        if 0 < value(key) * UNIT_STEP < after_tax:
+            off = log10(after_tax) - log10(value(key))
+            wrong |= {key for power in _THOUSANDS if abs(off - power) < _NEARLY}
+    return _without(one, wrong) if wrong else one
 
 
 def _is_spike(three: Sequence[tuple[Statement, tuple[date, float] | None]]) -> bool:
@@ -105,19 +134,40 @@ def _without(statement: Statement, keys: Iterable[str]) -> Statement:
 
 def _levels(statements: Sequence[Statement], keys: frozenset[str]) -> list[int]:
     """How many units each statement is above the first one's, by the steps from one to the next."""
+    middles = [_middle(one, other, keys) for one, other in pairwise(statements)]
     levels = [0] * len(statements)
-    for i in range(1, len(statements)):
-        levels[i] = levels[i - 1] + _step(statements[i - 1], statements[i], keys)
+    for i, (middle, least) in enumerate(middles):
+        odd = abs(middle) >= log(least)
+        if not odd and abs(middle) >= log(SHOWN_STEP):
+            undone = any(abs(middle + other) <= _SAME_STEP for other, _ in middles[max(0, i - 1) : i + 2])
+            odd = undone if (stayed := _per_share_stayed(statements[i], statements[i + 1], middle)) is None else stayed
+        levels[i + 1] = levels[i] + (0 if not odd else 1 if middle > 0 else -1)
     return levels
+
+
+def _per_share_stayed(one: Statement, other: Statement, middle: float) -> bool | None:
+    """Whether the amounts became so many times smaller and earnings per share did not; None if these say nothing."""
+    before, after = _off_per_share(one), _off_per_share(other)
+    return None if before is None or after is None else abs((after - before) * log(10) - middle) <= _SAME_STEP
+
+
+def in_one_unit(one: Statement, other: Statement) -> bool:
+    """Whether nothing shows that the amounts of the two are in different units."""
+    return not _step(one, other, _AMOUNTS)
 
 
 def _step(one: Statement, other: Statement, keys: frozenset[str]) -> int:
     """1 if the other is in units a thousand times larger or so (its figures smaller), -1 the other way round, 0 in one unit."""
-    pairs, least = _compared(one, other, keys)
-    if len(pairs) < _LEAST_LINES or all(a < least * b and b < least * a for a, b in pairs):
-        return 0
-    middle = median(log(a) - log(b) for a, b in pairs)
+    middle, least = _middle(one, other, keys)
     return 0 if abs(middle) < log(least) else 1 if middle > 0 else -1
+
+
+def _middle(one: Statement, other: Statement, keys: frozenset[str]) -> tuple[float, float]:
+    """How many times the lines of `one` are those of the other, in the median (logarithm), and from how many times on that is odd."""
+    pairs, least = _compared(one, other, keys)
+    if len(pairs) < _LEAST_LINES or all(a < SHOWN_STEP * b and b < SHOWN_STEP * a for a, b in pairs):
+        return 0.0, least
+    return median(log(a) - log(b) for a, b in pairs), least
 
 
 def _compared(one: Statement, other: Statement, keys: frozenset[str]) -> tuple[list[tuple[float, float]], float]:

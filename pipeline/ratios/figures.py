@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from pipeline.ratios.figure import Figure, Rank, positive
 from pipeline.ratios.fundamentals import BALANCE_KEYS, FLOW_KEYS
-from pipeline.ratios.periods import Period, Statement
+from pipeline.ratios.periods import Period
 from pipeline.ratios.share_counts import SHARES, growth_by_splits
+from pipeline.ratios.statement import Statement
 
 #: Names that the formulas use beside the keys. Each is the first of its lines whose keys are all there, at both dates if two are compared.
 NAMES: dict[str, tuple[str, ...]] = {

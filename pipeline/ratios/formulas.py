@@ -13,21 +13,27 @@ from math import isclose
 from pipeline.ratios.figure import Figure, Rank, positive
 from pipeline.ratios.figures import Figures, growth_of, mean_of
 from pipeline.ratios.fundamentals import BALANCE_KEYS, Fundamentals
-from pipeline.ratios.periods import DIVIDEND_KEYS, Period, Statement, has_cash_flow_statement
+from pipeline.ratios.periods import DIVIDEND_KEYS, Period, has_cash_flow_statement
+from pipeline.ratios.statement import Statement
 
 # Formulas --------------------------------------------------------------------------------------------------------
 
 
 def _dividends(y: Figures) -> Figure:
-    """Dividends on common stock, ≥ 0; 0 if the period's cash-flow statement is there and no line speaks of a dividend."""
+    """Dividends on common stock, ≥ 0; 0 if the period's cash-flow statement is there and no line speaks of a dividend.
+
+    A 0 is none if a quarter of the same year has a dividend in the same line.
+    """
     common, total, preferred = (y.value(key) for key in DIVIDEND_KEYS)
+    used = DIVIDEND_KEYS[0] if common is not None else DIVIDEND_KEYS[1]
     if common is None and total is not None:
         # A company without preferred stock has no line for its dividend.
         common = total - (preferred or 0.0)
         wrong = common > 0 or (preferred or 0.0) > 0
     else:
         wrong = common is not None and common > 0
-    if common is None and (y.period.dividends_seen or not has_cash_flow_statement(y.period.flows)):
+    denied = y.value(used) == 0 and used in y.period.dividends_paid
+    if denied or (common is None and (y.period.dividends_seen or not has_cash_flow_statement(y.period.flows))):
         return Figure(None, ((Rank.MISSING, "missing:CommonStockDividendPaid"),))
     paid = Figure(0.0 - (common or 0.0)).but(wrong, Rank.UNEXPECTED_SIGN, "unexpected_sign")
     return paid.but(y.period.flows.odd_length, Rank.PERIOD_LENGTH, "period_length")
@@ -35,10 +41,26 @@ def _dividends(y: Figures) -> Figure:
 
 def _free_cash_flow(y: Figures) -> Figure:
     """FreeCashFlow, else what is left of the operating cash flow after capital expenditure, which comes negative."""
-    if "FreeCashFlow" in y.lines:
-        return y.line("FreeCashFlow").named("free_cash_flow")
     spent = y.value("CapitalExpenditure")
+    if "FreeCashFlow" in y.lines:
+        given, earned = y.line("FreeCashFlow").named("free_cash_flow"), y.value("OperatingCashFlow")
+        # The source's own sum, with the expenditure added in place of taken off.
+        added = spent is not None and earned is not None and spent > 0 and isclose(given.value or 0.0, earned + spent, rel_tol=1e-3)
+        return given.but(added, Rank.UNEXPECTED_SIGN, "unexpected_sign")
     return y.line("free_cash_flow").but(spent is not None and spent > 0, Rank.UNEXPECTED_SIGN, "unexpected_sign")
+
+
+def _gross_profit(y: Figures) -> Figure:
+    """GrossProfit, else what is left of the revenue after its cost, which comes positive."""
+    cost = y.value("CostOfRevenue")
+    wrong = "GrossProfit" not in y.lines and cost is not None and cost < 0
+    return y.line("gross_profit").but(wrong, Rank.UNEXPECTED_SIGN, "unexpected_sign")
+
+
+def _avg_assets(y: Figures) -> Figure:
+    """avg(TotalAssets), if there are any at both ends."""
+    now, earlier = (positive(end, Rank.DENOMINATOR, "TotalAssets") for end in y.pair("TotalAssets"))
+    return mean_of(now, earlier).named("TotalAssets")
 
 
 def _tax_rate(y: Figures) -> Figure:
@@ -130,7 +152,7 @@ FORMULAS: dict[str, Callable[[Figures], Figure]] = {
     "net_margin": lambda y: y["NetIncome"] / y["TotalRevenue"],
     "free_cash_flow_margin": lambda y: y["free_cash_flow"] / y["TotalRevenue"],
     "return_on_equity": lambda y: y["earnings"] / _avg_equity(y),
-    "return_on_assets": lambda y: y["NetIncome"] / y.avg("TotalAssets"),
+    "return_on_assets": lambda y: y["NetIncome"] / _avg_assets(y),
     "return_on_invested_capital": lambda y: _after_tax(y) / _avg_invested_capital(y),
     "return_on_capital_employed": lambda y: y["EBIT"] / (y["TotalAssets"] - y["CurrentLiabilities"]).named("capital_employed"),
     "gross_profit_to_assets": lambda y: y["gross_profit"] / y["TotalAssets"],
@@ -143,8 +165,8 @@ FORMULAS: dict[str, Callable[[Figures], Figure]] = {
     "equity_to_assets": lambda y: y["equity"] / y["TotalAssets"],
     "net_debt_to_ebitda": lambda y: (y["TotalDebt"] - y["cash"]) / y["EBITDA"],
     "interest_coverage": lambda y: y["EBIT"] / y["interest_expense"],
-    "equity_multiplier": lambda y: y.avg("TotalAssets") / _avg_equity(y),
-    "asset_turnover": lambda y: y["TotalRevenue"] / y.avg("TotalAssets"),
+    "equity_multiplier": lambda y: _avg_assets(y) / _avg_equity(y),
+    "asset_turnover": lambda y: y["TotalRevenue"] / _avg_assets(y),
     "days_inventory": lambda y: 365 * (y.avg("Inventory") / y["CostOfRevenue"]),
     "days_sales": lambda y: 365 * (y.avg("AccountsReceivable") / y["TotalRevenue"]),
     "days_payables": lambda y: 365 * (y.avg("AccountsPayable") / y["CostOfRevenue"]),
@@ -160,6 +182,7 @@ FORMULAS: dict[str, Callable[[Figures], Figure]] = {
 _SPECIAL: dict[str, Callable[[Figures], Figure]] = {
     "dividends": _dividends,
     "free_cash_flow": _free_cash_flow,
+    "gross_profit": _gross_profit,
     "tax_rate": _tax_rate,
     "interest_expense": _interest_expense,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 INCOME_KEYS = (
@@ -77,17 +78,19 @@ _IN_UNITS = (0.5, 2.0)
 
 def major(code: str | None) -> str:
     """The currency of a code that may be a trading unit; "" of none. Case counts in trading units alone: `GBp` is pence, `gbp` pounds."""
-    known = _code(code)
+    known = currency_code(code)
     return MINOR_UNITS[known][0] if known in MINOR_UNITS else known
 
 
 def unit_value(code: str | None) -> float:
     """What one unit of the code is worth in its currency: 0.01 for GBp, 1 for a currency."""
-    known = _code(code)
+    known = currency_code(code)
     return MINOR_UNITS[known][1] if known in MINOR_UNITS else 1.0
 
 
-def _code(code: str | None) -> str:
+@lru_cache(maxsize=256)
+def currency_code(code: str | None) -> str:
+    """A code as everything here compares it: without spaces, and in capitals unless it is a trading unit's."""
     text = (code or "").strip()
     return text if text in MINOR_UNITS else text.upper()
 

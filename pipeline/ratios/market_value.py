@@ -43,6 +43,8 @@ _EXACTLY = log(1.02)
 LEAST_SPLIT = 1.5
 #: A step counts as a split's within so many days of it.
 SPLIT_DAYS = 14
+#: A step by exactly a split's factor, from this on, is the split's also long before it, or up to so many days after.
+FAR_SPLIT, LATE_DAYS = 2.0, 60
 #: When prices in an old currency became prices in euros, and how much of the old one a euro is.
 EURO_DAYS = {date(2023, 1, 1): 7.5345, date(2026, 1, 1): 1.95583}
 #: A quoted price this many times off a close of the same days is none.
@@ -85,6 +87,10 @@ class Market:
     @property
     def chart_currency(self) -> str:
         return self.fundamentals.chart_currency or self.fundamentals.currency or ""
+
+    def factor_of_quarter(self, day: date) -> float | None:
+        """How many of today's shares one share of a quarterly balance sheet, or of an annual one in its place, has become by splits."""
+        return (self.quarterly_counts if day in self.quarterly_counts else self.annual_counts).factor(day)
 
 
 def market_of(fundamentals: Fundamentals, periods: list[Period]) -> Market:
@@ -302,13 +308,17 @@ def _is_of_the_euro(when: date, step: float) -> bool:
 
 
 def _is_a_splits(when: date, step: float, splits: Mapping[date, float]) -> bool:
-    """Whether a step of the closes is what a split near its day would leave that was not undone, or twice."""
+    """Whether a step of the closes is what a split would leave that was not undone, or twice, or only in some of them."""
+    moved = abs(log(step))
     near = [abs(log(factor)) for day, factor in splits.items() if abs((day - when).days) <= SPLIT_DAYS]
     on_the_day = [abs(log(factor)) for day, factor in splits.items() if 0 <= (when - day).days <= _WEEKEND and is_real_split(factor)]
-    if any(factor >= log(EXACT_SPLIT) - ROUNDING and abs(abs(log(step)) - factor) <= _EXACTLY for factor in on_the_day):
+    if any(factor >= log(EXACT_SPLIT) - ROUNDING and abs(moved - factor) <= _EXACTLY for factor in on_the_day):
+        return True
+    far = [abs(log(factor)) for day, factor in splits.items() if (when - day).days <= LATE_DAYS and is_real_split(factor)]
+    if any(factor >= log(FAR_SPLIT) - ROUNDING and abs(moved - factor) <= _EXACTLY for factor in far):
         return True
     near = [factor for factor in near if factor >= log(LEAST_SPLIT) - ROUNDING]
-    return any(abs(log(step)) >= factor - max(log(1.2), factor / 4) for factor in near)
+    return any(moved >= factor - max(log(1.2), factor / 4) for factor in near)
 
 
 def _share_unit(market: Market) -> tuple[str, bool]:

@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from math import isfinite
 
-from pipeline.ratios.amounts import UNIT_STEP, odd_amounts, without_odd_parts
+from pipeline.ratios.amounts import in_one_unit, odd_amounts, without_odd_parts
 from pipeline.ratios.count_checks import believed_counts
-from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, FLOW_KEYS, Fundamentals, Point, Points, Statements, major
+from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, FLOW_KEYS, Fundamentals, Points, Statements, currency_code, major
+from pipeline.ratios.quarters import four_quarters, is_a_year
+from pipeline.ratios.statement import (
+    DATING_KEYS,
+    SAME_PERIOD_DAYS,
+    YEAR_DAYS,
+    Statement,
+    apart,
+    ending_before,
+    ends_of,
+    same_period,
+    statement_of,
+)
 
-#: Keys whose figures are in no currency, so a currency code of their own means nothing.
-_WITHOUT_CURRENCY = frozenset({"OrdinarySharesNumber", "TaxRateForCalcs"})
-#: Keys that may carry the quote's currency code beside statements in another: kept, with the code they carry.
-_OF_A_SHARE = frozenset({"DilutedEPS"})
-_NOT_IN_ONE_CURRENCY = _WITHOUT_CURRENCY | _OF_A_SHARE
-#: Keys that show that a period's income statement is there.
-_DATING_KEYS = ("TotalRevenue", "NetIncome")
-#: Rates and per-share figures of four quarters don't add up to a year's.
-_NOT_SUMMED = frozenset({"TaxRateForCalcs", "DilutedEPS"})
+#: As many lines of a date are no statement.
+_STRAY_LINES = 2
+_BALANCES = frozenset(BALANCE_KEYS)
 DIVIDEND_KEYS = ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStockDividendPaid")
 
-#: Ends at most this many days apart are of one period.
-SAME_PERIOD_DAYS = 7
 #: A fiscal year that is dated anew moves by fewer days than this.
 REDATED_DAYS = 20
-#: A period that ends this many days before another is the one a year earlier.
-YEAR_DAYS = (350, 380)
-QUARTER_DAYS = (80, 100)
 #: New shares for one old share; outside these it is not a split.
 SPLIT_FACTORS = (1e-6, 1e6)
-#: Four quarters of a fiscal year sum to its figure within this; the source rounds, and restates one and not the other.
-SUM_TOLERANCE = 0.02
-#: Trailing figures are a year's if they are within this of a fiscal year, or of four quarters, that ends with them.
-TRAILING_TO_SUM = (0.8, 1.25)
-#: Trailing figures that are the newest quarter's own, within this, are three months'.
-SAME_FIGURE = 1e-3
-#: One quarter of a fiscal year is this much of it; six months, or a year to date, are more.
-QUARTER_SHARE = (0.1, 0.4)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Lines of one period in one currency: key → (asOfDate, value). A line in another currency is left out."""
-
-    end: date
-    currency: str
-    lines: Mapping[str, tuple[date, float]]
-    #: Currency code of the lines that may have one of their own.
-    codes: Mapping[str, str] = field(default_factory=dict)
-    #: Whether it covers something else than a year, by the end of the fiscal year before: its flows cannot be compared with a year's.
-    odd_length: bool = False
-    #: 0 if the amounts are in the company's usual unit. Statements with different numbers are in different units.
-    unit: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +50,8 @@ class Period:
     three_years_earlier: Statement | None
     #: Whether any date of its year has a line about dividends.
     dividends_seen: bool = False
+    #: The lines about dividends in which a quarter of its year has some.
+    dividends_paid: frozenset[str] = frozenset()
     #: What was checked of its length: check → what it said.
     checks: Mapping[str, str] = field(default_factory=dict)
 
@@ -117,13 +97,23 @@ def periods(fundamentals: Fundamentals) -> list[Period]:
     years = [replace(year, unit=unit) for year, unit in zip(years, units[len(first) :], strict=True)]
     chosen = []
     for number, year in enumerate(years[:4]):
-        earlier = _ending_before(years, year.end)
+        earlier = ending_before(years, year.end)
         checks = {"length": "odd" if year.odd_length else "a year" if number + 1 < len(years) else "not shown"}
-        three = _ending_before(years, year.end, 3)
-        chosen.append(Period("annual", year, year, earlier, earlier, three, _dividends_seen(fundamentals, year.end), checks))
+        three = ending_before(years, year.end, 3)
+        chosen.append(Period("annual", year, year, earlier, earlier, three, *_dividends(fundamentals, year.end), checks))
     if trailing and (not years or (years[0].end - trailing.end).days <= SAME_PERIOD_DAYS):
-        chosen.append(replace(trailing, flows=replace(trailing.flows, unit=units[0])))
+        chosen.append(_in_unit(trailing, units[0]))
     return chosen
+
+
+def _in_unit(trailing: Period, unit: int) -> Period:
+    """The trailing twelve months with their unit, and with another one for what a year earlier is in another."""
+
+    def beside(now: Statement | None, earlier: Statement | None) -> Statement | None:
+        return earlier and replace(earlier, unit=unit if not now or in_one_unit(now, earlier) else unit + 1)
+
+    earlier_flows, earlier_balance = beside(trailing.flows, trailing.earlier_flows), beside(trailing.balance, trailing.earlier_balance)
+    return replace(trailing, flows=replace(trailing.flows, unit=unit), earlier_flows=earlier_flows, earlier_balance=earlier_balance)
 
 
 def fiscal_years(fundamentals: Fundamentals) -> list[Statement]:
@@ -131,10 +121,17 @@ def fiscal_years(fundamentals: Fundamentals) -> list[Statement]:
     can send has two or three keys and is none, but it ends somewhere."""
     annual = fundamentals.statements.annual
     default = _default_currency(fundamentals)
-    ends = _ends(annual, tuple(annual))
-    years = [_statement(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in _ends(annual, _DATING_KEYS)]
-    complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in _DATING_KEYS)]
+    ends = _ends_of_statements(annual)
+    years = [statement_of(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in ends_of(annual, DATING_KEYS)]
+    complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in DATING_KEYS)]
     return [replace(year, odd_length=_odd_length(year.end, ends)) for year in _of_one_date(complete)]
+
+
+def _ends_of_statements(annual: Points) -> list[date]:
+    """The ends of fiscal years, complete or not; a line or two of another date, a share count say, are none."""
+    number = Counter(day for by_day in annual.values() for day in by_day)
+    dated = {day for key in (*DATING_KEYS, "TotalAssets") for day in annual.get(key, ())}
+    return apart(day for day, lines in number.items() if lines > _STRAY_LINES or day in dated)
 
 
 def _of_one_date(years: list[Statement]) -> list[Statement]:
@@ -163,181 +160,65 @@ def _odd_length(end: date, ends: Sequence[date]) -> bool:
     return not YEAR_DAYS[0] * years <= min(before) <= YEAR_DAYS[1] * years
 
 
-def _dividends_seen(fundamentals: Fundamentals, end: date) -> bool:
+def _dividends(fundamentals: Fundamentals, end: date) -> tuple[bool, frozenset[str]]:
+    """Whether any date of the year until `end` has a line about dividends; the lines in which a quarter of it has some."""
     first, last = end - timedelta(days=YEAR_DAYS[0]), end + timedelta(days=SAME_PERIOD_DAYS)
     statements = fundamentals.statements
     tables = (statements.annual, statements.quarterly, statements.trailing)
-    return any(first < day <= last for table in tables for key in DIVIDEND_KEYS for day in table.get(key, ()))
+    seen = any(first < day <= last for table in tables for key in DIVIDEND_KEYS for day in table.get(key, ()))
+    quarters = ((key, statements.quarterly.get(key, {})) for key in DIVIDEND_KEYS) if seen else ()
+    return seen, frozenset(key for key, by_day in quarters if any(first < day <= last and one.value for day, one in by_day.items()))
 
 
 def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period | None:
     """The trailing twelve months: of the site's own trailing points, else of four quarters that agree with the fiscal year among them."""
     trailing, quarterly = fundamentals.statements.trailing, fundamentals.statements.quarterly
     default = _default_currency(fundamentals)
-    points = [_statement(trailing, FLOW_KEYS, end, default) for end in _ends(trailing, _DATING_KEYS)]
-    lengths = [_is_a_year(one, quarterly, default, years) for one in points]
+    points = [statement_of(trailing, FLOW_KEYS, end, default) for end in ends_of(trailing, DATING_KEYS)]
+    lengths = [is_a_year(one, quarterly, default, years) for one in points]
     if lengths and lengths[0] is not False:
         flows = points[0]
-        earlier_flows = _ending_before([one for one, length in zip(points, lengths, strict=True) if length is not False], flows.end)
+        earlier_flows = ending_before([one for one, length in zip(points, lengths, strict=True) if length is not False], flows.end)
         checks = {"length": "trailing figures of the site"}
     else:
-        summed = _four_quarters(quarterly, default, years)
+        summed = four_quarters(quarterly, default, years)
         if summed is None:
             return None
         flows, earlier_flows = summed, None
         checks = {"length": "four quarters that agree with the fiscal year"}
-    balances = [_statement(quarterly, BALANCE_KEYS, end, default) for end in _ends(quarterly, BALANCE_KEYS)]
-    balance = _of_the_day(balances, flows.end, years)
+    balances = [statement_of(quarterly, BALANCE_KEYS, end, default) for end in ends_of(quarterly, BALANCE_KEYS)]
+    year = next((year for year in years if same_period(year.end, flows.end)), None)
+    balance = _of_the_day(balances, flows.end, year)
     if balance and balance.currency != flows.currency:
         # In another currency than the flows, so it cannot be set against them.
-        balance = _statement(quarterly, BALANCE_KEYS, balance.end, default, flows.currency)
-    earlier = _ending_before(balances, flows.end)
-    if (earlier is None or "TotalAssets" not in earlier.lines) and any(_same(year.end, flows.end) for year in years):
-        earlier = _ending_before(years, flows.end) or earlier
-    return Period("ttm", flows, balance, earlier_flows, earlier, None, _dividends_seen(fundamentals, flows.end), checks)
+        balance = statement_of(quarterly, BALANCE_KEYS, balance.end, default, flows.currency)
+    earlier = ending_before(balances, flows.end)
+    if year is not None:
+        earlier = _filled(earlier, ending_before(years, flows.end))
+    return Period("ttm", flows, balance, earlier_flows, earlier, None, *_dividends(fundamentals, flows.end), checks)
 
 
-def _is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[Statement]) -> bool | None:
-    """Whether trailing figures are twelve months', by the fiscal year or the quarters that end with them; None if nothing tells."""
-    revenue = _revenue(trailing)
-    year = next((year for year in years if _same(year.end, trailing.end) and year.currency == trailing.currency), None)
-    if revenue is None:
-        return None
-    if year is not None and not year.odd_length and (whole := _revenue(year)) is not None:
-        # Hundreds of times off is another unit (amounts.py), no other length.
-        off = revenue / whole
-        return None if not 1 / UNIT_STEP < off < UNIT_STEP else _within(off, TRAILING_TO_SUM)
-    quarters = [_statement(quarterly, FLOW_KEYS, end, default) for end in _quarters_until(trailing.end, _ends(quarterly, _DATING_KEYS))]
-    parts = [_revenue(quarter) for quarter in quarters[:4]]
-    if len(parts) == 4 and None not in parts and quarters[0].currency == trailing.currency and _agree(quarters, years):
-        return _within(revenue / sum(part or 0.0 for part in parts), TRAILING_TO_SUM)
-    newest = parts[0] if _same(quarters[0].end, trailing.end) else None
-    return False if newest is not None and abs(newest - revenue) <= SAME_FIGURE * revenue else None
+def _of_the_day(balances: list[Statement], end: date, year: Statement | None) -> Statement | None:
+    """The quarterly balance sheet of that day; on a fiscal year's last day, the annual one has what the quarterly one lacks."""
+    near = min((one for one in balances if same_period(one.end, end)), key=lambda one: abs((one.end - end).days), default=None)
+    return _filled(near, year)
 
 
-def _revenue(statement: Statement) -> float | None:
-    """Revenue above zero."""
-    line = statement.lines.get("TotalRevenue")
-    return line[1] if line and line[1] > 0 else None
-
-
-def _within(value: float, bounds: tuple[float, float]) -> bool:
-    return bounds[0] <= value <= bounds[1]
-
-
-def _of_the_day(balances: list[Statement], end: date, years: list[Statement]) -> Statement | None:
-    """The quarterly balance sheet of that day; on a fiscal year's last day, the annual one if the quarterly one is missing."""
-    near = min((one for one in balances if _same(one.end, end)), key=lambda one: abs((one.end - end).days), default=None)
-    year = next((year for year in years if _same(year.end, end)), None)
-    if near is None or (year is not None and "TotalAssets" not in near.lines):
-        return year or near
-    return near
-
-
-def _same(one: date, other: date) -> bool:
-    return abs((one - other).days) <= SAME_PERIOD_DAYS
+def _filled(quarterly: Statement | None, annual: Statement | None) -> Statement | None:
+    """A quarterly balance sheet with the lines that only the annual one of the same day has; the annual one if it is none."""
+    if annual is None or (quarterly is not None and not same_period(quarterly.end, annual.end)):
+        return quarterly
+    if quarterly is None or "TotalAssets" not in quarterly.lines:
+        return annual
+    if quarterly.currency != annual.currency or all(key in quarterly.lines for key in BALANCE_KEYS if key in annual.lines):
+        return quarterly
+    missing = {key: line for key, line in annual.lines.items() if key in _BALANCES and key not in quarterly.lines}
+    return replace(quarterly, lines={**missing, **quarterly.lines})
 
 
 def _default_currency(fundamentals: Fundamentals) -> str:
     """Currency of points that name none."""
-    return fundamentals.financial_currency or major(fundamentals.currency)
-
-
-def _ends(points: Points, keys: tuple[str, ...]) -> list[date]:
-    """The period ends that `keys` have, newest first; ends within a week of a newer one are the newer one."""
-    ends: list[date] = []
-    for day in sorted({day for key in keys for day in points.get(key, ())}, reverse=True):
-        if not ends or (ends[-1] - day).days > SAME_PERIOD_DAYS:
-            ends.append(day)
-    return ends
-
-
-def _statement(points: Points, keys: tuple[str, ...], end: date, default: str, currency: str | None = None) -> Statement:
-    """The lines that end within a week of `end`, each with the asOfDate it has, all in one currency."""
-    found: dict[str, tuple[date, Point]] = {}
-    for key in keys:
-        by_day = points.get(key)
-        if not by_day:
-            continue
-        if end in by_day:
-            found[key] = (end, by_day[end])
-        elif near := [day for day in by_day if _same(day, end)]:
-            day = min(near, key=lambda other: (abs((other - end).days), end > other))
-            found[key] = (day, by_day[day])
-    if currency is None:
-        # The income statement's, else the first line's that has one.
-        lines = [key for key in found if key not in _NOT_IN_ONE_CURRENCY]
-        dated = [key for key in _DATING_KEYS if key in found] or lines
-        currency = (found[dated[0]][1].currency if dated else "") or default
-    kept = {
-        key: (day, point.value)
-        for key, (day, point) in found.items()
-        if (point.currency or default) == currency or key in _NOT_IN_ONE_CURRENCY
-    }
-    codes = {key: found[key][1].currency or default for key in _OF_A_SHARE if key in found}
-    return Statement(end, currency, kept, codes)
-
-
-def _ending_before(statements: list[Statement], end: date, years: int = 1) -> Statement | None:
-    """The statement that ends `years` years before `end`, the nearest to 365 days each."""
-    low, high = (days * years for days in YEAR_DAYS)
-    fitting = [one for one in statements if low <= (end - one.end).days <= high]
-    return min(fitting, key=lambda one: abs((end - one.end).days - 365 * years)) if fitting else None
-
-
-def _four_quarters(quarterly: Points, default: str, years: list[Statement]) -> Statement | None:
-    """The sum of the newest four quarters that follow one another, in one currency, if they agree with a fiscal year.
-
-    A stray quarter among them, or after them, is left out.
-    """
-    ends = _ends(quarterly, _DATING_KEYS)
-    for newest in ends:
-        if (ends[0] - newest).days > QUARTER_DAYS[1]:
-            break
-        chain = _quarters_until(newest, ends)
-        quarters = [_statement(quarterly, FLOW_KEYS, end, default) for end in chain]
-        if len(quarters) >= 4 and _agree(quarters, years):
-            return _sum(quarters[:4])
-    return None
-
-
-def _quarters_until(newest: date, ends: Sequence[date]) -> list[date]:
-    """Ends from `newest` back, each a quarter before the one before it."""
-    chain = [newest]
-    while True:
-        low, high = QUARTER_DAYS
-        before = [end for end in ends if low <= (chain[-1] - end).days <= high]
-        if not before:
-            return chain
-        chain.append(min(before, key=lambda end: abs((chain[-1] - end).days - 91)))
-
-
-def _agree(quarters: list[Statement], years: list[Statement]) -> bool:
-    """Whether they are three months each, by the fiscal year whose end lies among the newest four."""
-    among = [(number, year) for number, quarter in enumerate(quarters[:4]) for year in years if _same(quarter.end, year.end)]
-    if not among or len({quarter.currency for quarter in quarters[:4]}) > 1:
-        return False
-    number, year = among[0]
-    for key in _DATING_KEYS:
-        whole, parts = year.lines.get(key), [quarter.lines.get(key) for quarter in quarters[number : number + 4]]
-        if whole is None or year.currency != quarters[0].currency or year.odd_length:
-            continue
-        values = [part[1] for part in parts if part is not None]
-        if len(values) == 4:
-            return abs(sum(values) - whole[1]) <= SUM_TOLERANCE * abs(whole[1])
-        if parts[0] is not None and whole[1] and key == "TotalRevenue":
-            return QUARTER_SHARE[0] <= parts[0][1] / whole[1] <= QUARTER_SHARE[1]
-    return False
-
-
-def _sum(quarters: list[Statement]) -> Statement:
-    end = quarters[0].end
-    sums = {
-        key: (end, sum(quarter.lines[key][1] for quarter in quarters))
-        for key in FLOW_KEYS
-        if key not in _NOT_SUMMED and all(key in quarter.lines for quarter in quarters)
-    }
-    return Statement(end, quarters[0].currency, {key: line for key, line in sums.items() if isfinite(line[1])})
+    return currency_code(fundamentals.financial_currency) or major(fundamentals.currency)
 
 
 def has_cash_flow_statement(statement: Statement) -> bool:

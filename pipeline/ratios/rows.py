@@ -58,8 +58,9 @@ def rows_of(fundamentals: Fundamentals, chosen: list[Period]) -> list[RatioRow]:
 def _row(period: Period, market: Market, financial: bool) -> RatioRow:
     fundamentals, ttm = market.fundamentals, period.period_type == "ttm"
     value = (market_now if ttm else market_then)(market, period)
-    counts = market.quarterly_counts if ttm else market.annual_counts
-    y = Figures(period, value.figure, value.in_dollars, counts.factor, fundamentals.splits, COMPUTED)
+    # On a fiscal year's last day, trailing figures can stand beside annual counts.
+    split_factor = market.factor_of_quarter if ttm else market.annual_counts.factor
+    y = Figures(period, value.figure, value.in_dollars, split_factor, fundamentals.splits, COMPUTED)
     without = not_applicable(period, financial)
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}

@@ -88,6 +88,9 @@ class ShareCounts:
         """Day and count, as it was given."""
         return next(reversed(self._counts.items()), None)
 
+    def __contains__(self, day: date) -> bool:
+        return day in self._counts
+
     def factor(self, day: date) -> float | None:
         """How many of today's shares one share counted on `day` has become by splits; None if that is unclear."""
         return self._factors.get(day, 1.0)

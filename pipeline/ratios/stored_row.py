@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS
 from pipeline.ratios.market_value import QUOTE_DAYS
-from pipeline.ratios.periods import SAME_PERIOD_DAYS
 from pipeline.ratios.rows import RatioRow
+from pipeline.ratios.statement import SAME_PERIOD_DAYS
 
 #: Reasons that say that the answer had no price or no rate; not those that say that what it had cannot be believed.
 _NO_ANSWER = frozenset({"no_price", "fx_unavailable"})

@@ -17,8 +17,9 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from pipeline.ratios.formulas import RATIOS
-from pipeline.ratios.periods import REDATED_DAYS, SAME_PERIOD_DAYS
+from pipeline.ratios.periods import REDATED_DAYS
 from pipeline.ratios.rows import RatioRow
+from pipeline.ratios.statement import SAME_PERIOD_DAYS
 from pipeline.ratios.stored_row import StoredRow, keep, lacking
 
 _COLUMNS = ("symbol", "period_type", "period_end", "run_id", "currency", *RATIOS, "null_reasons", "inputs", "quality")

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipeline.ratios.fundamentals import KEYS, Point, Statements
+from pipeline.ratios.fundamentals import KEYS, Point, Statements, currency_code
 
 #: Days outside these years (the last one excluded) are mistakes, and close to the limits of a date.
 _YEARS = (1900, 2200)
@@ -151,7 +151,7 @@ def _read_point(point: Any, period_type: str, points: dict[date, Point]) -> None
     if value is None:
         points.pop(day, None)
     else:
-        points[day] = Point(value, currency if isinstance(currency, str) else "")
+        points[day] = Point(value, currency_code(currency) if isinstance(currency, str) else "")
 
 
 @dataclass(frozen=True)

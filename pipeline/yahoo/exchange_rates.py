@@ -83,11 +83,13 @@ def rates_between(source: str, targets: Iterable[str], as_of: date, get: Callabl
 def _between(source: str, target: str, as_of: date, get: Callable[[str], Rates]) -> Rates:
     """The pair's own rates, or else those by way of the dollar."""
     own = _either_way(source, target, as_of, get)
-    if _is_recent(own, as_of) or "USD" in (source, target):
+    if (_is_recent(own, as_of) and not _is_coarse(own.today)) or "USD" in (source, target):
         return own
     across = _product(_either_way(source, "USD", as_of, get), _either_way("USD", target, as_of, get))
     if not _is_recent(across, as_of):
         return own if own.by_day else across
+    if _is_coarse(own.today):
+        return across
     return Rates(across.today, {**across.by_day, **own.by_day}, across.today_on)
 
 
@@ -112,8 +114,8 @@ def _plausible(source: str, target: str, rates: Rates) -> Rates:
 
 
 def _is_coarse(rate: float | None) -> bool:
-    """Whether it is rounded to the last of four digits: 0.0001 for 0.00006."""
-    return rate is not None and rate < 1e-3 and isclose(rate, round(rate, 4), rel_tol=1e-9)
+    """Whether it is rounded to the last of four digits, by as much as a thirtieth: 0.0001 for 0.00006."""
+    return rate is not None and rate < 1.5e-3 and isclose(rate, round(rate, 4), rel_tol=1e-9)
 
 
 def _is_recent(rates: Rates, as_of: date) -> bool:

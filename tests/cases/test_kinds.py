@@ -117,6 +117,16 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
     ),
     ("of next week", split(["today+6d", 10, 1]), {"ttm market_cap": CAP, "2025 market_cap": CAP}),
     ("by no number", split(["2025-05-02", 0, 1]), {"2024 market_cap": CAP}),
+    (
+        "counts of before it beside trailing figures of a fiscal year's last day",
+        {
+            **split(["2025-05-02", 4, 1]),
+            "lines": counts(2.5e7, 2.5e7, 2.5e7, None),
+            "quarterly": {"2025-12-31": [550e6, 6]},
+            "trailing": {"2025-12-31": 1100e6},
+        },
+        {"ttm share_count_change": 0, "2025 share_count_change": 0},
+    ),
     # Closes
     (
         "ten times as dear on the year's last day",
@@ -142,6 +152,26 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
     ("three times as dear for good", {"chart": {"levels": [["2016-12-30", 6.5], ["2025-05-02", 20]]}}, {"2024 market_cap": 6.5e8}),
     ("zero and null on the last days", closes(["2024-12-30", None], ["2024-12-31", 0], ["2025-01-01", 20]), {"2024 market_cap": CAP}),
     ("the chart ends two years ago", {"chart": {"end": "2024-10-10"}}, {"ttm market_cap": CAP, "2025 market_cap": "no_price"}),
+    (
+        "4:1, twice in the older closes alone",
+        {"chart": {"levels": [["2016-12-30", 5], ["2024-06-03", 20]], "splits": [["2026-02-10", 4, 1]]}},
+        {"2023 market_cap": "price_unit", "2024 market_cap": CAP},
+    ),
+    (
+        "4:1, undone three weeks late",
+        {"chart": {"levels": [["2016-12-30", 80], ["2026-03-03", 20]], "splits": [["2026-02-10", 4, 1]]}},
+        {"2025 market_cap": "price_unit"},
+    ),
+    (
+        "2:1, not undone on the year's last day",
+        closes(["2025-12-31", 40], ["2026-01-01", 20], splits=[["2026-02-10", 2, 1]]),
+        {"2025 market_cap": "price_unit"},
+    ),
+    (
+        "a real loss of 55 %, two years before a split",
+        {"chart": {"levels": [["2016-12-30", 44], ["2024-06-03", 20]], "splits": [["2026-02-10", 2, 1]]}},
+        {"2023 market_cap": CAP * 2.2, "2024 market_cap": CAP},
+    ),
     # Price, unit and market cap
     (
         "a price in pounds, labelled pence",
@@ -198,6 +228,20 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         },
         {"ttm market_cap": CAP * 0.08, "2025 market_cap": CAP * 0.08},
     ),
+    (
+        "rounded to a thousandth, the other way round with all digits",
+        {"currency": "KRW", "fx": {"KRWUSD": {"price": 1e-3}, "USDKRW": {"price": 1400}}},
+        {"ttm market_cap": CAP / 1400, "2025 market_cap": CAP / 1400},
+    ),
+    (
+        "rounded to a thousandth, across the dollar with all digits",
+        {
+            "currency": "KRW",
+            "financial_currency": "GBP",
+            "fx": {"KRWGBP": {"price": 6e-4}, "USDKRW": {"price": 1400}, "USDGBP": {"price": 0.75}},
+        },
+        {"ttm market_cap": CAP * 0.75 / 1400, "2025 market_cap": CAP * 0.75 / 1400},
+    ),
     # Trailing figures
     ("those of a quarter", {"trailing": {"2025-09-30": 1080e6, "2026-09-30": [295e6, 12]}}, {"ttm price_to_sales": 2 / 1.15}),
     ("those of nine months", {"trailing": {"2025-09-30": 1080e6, "2026-09-30": [870e6, 12]}}, {"ttm price_to_sales": 2 / 1.15}),
@@ -216,6 +260,54 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"quarterly": {day: [figure * 2, 6] for day, figure in QUARTERS.items()}},
         {"ttm price_to_sales": 2 / 1.15},
     ),
+    (
+        "those of a year before cover six months",
+        {"trailing": {"2025-09-30": [540e6, 12], "2026-09-30": 1150e6}},
+        {"ttm price_to_sales": 2 / 1.15, "ttm revenue_growth": NULL},
+    ),
+    (
+        "those of a year before in thousands",
+        {"times": {"trailing.*": {"2025-09-30": 0.001}}},
+        {"ttm price_to_sales": 2 / 1.15, "ttm revenue_growth": "amount_unit", "ttm earnings_growth": "amount_unit"},
+    ),
+    (
+        "none, and one quarter holds six months",
+        {"trailing": {}, "quarterly": {**QUARTERS, "2026-06-30": [575e6, 6]}},
+        {"ttm price_to_sales": ABSENT},
+    ),
+    (
+        "none, and the newest quarter holds nine months",
+        {"trailing": {}, "quarterly": {**QUARTERS, "2026-09-30": [870e6, 9]}},
+        {"ttm price_to_sales": 2 / 1.13},
+    ),
+    (
+        "none, and the newest quarter is the best of every year",
+        {
+            "trailing": {},
+            "quarterly": {**QUARTERS, "2025-09-30": 620e6, "2026-09-30": 650e6},
+            "annual": {**BASE["annual"], "2025-12-31": 1400e6},
+        },
+        {"ttm price_to_sales": 2 / 1.505},
+    ),
+    (
+        "right, and the newest quarter in thousands",
+        {"times": {"quarterly.*": {"2026-09-30": 0.001}}},
+        {"ttm price_to_sales": 2 / 1.15, "ttm return_on_equity": NULL},
+    ),
+    (
+        "right, and the balance sheet of a year before in thousands",
+        {"times": {"quarterly.*": {"2025-09-30": 0.001}}},
+        {"ttm price_to_sales": 2 / 1.15, "ttm return_on_equity": "amount_unit", "ttm price_to_book": 2e9 / 708e6},
+    ),
+    (
+        "those of a fiscal year's last day, whose quarterly balance sheets lack the equity",
+        {
+            "trailing": {"2025-12-31": 1100e6},
+            "quarterly": {"2024-12-31": [520e6, 6], "2025-12-31": [550e6, 6]},
+            "lines": {"quarterly.StockholdersEquity": None, "quarterly.CommonStockEquity": None},
+        },
+        {"ttm return_on_equity": 0.1833333333, "ttm price_to_book": 2 / 0.66},
+    ),
     # Fiscal years
     (
         "nine months, the year's end moved",
@@ -228,6 +320,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
     ),
     ("one year under two dates", {"annual": {**BASE["annual"], "2025-12-13": 1090e6}}, {"2025 revenue_growth": 0.1, "rows": 5}),
     ("restated ten days off", {"annual": {**BASE["annual"], "2024-12-21": 990e6}}, {"2025 revenue_growth": 0.1, "rows": 5}),
+    (
+        "a line or two of another date",
+        {"lines": {"annual.DilutedEPS": {"2025-06-30": 1}, "annual.OrdinarySharesNumber": {"2025-06-30": 1e8}}},
+        {"2025 price_to_sales": 2 / 1.1, "2025 revenue_growth": 0.1, "rows": 5},
+    ),
     # Amounts
     (
         "all in thousands but for earnings per share",
@@ -268,6 +365,110 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         "earnings per share of a year in pence",
         {"times": {"annual.DilutedEPS": {"2024-12-31": 100}}},
         {"2025 diluted_eps_growth": NULL, "2024 diluted_eps_growth": NULL, "2023 diluted_eps_growth": 0.125},
+    ),
+    ("one year in hundreds", in_one_year(2024, 0.01, "*"), {"2024 price_to_sales": "amount_unit", "2025 return_on_equity": "amount_unit"}),
+    (
+        "the newest year in hundreds, shown by earnings per share",
+        {**in_one_year(2025, 0.01, "*"), "trailing": {}, "quarterly": {}},
+        {"2025 price_to_sales": "amount_unit", "2025 revenue_growth": "amount_unit", "2024 price_to_sales": 2},
+    ),
+    (
+        "twenty times the business for a year, earnings per share too",
+        {"annual": {**BASE["annual"], "2023-12-31": 20e9}, "trailing": {}, "quarterly": {}},
+        {"2023 price_to_sales": 0.1, "2024 revenue_growth": -0.95},
+    ),
+    (
+        "a shell that becomes a company",
+        {
+            "annual": {"2022-12-31": 5e6, "2023-12-31": 6e6, "2024-12-31": 9e6, "2025-12-31": 1100e6},
+            "lines": counts(1e7, 1e7, 1e7, None),
+            "times": {"annual.DilutedEPS": dict.fromkeys(YEARS[:3], 10)},
+        },
+        {"2025 revenue_growth": 1100 / 9 - 1, "2024 price_to_sales": 200 / 9},
+    ),
+    (
+        "an equity in thousands beside assets and liabilities",
+        in_one_year(2024, 0.001, "StockholdersEquity", "CommonStockEquity"),
+        {"2024 price_to_book": NULL, "2025 return_on_equity": NULL, "2025 price_to_book": 2 / 0.66, "2024 price_to_sales": 2},
+    ),
+    (
+        "earnings in thousands beside what is left after tax",
+        in_one_year(2024, 0.001, "NetIncome", "NetIncomeCommonStockholders"),
+        {"2024 price_to_earnings": NULL, "2025 earnings_growth": NULL, "2025 price_to_earnings": 2e9 / 115.5e6},
+    ),
+    (
+        "a debt in thousands beside the part of it that is due later",
+        in_one_year(2024, 0.001, "TotalDebt"),
+        {"2024 debt_to_equity": "missing:TotalDebt", "2024 enterprise_value": NULL, "2024 price_to_book": 2 / 0.6},
+    ),
+    (
+        "assets of a year 0",
+        {"lines": {"annual.TotalAssets": {"2024-12-31": 0}}},
+        {"2025 return_on_assets": "non_positive:TotalAssets", "2025 asset_turnover": NULL, "2025 return_on_equity": 0.1833333333},
+    ),
+    (
+        "one revenue labelled with another currency",
+        {"labels": {"annual.TotalRevenue": {"2025-12-31": "EUR"}, "trailing.TotalRevenue": "EUR"}},
+        {"2025 price_to_sales": "missing:TotalRevenue", "2025 price_to_book": 2 / 0.66, "ttm price_to_earnings": 2e9 / 120.75e6},
+    ),
+    (
+        "one year's labels in small letters",
+        {"labels": {"annual.*": {"2024-12-31": "usd "}}},
+        {"2025 revenue_growth": 0.1, "2024 price_to_sales": 2},
+    ),
+    (
+        "earnings per share in fils, labelled so",
+        {
+            "currency": "KWF",
+            "financial_currency": "KWD",
+            "price": 512,
+            "labels": {"*.DilutedEPS": "KWF"},
+            "times": {"*.DilutedEPS": 1000},
+        },
+        {"2025 price_to_sales": 51.2 / 1100, "ttm price_to_sales": 51.2 / 1150},
+    ),
+    (
+        "earnings per share in pesos, labelled so, beside dollars",
+        {
+            "currency": "CLP",
+            "financial_currency": "USD",
+            "price": 19000,
+            "fx": {"CLPUSD": {"price": 1 / 950}, "USDCLP": {"price": 950}},
+            "labels": {"*.DilutedEPS": "CLP"},
+            "times": {"*.DilutedEPS": 950},
+        },
+        {"2025 price_to_sales": 2 / 1.1, "ttm price_to_sales": 2 / 1.15},
+    ),
+    (
+        "costs negative, no gross profit",
+        {"times": {"*.CostOfRevenue": -1}, "lines": {"*.GrossProfit": None}},
+        {"2025 gross_margin": "unexpected_sign", "2025 net_margin": 0.105},
+    ),
+    (
+        "capital expenditure positive and added to the cash flow",
+        {"times": {"*.CapitalExpenditure": -1, "*.FreeCashFlow": 0.21 / 0.11}},
+        {"2025 free_cash_flow_margin": "unexpected_sign", "ttm price_to_free_cash_flow": NULL, "2025 net_margin": 0.105},
+    ),
+    (
+        "capital expenditure positive beside a right free cash flow",
+        {"times": {"*.CapitalExpenditure": -1}},
+        {"2025 free_cash_flow_margin": 0.11, "ttm free_cash_flow_margin": 0.11},
+    ),
+    (
+        "a trailing dividend of 0 after four quarters that paid",
+        {"lines": {"trailing.CommonStockDividendPaid": 0, "trailing.CashDividendsPaid": 0}},
+        {"ttm dividend_yield": "missing:CommonStockDividendPaid", "2025 dividend_yield": 0.0165},
+    ),
+    (
+        "a trailing dividend of 0 after the last one was paid a year ago",
+        {
+            "lines": {
+                f"{table}.{line}": {day: -8e6 if day == "2025-09-30" and table == "quarterly" else 0 for day in days}
+                for line in ("CommonStockDividendPaid", "CashDividendsPaid")
+                for table, days in (("trailing", ["2026-09-30"]), ("quarterly", [*QUARTERS]))
+            }
+        },
+        {"ttm dividend_yield": 0},
     ),
     (
         "a dividend on preferred stock alone",

@@ -9,6 +9,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from config import Database, Kafka
 from launch.market_process import MarketProcess
 from local.apache_kafka import ApacheKafka
 from pipeline.broker import clients, topic_setup
+from pipeline.wire import messages
 from tests.conftest import ON_APACHE_KAFKA, emptied
 from tests.e2e.conftest import SEED, STOCKS, Terminal, market, terminal
 from tests.faults.conftest import SEED as FAULTS_SEED
@@ -83,6 +85,18 @@ def servers_of(running: ApacheKafka, **security: str) -> dict[str, str]:
 def kafka(apache_kafka: ApacheKafka) -> Kafka:
     """Settings of the broker with new, empty topics."""
     return with_topics(apache_kafka)
+
+
+@pytest.fixture
+def admin(kafka: Kafka) -> Iterator[Any]:
+    client = clients.admin(kafka)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def run_id() -> str:
+    return messages.new_run_id()
 
 
 def with_topics(apache_kafka: ApacheKafka) -> Kafka:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 
-import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
@@ -18,18 +17,6 @@ from tests.conftest import until
 from tests.worker.test_worker import Running, committed, complete, follow, send_tasks
 
 PARTITION = TopicPartition(topics.PROCESSING_TASKS, 5)
-
-
-@pytest.fixture
-def run_id():
-    return messages.new_run_id()
-
-
-@pytest.fixture
-def admin(kafka):
-    client = clients.admin(kafka)
-    yield client
-    client.close()
 
 
 def done(kafka, run_id, count):

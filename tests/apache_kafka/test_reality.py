@@ -40,18 +40,6 @@ USER = "User:pipeline"
 LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_pipeline="secret";'
 
 
-@pytest.fixture
-def run_id():
-    return messages.new_run_id()
-
-
-@pytest.fixture
-def admin(kafka):
-    client = clients.admin(kafka)
-    yield client
-    client.close()
-
-
 def done(kafka, run_id, count):
     return follow(kafka, run_id, lambda account: account.processing["completed"] == count, 60)
 

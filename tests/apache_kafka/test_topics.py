@@ -16,13 +16,6 @@ from tests.conftest import emptied, until
 from tests.worker.test_worker import Running, follow, send_tasks
 
 
-@pytest.fixture
-def admin(kafka):
-    admin = clients.admin(kafka)
-    yield admin
-    admin.close()
-
-
 def test_more_replicas_than_brokers_is_reported_in_one_line_with_the_setting(apache_kafka):
     settings = replace(emptied(apache_kafka), replication_factor=3)
     admin = clients.admin(settings)

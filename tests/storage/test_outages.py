@@ -26,27 +26,12 @@ ROLE = "pipeline_of_this_test"
 
 
 @pytest.fixture
-def admin(tables):
-    """Runs a statement as the server's superuser."""
-    connection = database.connect(tables)
-    connection.autocommit = True
-
-    def run(sql):
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else None
-
-    yield run
-    connection.close()
-
-
-@pytest.fixture
-def role(admin, tables):
+def role(query, tables):
     """Settings of a user who may do with the tables what the program needs, and no more."""
-    admin(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'x'")
-    admin(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}")
+    query(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'x'")
+    query(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}")
     yield replace(tables, user=ROLE, password="x")
-    admin(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+    query(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
 
 
 class Writing:
@@ -79,92 +64,92 @@ def writing(role, caplog):
     running.writer.close()
 
 
-def stocks(admin):
-    return [symbol for (symbol,) in admin("SELECT symbol FROM stock ORDER BY 1")]
+def stocks(query):
+    return [symbol for (symbol,) in query("SELECT symbol FROM stock ORDER BY 1")]
 
 
-def test_a_server_that_becomes_read_only_is_waited_for(writing, admin, caplog):
-    admin("ALTER SYSTEM SET default_transaction_read_only = on")
+def test_a_server_that_becomes_read_only_is_waited_for(writing, query, caplog):
+    query("ALTER SYSTEM SET default_transaction_read_only = on")
     try:
-        admin("SELECT pg_reload_conf()")
-        until(lambda: admin("SHOW default_transaction_read_only") == [("on",)], 10, "the setting")
+        query("SELECT pg_reload_conf()")
+        until(lambda: query("SHOW default_transaction_read_only") == [("on",)], 10, "the setting")
         writing.submit(task("A"))
         writing.waits()
     finally:
-        admin("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
-        admin("ALTER SYSTEM RESET default_transaction_read_only")
-        admin("SELECT pg_reload_conf()")
+        query("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        query("ALTER SYSTEM RESET default_transaction_read_only")
+        query("SELECT pg_reload_conf()")
     writing.goes_on()
-    assert stocks(admin) == ["A"]
+    assert stocks(query) == ["A"]
     assert caplog.text.count("read-only transaction (SQLSTATE 25006)") == 1
     assert "the database is back" in caplog.text
 
 
-def test_a_right_revoked_during_a_run_is_waited_for_and_named(writing, admin, caplog):
+def test_a_right_revoked_during_a_run_is_waited_for_and_named(writing, query, caplog):
     writing.submit(task("A"))
     writing.goes_on()
-    admin(f"REVOKE INSERT ON stock FROM {ROLE}")
+    query(f"REVOKE INSERT ON stock FROM {ROLE}")
     writing.submit(task("B"))
     writing.submit(task("C"))
     writing.waits()
     assert "permission denied for table stock (SQLSTATE 42501)" in caplog.text
-    admin(f"GRANT INSERT ON stock TO {ROLE}")
+    query(f"GRANT INSERT ON stock TO {ROLE}")
     writing.goes_on()
     writing.goes_on()
-    assert stocks(admin) == ["A", "B", "C"]
+    assert stocks(query) == ["A", "B", "C"]
 
 
-def test_a_missing_table_is_waited_for(writing, admin, caplog):
-    admin("ALTER TABLE financial_ratios RENAME TO moved_away")
+def test_a_missing_table_is_waited_for(writing, query, caplog):
+    query("ALTER TABLE financial_ratios RENAME TO moved_away")
     try:
         writing.submit(task("A"))
         writing.waits()
         until(lambda: "financial_ratios" in caplog.text or "may not" in caplog.text, 10, "its name")
     finally:
-        admin("DROP TABLE IF EXISTS financial_ratios")
-        admin("ALTER TABLE moved_away RENAME TO financial_ratios")
+        query("DROP TABLE IF EXISTS financial_ratios")
+        query("ALTER TABLE moved_away RENAME TO financial_ratios")
     writing.goes_on()
 
 
-def test_the_pause_ends_even_if_no_task_succeeds(writing, admin):
+def test_the_pause_ends_even_if_no_task_succeeds(writing, query):
     """The work in hand fails for what it holds: the database has answered, so it is not away."""
-    admin(f"REVOKE INSERT ON stock FROM {ROLE}")
+    query(f"REVOKE INSERT ON stock FROM {ROLE}")
     writing.submit(Write(listings=[ListedStock("A", "A Company", "xx")]))
     writing.waits()
-    admin(f"GRANT INSERT ON stock TO {ROLE}")
+    query(f"GRANT INSERT ON stock TO {ROLE}")
     assert isinstance(writing.answer(), PermanentError)
     assert not writing.writer.away.is_set()
 
 
-def test_the_pause_ends_even_with_nothing_to_write(writing, admin):
+def test_the_pause_ends_even_with_nothing_to_write(writing, query):
     writing.writer.away.set()
-    admin(f"REVOKE UPDATE ON pipeline_run FROM {ROLE}")
+    query(f"REVOKE UPDATE ON pipeline_run FROM {ROLE}")
     writing.submit(task("A"))
     writing.waits()
-    admin(f"GRANT UPDATE ON pipeline_run TO {ROLE}")
+    query(f"GRANT UPDATE ON pipeline_run TO {ROLE}")
     writing.goes_on()
     writing.writer.away.set()
     writing.submit(Write())  # wakes the thread without any rows
     until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
 
 
-def test_the_present_cause_is_reported_and_not_only_the_first(writing, admin, caplog):
-    admin(f"ALTER ROLE {ROLE} NOLOGIN")
-    admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
+def test_the_present_cause_is_reported_and_not_only_the_first(writing, query, caplog):
+    query(f"ALTER ROLE {ROLE} NOLOGIN")
+    query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
     writing.submit(task("A"))
     until(lambda: "is not permitted to log in" in caplog.text, 20, "the first cause")
-    admin(f"ALTER ROLE {ROLE} LOGIN CONNECTION LIMIT 0")
+    query(f"ALTER ROLE {ROLE} LOGIN CONNECTION LIMIT 0")
     until(lambda: "too many connections for role" in caplog.text, 20, "the second cause")
-    admin(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1 PASSWORD 'y'")
+    query(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1 PASSWORD 'y'")
     until(lambda: "password authentication failed" in caplog.text, 20, "the third cause")
-    admin(f"ALTER ROLE {ROLE} PASSWORD 'x'")
+    query(f"ALTER ROLE {ROLE} PASSWORD 'x'")
     writing.goes_on()
     waiting = [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()]
     assert len(waiting) <= 4, waiting
 
 
-def test_a_statement_time_limit_is_named_as_such(role, tables, admin, caplog):
-    admin(f"ALTER ROLE {ROLE} SET statement_timeout = '300ms'")
+def test_a_statement_time_limit_is_named_as_such(role, tables, query, caplog):
+    query(f"ALTER ROLE {ROLE} SET statement_timeout = '300ms'")
     running = Writing(role)
     holding = psycopg2.connect(dbname=tables.name, user=tables.user, password=tables.password, host=tables.host, port=tables.port)
     try:
@@ -231,23 +216,23 @@ def test_a_silent_database_is_given_up_and_connected_again(role, caplog, monkeyp
     ],
     ids=["a constraint", "a column that must not be empty", "a trigger"],
 )
-def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing, admin, caplog, refuse, allow, said):
-    admin(refuse)
+def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing, query, caplog, refuse, allow, said):
+    query(refuse)
     try:
         writing.submit(task("A"))
         writing.submit(task("B"))
         writing.waits()
         until(lambda: f"(SQLSTATE {said})" in caplog.text, 20, "the reason")
     finally:
-        admin(allow)
+        query(allow)
     writing.goes_on()
     writing.goes_on()
-    assert stocks(admin) == ["A", "B"]
+    assert stocks(query) == ["A", "B"]
 
 
-def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_database(writing, admin):
-    admin("ALTER TABLE quote ADD CONSTRAINT own_currency CHECK (currency = 'EUR') NOT VALID")
-    admin("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
+def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_database(writing, query):
+    query("ALTER TABLE quote ADD CONSTRAINT own_currency CHECK (currency = 'EUR') NOT VALID")
+    query("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
     try:
         writing.submit(task("B"))
         assert isinstance(writing.answer(), PermanentError)
@@ -255,20 +240,20 @@ def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_databas
         writing.submit(Write())  # wakes the thread without any rows
         until(lambda: not writing.writer.away.is_set(), 20, "the end of the brake")
     finally:
-        admin("ALTER TABLE stock DROP CONSTRAINT not_b; ALTER TABLE quote DROP CONSTRAINT own_currency")
+        query("ALTER TABLE stock DROP CONSTRAINT not_b; ALTER TABLE quote DROP CONSTRAINT own_currency")
 
 
-def test_a_refusal_of_one_row_is_blamed_on_that_row(writing, admin):
-    admin("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
+def test_a_refusal_of_one_row_is_blamed_on_that_row(writing, query):
+    query("ALTER TABLE stock ADD CONSTRAINT not_b CHECK (symbol <> 'B') NOT VALID")
     try:
         for symbol in ("A", "B", "C"):
             writing.submit(task(symbol))
         answers = [writing.answer() for _ in range(3)]
     finally:
-        admin("ALTER TABLE stock DROP CONSTRAINT not_b")
+        query("ALTER TABLE stock DROP CONSTRAINT not_b")
     assert [type(answer) for answer in answers if answer] == [PermanentError]
     assert not writing.writer.away.is_set()
-    assert stocks(admin) == ["A", "C"]
+    assert stocks(query) == ["A", "C"]
 
 
 @pytest.fixture
@@ -289,10 +274,10 @@ def small_disk():
     folder.rmdir()
 
 
-def test_a_full_disk_is_waited_for_even_with_nothing_to_write(writing, admin, small_disk, caplog):
-    admin(f"CREATE TABLESPACE small LOCATION '{small_disk / 'data'}'")
+def test_a_full_disk_is_waited_for_even_with_nothing_to_write(writing, query, small_disk, caplog):
+    query(f"CREATE TABLESPACE small LOCATION '{small_disk / 'data'}'")
     try:
-        admin("ALTER TABLE stock SET TABLESPACE small")
+        query("ALTER TABLE stock SET TABLESPACE small")
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
         writing.submit(task("A"))
@@ -300,7 +285,7 @@ def test_a_full_disk_is_waited_for_even_with_nothing_to_write(writing, admin, sm
         assert "No space left on device" in caplog.text
         ballast.unlink()
         writing.goes_on()
-        assert stocks(admin) == ["A"]
+        assert stocks(query) == ["A"]
     finally:
-        admin("ALTER TABLE stock SET TABLESPACE pg_default")
-        admin("DROP TABLESPACE small")
+        query("ALTER TABLE stock SET TABLESPACE pg_default")
+        query("DROP TABLESPACE small")

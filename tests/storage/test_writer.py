@@ -25,20 +25,6 @@ def writer(tables):
     running.close()
 
 
-@pytest.fixture
-def query(tables):
-    connection = database.connect(tables)
-    connection.autocommit = True
-
-    def run(sql):
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else None
-
-    yield run
-    connection.close()
-
-
 def task(symbol, inputs=None, value=1.5):
     values = {name: value if name == RATIOS[0] else None for name in RATIOS}
     reasons = {name: "missing" for name in RATIOS if values[name] is None}

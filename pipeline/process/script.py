@@ -111,6 +111,9 @@ def _code_of(main: Callable[[], int]) -> int:
     except OSError as error:  # a full disk, a folder without write permission
         return _say(reason(error), config.EXIT_SERVICE)
     except Exception as error:
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+            hint = "set LC_ALL=C.UTF-8, and not PYTHONUTF8=0"
+            return _say(f"{error.object!r} has letters that this system's encoding {error.encoding} lacks: {hint}", config.EXIT_SETTINGS)
         return _say("".join(traceback.format_exception(error)).rstrip(), EXIT_FAULT)
 
 

@@ -104,7 +104,9 @@ def answered(connection: Any) -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         if given_up.is_set():
-            raise ServiceError(f"PostgreSQL gave no answer for {seconds:.0f} s, and the connection was given up") from error
+            raise ServiceError(
+                f"PostgreSQL gave no answer for {seconds:.0f} s, perhaps because another session holds a lock; the connection was given up"
+            ) from error
         raise
     finally:
         timer.cancel()

@@ -57,7 +57,9 @@ def was_cancelled(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """One line: why the database accepts no rows now."""
     code = getattr(error, "pgcode", None)
-    text = one_line(" ".join(str(error).split("\nLINE ")[0].split()))
+    # Its detail is left out: the row that was refused differs each time, so the same reason would be said twice a second.
+    told = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+    text = one_line(" ".join(told.split("\nLINE ")[0].split()), 500)
     if isinstance(error, ServiceError):
         return f"no rows can be written, waiting for the database: {text}"
     if code == "57014":

@@ -159,6 +159,17 @@ run_script(main)
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_a_path_that_the_system_s_encoding_lacks_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    script = "from pipeline.process.script import run_script\nrun_script(lambda: len(open('L\\u00e4rm').read()))"
+    environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "set LC_ALL=C.UTF-8" in done.stderr
+
+
 def test_ctrl_c_in_the_first_second_is_one_line_or_none(tmp_path: Path) -> None:
     environ = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "DB_DEV_NAME": "none", "DB_USER": "nobody", "DB_HOST": "127.0.0.1", "DB_PORT": "1"}
     for delay in (0.2, 0.5, 0.9):

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.errors import PermanentError
 from pipeline.storage import database
+from pipeline.storage.judgement import reason
 from pipeline.storage.rows import ListedStock, Write
 from pipeline.storage.writer import Writer
 from tests.conftest import until
@@ -228,6 +229,18 @@ def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing
     writing.goes_on()
     writing.goes_on()
     assert stocks(query) == ["A", "B"]
+
+
+def test_the_reason_does_not_depend_on_the_row_so_that_it_is_said_once(admin):
+    said = set()
+    for symbol in ("A", "B"):
+        with pytest.raises(psycopg2.Error) as refused:
+            admin(f"INSERT INTO stock (symbol, name) VALUES ('{symbol}', 'One')")
+        said.add(reason(refused.value))
+    assert said == {
+        "the database accepts no rows, waiting until it does: "
+        'null value in column "country_code" of relation "stock" violates not-null constraint (SQLSTATE 23502)'
+    }
 
 
 def test_a_constraint_that_the_specimen_does_not_meet_does_not_blame_the_database(writing, query):

@@ -231,11 +231,11 @@ def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing
     assert stocks(query) == ["A", "B"]
 
 
-def test_the_reason_does_not_depend_on_the_row_so_that_it_is_said_once(admin):
+def test_the_reason_does_not_depend_on_the_row_so_that_it_is_said_once(query):
     said = set()
     for symbol in ("A", "B"):
         with pytest.raises(psycopg2.Error) as refused:
-            admin(f"INSERT INTO stock (symbol, name) VALUES ('{symbol}', 'One')")
+            query(f"INSERT INTO stock (symbol, name) VALUES ('{symbol}', 'One')")
         said.add(reason(refused.value))
     assert said == {
         "the database accepts no rows, waiting until it does: "

@@ -67,68 +67,75 @@ def away(tmp_path: Path) -> Iterator[Away]:
     remove_data(tmp_path / "postgres")
 
 
-def test_each_list_says_what_happened_and_recovers_by_itself(window, away, tmp_path):
+VIEWS = ("/kafka", "/kafka/topics/stock-processing-tasks", "/dead-letters", "/stocks", "/stocks/M001", "/scatter", "/distribution")
+
+
+def every_view_says_that_both_are_away(window, page):
+    window.open(page.url + "/")
+    until(lambda: "can’t be read now" in window.text("#live-state"), 20, "the notice")
+    for view in VIEWS:
+        answer = page.ask(view)
+        assert answer.status == 503, view
+        assert 'role="alert"' in answer.text, view
+    assert page.ask("/stocks.csv").status == 503
+
+
+def the_pipeline_view_fills_without_a_reload(window, page, away):
+    away.start_broker()
+    window.run("window.same = true")
+    with Producer(away.kafka, messages.new_run_id()) as producer:
+        tasks = producer.processing(["ONE", "TWO"], "fr")
+        producer.processed(tasks[:1])
+        producer.failed(tasks[1], "lost with the broker")
+    until(lambda: window.percent("processing") == 100, 30, "the run")
+    until(lambda: "stock-processors" in window.text('[data-testid="lag-table"]'), 30, "the groups")
+    assert window.run("return window.same") is True
+    until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters")
+    assert page.ask("/stocks").status == 503
+
+
+def a_view_that_showed_an_error_shows_the_stocks(window, page, away):
+    window.open(page.url + "/stocks")
+    assert "can’t be shown now" in window.text("#stocks")
+    away.start_database()
+    until(lambda: "no tables yet" in window.text("#stocks"), 20, "the notice that there are no tables")
+    fill(away.database)
+    until(lambda: "Aubergine SA" in window.text('[data-testid="stocks-table"]'), 20, "the stocks")
+
+
+def old_values_are_not_shown_as_present_ones(window, page, away):
+    window.open(page.url + "/kafka")
+    assert "processing-errors" in window.text('[data-testid="topics-table"]')
+    away.stop_broker()
+    away.stop_database()
+    until(lambda: "can't be reached" in window.text("#topics"), 30, "the notice")
+    assert page.ask("/stocks").status == 503
+    until(lambda: "can’t be read now" in page.ask("/").text, 30, "the pipeline's notice")
+    until(lambda: "The groups can’t be read now" in page.ask("/").text, 30, "the notice in the place of the groups")
+    assert "lag-table" not in page.ask("/").text
+
+
+def a_restarted_broker_is_followed_from_nothing(page, away):
+    """It has forgotten everything, and so has the page."""
+    away.start_broker()
+    away.start_database()
+    until(lambda: "No run yet" in page.ask("/").text, 40, "the empty pipeline")
+    with Producer(away.kafka, messages.new_run_id()) as producer:
+        producer.processing(["ANEW"], "us")
+        until(lambda: producer.run_id in page.ask("/").text, 30, "the new run")
+    until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters again")
+    assert "lost with the broker" not in page.ask("/dead-letters").text
+    assert page.ask("/stocks").status == 200
+
+
+def test_each_view_says_what_happened_and_recovers_by_itself(window, away, tmp_path):
+    """One page through it all: services away, up one after the other, away again, and up with an empty broker."""
     with page_process(tmp_path, environment(away.kafka, away.database)) as page:
-        # Both are away: every view answers, and says so.
-        window.open(page.url + "/")
-        until(lambda: "can’t be read now" in window.text("#live-state"), 20, "the notice")
-        for view in (
-            "/kafka",
-            "/kafka/topics/stock-processing-tasks",
-            "/dead-letters",
-            "/stocks",
-            "/stocks/M001",
-            "/scatter",
-            "/distribution",
-        ):
-            answer = page.ask(view)
-            assert answer.status == 503, view
-            assert 'role="alert"' in answer.text, view
-        assert page.ask("/stocks.csv").status == 503
-
-        # The broker starts, and the pipeline view fills without a reload.
-        away.start_broker()
-        window.run("window.same = true")
-        run_id = messages.new_run_id()
-        with Producer(away.kafka, run_id) as producer:
-            tasks = producer.processing(["ONE", "TWO"], "fr")
-            producer.processed(tasks[:1])
-            producer.failed(tasks[1], "lost with the broker")
-        until(lambda: window.percent("processing") == 100, 30, "the run")
-        until(lambda: "stock-processors" in window.text('[data-testid="lag-table"]'), 30, "the groups")
-        assert window.run("return window.same") is True
-        until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters")
-        assert page.ask("/stocks").status == 503
-
-        # The database starts, and a view that showed its error shows the stocks.
-        window.open(page.url + "/stocks")
-        assert "can’t be shown now" in window.text("#stocks")
-        away.start_database()
-        until(lambda: "no tables yet" in window.text("#stocks"), 20, "the notice that there are no tables")
-        fill(away.database)
-        until(lambda: "Aubergine SA" in window.text('[data-testid="stocks-table"]'), 20, "the stocks")
-
-        # Both stop, and the old values are not shown as the present ones.
-        window.open(page.url + "/kafka")
-        assert "processing-errors" in window.text('[data-testid="topics-table"]')
-        away.stop_broker()
-        away.stop_database()
-        until(lambda: "can't be reached" in window.text("#topics"), 30, "the notice")
-        assert page.ask("/stocks").status == 503
-        until(lambda: "can’t be read now" in page.ask("/").text, 30, "the pipeline's notice")
-        until(lambda: "The groups can’t be read now" in page.ask("/").text, 30, "the notice in the place of the groups")
-        assert "lag-table" not in page.ask("/").text
-
-        # A restarted broker has forgotten everything, and so has the page. It follows what comes now.
-        away.start_broker()
-        away.start_database()
-        until(lambda: "No run yet" in page.ask("/").text, 40, "the empty pipeline")
-        with Producer(away.kafka, messages.new_run_id()) as producer:
-            producer.processing(["ANEW"], "us")
-            until(lambda: producer.run_id in page.ask("/").text, 30, "the new run")
-        until(lambda: page.ask("/dead-letters").status == 200, 10, "the dead letters again")
-        assert "lost with the broker" not in page.ask("/dead-letters").text
-        assert page.ask("/stocks").status == 200
+        every_view_says_that_both_are_away(window, page)
+        the_pipeline_view_fills_without_a_reload(window, page, away)
+        a_view_that_showed_an_error_shows_the_stocks(window, page, away)
+        old_values_are_not_shown_as_present_ones(window, page, away)
+        a_restarted_broker_is_followed_from_nothing(page, away)
 
 
 def test_a_demo_that_starts_after_the_page_is_found(away, tmp_path):

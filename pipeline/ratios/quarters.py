@@ -79,7 +79,7 @@ def four_quarters(quarterly: Points, default: str, years: list[Statement]) -> St
         chain = _quarters_until(newest, ends)
         quarters = [statement_of(quarterly, FLOW_KEYS, end, default) for end in chain]
         if len(quarters) >= 4 and _agree(quarters, years) and not _holds_more(quarters, years):
-            return _sum(quarters[:4])
+            return _sum(quarters[:4], _of_the_year_so_far(quarters, years))
     return None
 
 
@@ -127,11 +127,32 @@ def _holds_more(quarters: list[Statement], years: list[Statement]) -> bool:
     return False
 
 
-def _sum(quarters: list[Statement]) -> Statement:
+def _of_the_year_so_far(quarters: list[Statement], years: list[Statement]) -> set[str]:
+    """The lines that hold the fiscal year so far, as cash flows may: its last quarter has the whole year's, and another has some."""
+    found = next(((n, year) for n, one in enumerate(quarters[:4]) for year in years if same_period(one.end, year.end)), None)
+    if found is None or found[1].currency != quarters[0].currency:
+        return set()
+    number, year = found
+
+    def is_some(figure: float, whole: float) -> bool:
+        return abs(figure) > SUM_TOLERANCE * abs(whole)
+
+    def value(statement: Statement, key: str) -> float:
+        return statement.lines[key][1] if key in statement.lines else 0.0
+
+    return {
+        key
+        for key, (_, whole) in year.lines.items()
+        if whole and not is_some(value(quarters[number], key) - whole, whole)
+        if any(is_some(value(one, key), whole) for one in quarters[number + 1 : number + 4])
+    }
+
+
+def _sum(quarters: list[Statement], without: set[str]) -> Statement:
     end = quarters[0].end
     sums = {
         key: (end, sum(quarter.lines[key][1] for quarter in quarters))
         for key in FLOW_KEYS
-        if key not in _NOT_SUMMED and all(key in quarter.lines for quarter in quarters)
+        if key not in _NOT_SUMMED and key not in without and all(key in quarter.lines for quarter in quarters)
     }
     return Statement(end, quarters[0].currency, {key: line for key, line in sums.items() if isfinite(line[1])})

@@ -281,6 +281,28 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"ttm price_to_sales": 2 / 1.13},
     ),
     (
+        "none, and the quarters' cash flows are those of the year so far",
+        {
+            "trailing": {},
+            "times": {
+                f"quarterly.{line}": dict(zip(QUARTERS, (3, 1100 / 280, 1, 2, 3), strict=True))
+                for line in ("OperatingCashFlow", "FreeCashFlow", "CommonStockDividendPaid", "CashDividendsPaid")
+            },
+        },
+        {"ttm price_to_sales": 2 / 1.15, "ttm price_to_free_cash_flow": NULL, "ttm dividend_yield": NULL, "ttm cash_conversion": NULL},
+    ),
+    (
+        "none, and all of the year's dividend was paid in its last quarter",
+        {
+            "trailing": {},
+            "lines": {
+                "annual.CommonStockDividendPaid": {"2025-12-31": -33e6},
+                "quarterly.CommonStockDividendPaid": {day: -33e6 if day == "2025-12-31" else 0 for day in QUARTERS},
+            },
+        },
+        {"ttm dividend_yield": 0.0165},
+    ),
+    (
         "none, and the newest quarter is the best of every year",
         {
             "trailing": {},

@@ -28,7 +28,8 @@ def steady(series: Mapping[date, float], today: float | None, today_on: date | N
     """Rates of a pair's series without those that are out of line with it.
 
     A rate three times off its neighbours to either side is left out. If the whole series changes its unit, only what comes after the
-    change is kept, since today's rate belongs to that. Today's rate is left out if it is far from the series, or its newest upside down.
+    change is kept, since today's rate belongs to that. Today's rate is left out if it is three times off the series' of the same week, or
+    far from the series, or its newest upside down.
     """
     days = sorted(day for day, rate in series.items() if isfinite(rate) and rate > 0)
     rates = [series[day] for day in days]
@@ -40,6 +41,8 @@ def steady(series: Mapping[date, float], today: float | None, today_on: date | N
         days, rates = days[max(breaks, default=0) :], rates[max(breaks, default=0) :]
     if today is not None and (not isfinite(today) or today <= 0 or (rates and _is_out_of_line(today, rates))):
         today = None
+    if today is not None and rates and today_on is not None and abs((today_on - days[-1]).days) <= RATE_DAYS:
+        today = None if _far(today, rates[-1], RATE_SPIKE) else today
     return Rates(today, dict(zip(days, rates, strict=True)), today_on if today is not None else None)
 
 

@@ -207,6 +207,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"currency": "EUR", "fx": {"EURUSD": {"price": 0.8, "levels": [["2016-12-30", 1.25]]}}},
         {"ttm market_cap": "fx_unavailable", "2025 market_cap": CAP * 1.25},
     ),
+    (
+        "five times as high as that of the day before",
+        {"currency": "SEK", "fx": {"SEKUSD": {"price": 0.5, "levels": [["2016-12-30", 0.1]]}}},
+        {"ttm market_cap": "fx_unavailable", "2025 market_cap": CAP / 10},
+    ),
     ("a filler of 1", {"currency": "KRW", "fx": {"KRWUSD": {"price": 1}}}, {"ttm market_cap": "fx_unavailable"}),
     (
         "one digit, the other way round with all of them",

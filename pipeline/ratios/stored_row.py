@@ -10,12 +10,13 @@ from typing import Any
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS
 from pipeline.ratios.market_value import QUOTE_DAYS
 from pipeline.ratios.rows import RatioRow
+from pipeline.ratios.share_counts import SHARES
 from pipeline.ratios.statement import SAME_PERIOD_DAYS
 
 #: Reasons that say that the answer had no price or no rate; not those that say that what it had cannot be believed.
 _NO_ANSWER = frozenset({"no_price", "fx_unavailable"})
-_STATEMENTS = tuple(frozenset(keys) for keys in (INCOME_KEYS, BALANCE_KEYS, CASH_FLOW_KEYS))
-_STATEMENT_OF = {key: statement for statement in _STATEMENTS for key in statement}
+#: What shows that a key's statement is there: any of its lines, but a share count alone is no balance sheet.
+_STATEMENT_OF = {key: frozenset(keys) - {SHARES} for keys in (INCOME_KEYS, BALANCE_KEYS, CASH_FLOW_KEYS) for key in keys}
 
 
 @dataclass(frozen=True)

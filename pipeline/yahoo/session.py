@@ -233,7 +233,7 @@ def _of_status(status: int, exception: BaseException, text: str) -> TaskError:
     if status == 404:
         # A page of a server on the way says nothing about a company.
         return NoData("gone", text) if error.get("code") == "Not Found" else TransientError(text)
-    if status == 400 and str(error.get("description")).startswith("Data doesn't exist"):
+    if status in (400, 422) and str(error.get("description")).startswith("Data doesn't exist"):
         return NoPrices("no_statements", text)
     if status in PATIENCE:
         response = getattr(exception, "response", None)

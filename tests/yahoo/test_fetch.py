@@ -139,9 +139,13 @@ def test_an_empty_answer_is_transient(site: Site, result: Any) -> None:
             fetch.fetch("PLAIN")
 
 
-def test_a_stock_without_prices_keeps_ratios_that_need_none(site: Site) -> None:
+NO_DAYS = {"chart": {"result": None, "error": {"code": "Unprocessable Entity", "description": "Data doesn't exist for startDate = 1"}}}
+
+
+@pytest.mark.parametrize("answer", [(404, NO_CHART), (400, NO_DAYS), (422, NO_DAYS)], ids=["404", "400", "422"])
+def test_a_stock_without_prices_keeps_ratios_that_need_none(site: Site, answer: Any) -> None:
     plain_answers(site)
-    site.answers["chart"] = (404, NO_CHART)
+    site.answers["chart"] = answer
     found = ratio_rows(fetch.fetch("PLAIN"))[0]
     assert found.null_reasons["market_cap"] == "no_price"
     assert found.values["revenue_growth"] == pytest.approx(0.25)

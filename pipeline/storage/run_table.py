@@ -69,11 +69,14 @@ def abandoned_runs(connection: Any) -> frozenset[str]:
 
 
 def newest_computations(connection: Any) -> dict[str, tuple[str, float]]:
-    """symbol → run_id and time (epoch seconds) of its newest row of ratios."""
+    """symbol → run_id and time (epoch seconds) of its newest row of ratios that a run has written.
+
+    Rows that were computed again without a run (recompute_ratios.py) have no newer quote than before.
+    """
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT ON (symbol) symbol, run_id, extract(epoch FROM computed_at)::float8 FROM financial_ratios "
-            "ORDER BY symbol, computed_at DESC"
+            "JOIN pipeline_run USING (run_id) ORDER BY symbol, computed_at DESC"
         )
         return {symbol: (run_id, computed) for symbol, run_id, computed in cursor.fetchall()}
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import config
-from config import Database
+from config import Database, Settings
 from local.market.companies import build_market
 from pipeline.errors import ServiceError
 from pipeline.refresh.recompute import recompute
 from pipeline.storage import database
+from pipeline.storage.run_table import newest_computations
 from tests.conftest import until
 from tests.e2e.conftest import rows
 from tests.refresh.nights import empty_database, night
@@ -31,16 +32,19 @@ def stored(postgres: Database, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield base
 
 
+def settings_of(base: Database) -> Settings:
+    return replace(config.load(demo=False, environ={}), database=base, fixed_day=build_market(20).today)
+
+
 @contextlib.contextmanager
 def in_the_middle(base: Database) -> Iterator[tuple[Future[Any], Any]]:
     """A recomputation whose two processes wait for a lock, and the connection that has it."""
-    settings = replace(config.load(demo=False, environ={}), database=base, fixed_day=build_market(20).today)
     connection = database.connect(base)
     rows(connection, "UPDATE financial_ratios SET net_margin = -9 RETURNING 1")
     connection.cursor().execute("LOCK TABLE financial_ratios IN ACCESS EXCLUSIVE MODE")
     watch = database.connect(base)
     with ThreadPoolExecutor(1) as threads:
-        work = threads.submit(lambda: list(recompute(settings, "anew", 2)))
+        work = threads.submit(lambda: list(recompute(settings_of(base), "anew", 2)))
         until(lambda: work.done() or rows(watch, f"SELECT count(*) {_WAITING}") == [(2,)], 60, "two processes at work")
         yield work, watch
         connection.rollback()
@@ -66,3 +70,13 @@ def test_what_stops_a_process_ends_the_others_and_is_said(stored: Database, happ
         with pytest.raises(ServiceError, match=words):
             work.result(60)
         assert not multiprocessing.active_children()
+
+
+def test_rows_computed_again_do_not_keep_their_stocks_from_the_next_run(stored: Database) -> None:
+    connection = database.connect(stored)
+    rows(connection, "UPDATE financial_ratios SET piotroski_tested = -9 RETURNING 1")
+    assert sum(done.rows for done in recompute(settings_of(stored), "anew", 1)) > 0
+    assert rows(connection, "SELECT DISTINCT run_id FROM financial_ratios") == [("anew",)]
+    # `--max-age 24h` skips the stocks that are in here.
+    assert newest_computations(connection) == {}
+    connection.close()

@@ -157,4 +157,6 @@ class BrokerWatch:
 
 def _text(error: BaseException) -> str:
     """The text of a Kafka error includes its type."""
+    if isinstance(error, kafka.errors.InconsistentGroupProtocolError):
+        return f"another program is a member of this consumer group, and shares the work out in another way: stop it there ({error})"
     return str(error) if isinstance(error, kafka.errors.KafkaError) else f"{type(error).__name__}: {error}"

@@ -81,8 +81,10 @@ def main() -> int:
         raise ServiceError("the database has no tables yet: run the pipeline first (python run_pipeline.py --demo)") from None
     except ValueError as error:  # a day beyond Python's calendar
         raise ServiceError(f"a row of the database can't be read: {error}") from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
+    except psycopg2.Error as error:
+        if connection.closed:
+            raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
+        raise database.unreadable(error) from error
     finally:
         connection.close()
     return config.EXIT_DONE

@@ -85,6 +85,9 @@ class Places:
             connection.close()
             self.forget()
             raise ServiceError(f"the connection to the database was lost: {' '.join(str(error).split())}") from error
+        except psycopg2.Error as error:
+            connection.close()
+            raise database.unreadable(error) from error
         except BaseException:
             connection.close()
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 
 from config import Database
 from pipeline.errors import ServiceError
@@ -80,6 +81,13 @@ def connected(settings: Database) -> Iterator[Any]:
         raise ServiceError(f"{where} can't be used for a run: {one_line(' '.join(str(error).split()), 300)}") from error
     finally:
         connection.close()
+
+
+def unreadable(error: psycopg2.Error) -> ServiceError:
+    """Why the tables can't be read: the server's own words, and what to do if they are of an older version."""
+    told = one_line(error.diag.message_primary or str(error), 300)
+    older = ": run the pipeline once, which brings the tables up to date" if isinstance(error, psycopg2.errors.UndefinedColumn) else ""
+    return ServiceError(f"the database can't be read: {told}{older}")
 
 
 @contextlib.contextmanager

@@ -159,6 +159,25 @@ def test_without_a_database_it_ends_with_exit_code_3_and_says_how_to_start_one(r
     assert b"python run_pipeline.py --demo --services" in demo.stderr
 
 
+def test_tables_of_an_older_version_are_said_by_the_export_and_the_page(run, page, stocks):
+    connection = database.connect(stocks)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE quote RENAME COLUMN price TO moved")
+        try:
+            done = run()
+            answers = [page.ask(address) for address in ("/stocks", "/stocks.csv")]
+        finally:
+            cursor.execute("ALTER TABLE quote RENAME COLUMN moved TO price")
+    connection.close()
+    assert done.returncode == 3
+    assert done.stderr.decode().count("\n") == 1
+    assert b"q.price does not exist: run the pipeline once, which brings the tables up to date" in done.stderr
+    for answer in answers:
+        assert answer.status == 503
+        assert "can&#39;t be read" in answer.text
+
+
 def test_a_file_is_written_but_left_alone_if_nothing_can_be_read(run, tmp_path):
     file = tmp_path / "out.csv"
     assert run("--output", str(file)).returncode == 0

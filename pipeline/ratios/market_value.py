@@ -145,7 +145,8 @@ def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesse
     if unit != 1 and price and fundamentals.shares_outstanding and fundamentals.shares_outstanding > 0:
         times = quoted / (price * fundamentals.shares_outstanding) * unit
         if _within(times, (1 / UNIT_BAND, UNIT_BAND)):
-            return quoted * unit, "no witness"
+            # Either it is in pence, or the count is of one listing, a hundredth of the company.
+            return quoted, "disagrees"
     return quoted, "no witness"
 
 

@@ -184,6 +184,17 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"ttm market_cap": CAP},
     ),
     (
+        "shares outstanding of one listing, a hundredth, and nothing else to tell pounds from pence",
+        {
+            "currency": "GBp",
+            "financial_currency": "GBP",
+            "price": 500,
+            "shares_outstanding": 1e6,
+            "lines": {"*.OrdinarySharesNumber": None, "*.DilutedEPS": None},
+        },
+        {"ttm market_cap": "share_unit", "ttm net_margin": 0.105},
+    ),
+    (
         "price and market cap ten times those of the chart",
         {"price": 200, "chart": {"price": 20, "levels": [["2016-12-30", 20]]}},
         {"ttm market_cap": "price_unit", "2025 market_cap": "price_unit"},

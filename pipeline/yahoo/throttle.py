@@ -130,15 +130,13 @@ class Throttle:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.governor = Governor(max(requests_per_second, 0.0))
-        #: By task, for the worker of the same process.
-        self.requests = RequestCount()
+        self.requests = RequestCount()  # by task, for the worker of the same process
         self.peers = Peers()
         self.sender = sender
         self.stage = stage
         self.share = share
         self.on_news: Callable[[], None] = lambda: None
-        #: Whether others are told and heard at all.
-        self.shared = False
+        self.shared = False  # whether others are told and heard at all
         self._clock = clock
         self._sleep = sleep
         self._since = wall()

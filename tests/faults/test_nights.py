@@ -53,8 +53,8 @@ class Killer:
 
         Stocks are still pending after it.
         """
-        until(lambda: self._finished() > max(after, self.done), 120, "more finished stocks")
-        victim, log = until(self._at_work, 120, "a consumer at work")  # type: ignore[misc]
+        until(lambda: self._finished() > max(after, self.done), 240, "more finished stocks")
+        victim, log = until(self._at_work, 240, "a consumer at work")  # type: ignore[misc]
         os.kill(victim, signal.SIGKILL)
         self.killed[log] += 1
         self.run.hit()

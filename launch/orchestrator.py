@@ -105,7 +105,7 @@ class Orchestrator:
             with closing(database.connect(self._settings.database)) as connection:
                 close_finished_runs(connection, self._settings, self._say)
         except (ServiceError, kafka.errors.KafkaError, psycopg2.Error) as error:
-            self._say(f"the runs of other terminals stay open: {' '.join(str(error).split())}")
+            self._say(f"the runs of separate scripts stay open: {' '.join(str(error).split())}")
 
     def _open_run(self) -> None:
         given = self._arguments

@@ -27,8 +27,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of one run. `names` are the regions' names by code, in order; `asked` their bands as they were asked for, `tasks` the
-    same in the regions' own currencies; `unsent` the tasks that its producer must send.
+    """The tasks of one run.
+
+    names: region code → name, in order. asked: the bands as the user gave them. tasks: the same bands in the regions' own
+    currencies. unsent: the tasks that the run's producer must send.
     """
 
     run_id: str
@@ -56,7 +58,7 @@ class Plan:
 
 
 def close_finished_runs(connection: Any, settings: Settings, say: Say) -> None:
-    """Close the runs of scripts in separate terminals of which nothing is pending. Nobody else does: no script sees such a run's end.
+    """Close the runs of separate scripts if nothing of them is pending. The scripts can't, because none of them sees a run's end.
 
     Raises ServiceError if the topics can't be read.
     """
@@ -67,11 +69,11 @@ def close_finished_runs(connection: Any, settings: Settings, say: Say) -> None:
         summary = account.summary(account.elapsed_seconds(time.time()))
         ended = datetime.fromisoformat(account.last_result_at) if account.last_result_at else datetime.now(timezone.utc)
         run_table.finish_run(connection, run_id, "failed" if account.failed else "completed", summary, ended)
-        say(f"run {run_id} of other terminals is done: {account.finished} tasks, {account.failed} failed")
+        say(f"run {run_id} of separate scripts is done: {account.finished} tasks, {account.failed} failed")
 
 
 def _account(settings: Settings, run_id: str) -> Account | None:
-    """What the topics say about a run now, None if nothing. Raises ServiceError."""
+    """The tally of a run as of now; None if the topics have nothing of it. Raises ServiceError if they can't be read."""
     tally = Tally(settings.kafka, run_id)
     try:
         with clients.reaching(settings.kafka):

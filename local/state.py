@@ -19,10 +19,10 @@ import config
 from pipeline.errors import ServiceError
 from pipeline.process.folders import needing_folder
 
-#: Seconds to ask for the lock: a process that looks up its holder also has it for a moment (config.lock_holder).
+#: Seconds to wait for the lock: a process that looks up its holder also has it for a moment (config.lock_holder).
 LOCK_SECONDS = 1.0
 
-#: What an `.env` file holds without quotes, for a shell too.
+#: Values that need no quotes in an `.env` file, nor in a shell.
 _PLAIN = re.compile(r"[\w./:@%+,=-]+", re.ASCII)
 
 
@@ -72,19 +72,22 @@ class State:
         temporary.replace(self.services_file)
 
     def withdraw(self) -> None:
-        """Remove the services' settings: first of all when they stop."""
+        """Remove the services' settings. Called before the services stop, so that nobody connects to them any more."""
         self.services_file.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Give the folder back; may be called again."""
+        """Give the folder back. May be called more than once."""
         if not self._lock.closed:
             self.withdraw()
             self._lock.close()
 
 
 def _keep_to_its_owner(folder: Path) -> None:
-    """Close the folder to others: what was opened, not what its name leads to a moment later. Raises ServiceError."""
-    # To root, what a link leads to may be anything; a user may keep the folder on another disk.
+    """Let only this user into the folder. It changes the folder that was opened, even if its name leads elsewhere a moment later.
+
+    Raises ServiceError if the folder is another user's.
+    """
+    # A user may keep the folder on another disk by a link. For root, somebody else may have made the link.
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if os.geteuid() == 0 else 0))
     try:
         if os.fstat(number).st_uid != os.geteuid():

@@ -22,10 +22,11 @@ FAULTS = {
     "blocked_page": "page answered with 429, Edge: Too Many Requests",
     "endless_script": "page whose script never ends",
 }
-#: Faults of a load of the page, drawn in this order: the first that strikes is the one.
+#: Faults of a page load, drawn in this order. Only the first that strikes applies.
 PAGE_FAULTS = ("blocked_page", "endless_script", "changed_layout", "page_never_settles")
-#: How long a burst of 429 lasts once it has begun.
+#: Seconds that a burst of 429 lasts.
 BURST_SECONDS = 0.5
+#: Seconds after which a hanging answer comes.
 HANG_SECONDS = 35.0
 
 

@@ -5,7 +5,7 @@
 the other ways. Nothing comes from another host.
 
 What was not known of the live page and is decided here:
-- `count` in the URL sets the rows a page in menu 1 (25, 50 or 100); menu 2 ignores it and begins with 25. Both honour `start`.
+- `count` in the URL sets the rows per page in menu 1 (25, 50 or 100); menu 2 ignores it and begins with 25. Both honour `start`.
 - Menu 1 or 2 (`--menu`): in turn, by page load.
 - Button texts and chips: `Region: United States`, `Region: 3 selected`, `Region: Any`; `Market Cap: Any`, `Market Cap: 300M - 2B`,
   `Market Cap: 2B - 10B`. They change together with the rows, not before.
@@ -19,7 +19,7 @@ What was not known of the live page and is decided here:
   two for Between, of placeholder `e.g. 10M`. `300M`, `2B`, `1.5T`, `500k` and plain numbers are understood. Anything else, or a first
   bound above the second, leaves Apply disabled.
 - Column headers: `th[data-testid-header=<cell>][aria-sort=none|ascending|descending]` with a `button` in it; symbol, name and region
-  sort ascending at the first click, numbers descending; a further click turns round. Each sort begins at the first page.
+  sort ascending at the first click, numbers descending; a further click reverses the order. Each sort begins at the first page.
 - Previous page: `button[data-testid="prev-page-button"]`.
 - While rows are on their way: no rows, an empty total, both page buttons disabled, `aria-busy=true` on the container; up to 20 ms
   after a click the old rows still stand. The rows come in three renders, each of new elements.
@@ -114,7 +114,7 @@ class Page:
         if self._switches["page_status"] != 200 or self._switches["page_words"]:
             words = self._switches["page_words"] or "This page is not for you just now."
             return web.Response(status=self._switches["page_status"], text=f"<h1>{words}</h1>", content_type="text/html")
-        # A page that nobody knows has neither the known elements nor any data that could be asked for.
+        # A page of an unknown layout has neither the known elements nor data that could be requested.
         data = "html" if fault == "changed_layout" else self._switches["data"]
         response = _page("")
         crumb = ""
@@ -146,7 +146,7 @@ class Page:
         }
 
     def _embedded(self, crumb: str) -> str:
-        """The first answer as the site's server puts it into the page."""
+        """The first answer, embedded in the page as the site's server does it."""
         query = {"operator": "EQ", "operands": ["region", "us"]}
         body = {"size": 25, "sortField": "intradaymarketcap", "sortType": "DESC", "query": query}
         answer = screening.screen(self._market, body, switches=self._switches, records=self._switches["shape"] == "records")

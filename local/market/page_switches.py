@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Switch(NamedTuple):
-    """`choices` is the values of a text; None for a number or a yes and no, whose kind is that of `default`."""
+    """choices: the values of a text switch; None for a number or a boolean, which has the type of `default`."""
 
     default: Any
     meaning: str
@@ -68,7 +68,7 @@ class Switches:
         return self._values[name]
 
     def replace(self, values: Mapping[str, Any]) -> None:
-        """These values, all other switches at their default. Raises ValueError that says what is expected."""
+        """Use these values, and the defaults of all other switches. Raises ValueError that says what is expected."""
         found = {name: switch.default for name, switch in SWITCHES.items()}
         for name, value in values.items():
             found[name] = _checked(name, value)

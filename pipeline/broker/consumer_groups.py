@@ -107,7 +107,7 @@ def group_state(settings: Kafka, stage: StageTopics) -> GroupState:
 
 def _member(description: dict[str, Any]) -> Member:
     member_id = description["member_id"]
-    # Bytes that could not be read, or nothing at all, stand here on the embedded broker.
+    # The embedded broker sends unreadable bytes here, or nothing.
     assignment = description.get("member_assignment")
     assigned = assignment.get("assigned_partitions", []) if isinstance(assignment, dict) else []
     return Member(
@@ -119,7 +119,7 @@ def _member(description: dict[str, Any]) -> Member:
 
 
 def group_description(client: KafkaAdminClient, group: str) -> dict[str, Any]:
-    """A group as `describe_groups` has it; of one that nobody has joined yet, an empty one. Raises KafkaError.
+    """A group as `describe_groups` gives it. A group that was never joined is given as an empty one. Raises KafkaError.
 
     The embedded broker leaves client, host and assignment of its members blank.
     """

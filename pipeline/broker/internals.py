@@ -2,9 +2,9 @@
 upgrade has moved one of them.
 
 What is replaced: how fetched bytes become records. If the client can't read a record (its codec is not installed, its checksum is
-wrong, a header's name is not UTF-8), it raises out of `poll`, does not move on, and raises again, for ever and for all partitions
-of the consumer; and it unpacks whatever it is given, to any size. Here such a record is passed over and noted, and what unpacks is
-bounded. Also, the client can forget records that it fetched before a partition was paused; here they are given out.
+wrong, a header's name is not UTF-8), its `poll` raises the same error for ever, for all partitions of the consumer. It also unpacks
+a batch to any size. Here such a record is passed over and reported, and the unpacked size is bounded. The client can also forget
+records that it fetched before a partition was paused; here they are returned.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from kafka.record.util import decode_varint
 
 #: The largest size in bytes that one batch of records may unpack to; a larger one is passed over.
 LARGEST_BATCH_BYTES = 32 * 1024 * 1024
-#: Seconds that a producer gets to end after what it could not send was dropped.
+#: Seconds in which a producer must end once its unsent messages were dropped.
 CLOSE_SECONDS = 1.0
-#: Bytes of values, at most, that one poll gives out before it stops: what is left comes with the next one.
+#: Bytes of keys and values after which a poll returns. The next poll returns the rest.
 POLL_BYTES = 16 * 1024 * 1024
 _SNAPPY_STREAM = b"\x82SNAPPY\x00"
 _PACKAGES = {"gzip": "", "snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
@@ -96,7 +96,7 @@ def _unsnappy(payload: bytes) -> bytes:
 
 
 def _plain_varint(data: bytes) -> tuple[int, int]:
-    """The number that a snappy block begins with: its size when unpacked; and how many bytes that takes."""
+    """The unpacked size that a snappy block begins with, and the number of bytes that encode it."""
     number = shift = 0
     for place, byte in enumerate(data[:5]):
         number |= (byte & 0x7F) << shift
@@ -160,8 +160,9 @@ class _Enough(Exception):
 class _Records(Fetcher.PartitionRecords):
     """The records of one partition in a fetch's answer, like the client's own class, but records that can't be read are passed over."""
 
-    #: Called for each record that is passed over; and how many bytes this poll may still return, a list of one number for all partitions.
+    #: Called for each record that is passed over.
     passed_over: Callable[[Unreadable], None]
+    #: Bytes that this poll may still return: a list of one number, which all partitions share.
     bytes_left: list[int]
     next_fetch_offset: int
 
@@ -177,7 +178,7 @@ class _Records(Fetcher.PartitionRecords):
         return found
 
     def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Iterator[Any]:
-        """Of bytes only: this program uses no deserializers."""
+        """The readable records, with key and value as bytes: this program uses no deserializers."""
         while True:
             try:
                 batch = records.next_batch()
@@ -226,7 +227,7 @@ class _Records(Fetcher.PartitionRecords):
             yield record
 
     def _end_of(self, batch: Any, whole: bool) -> int:
-        """The offset behind a batch. An older format does not have it; a broken batch is believed if it fits the number of records."""
+        """The offset after a batch. Older formats do not give it; that of a broken batch is believed if it fits the number of records."""
         begin = max(batch.base_offset, self.next_fetch_offset)
         if batch.magic != 2:
             return int(begin)
@@ -235,11 +236,11 @@ class _Records(Fetcher.PartitionRecords):
         return max(int(batch.base_offset) + delta + 1, begin) if believable else begin + 1
 
     def _pass_over_all(self, batch: Any, end: int, error: Exception) -> None:
-        """What is left of a batch. In an older format, one record at a time, so that reading comes to an end."""
+        """Pass over the rest of a batch. In an older format it is one record, so that reading makes progress."""
         self._pass_over(batch.base_offset, end if batch.magic == 2 else self.next_fetch_offset + 1, error, batch)
 
     def _pass_over(self, offset: int, next_offset: int, error: Exception, batch: Any = None) -> None:
-        """Note it, except for records that an earlier fetch of the same batch has read or noted."""
+        """Report the records, except those that an earlier fetch of the same batch has read or reported."""
         if next_offset <= self.next_fetch_offset:
             return
         offset = max(offset, self.next_fetch_offset)
@@ -295,7 +296,7 @@ def _why(error: Exception) -> str:
 
 
 def pass_over_unreadable(consumer: KafkaConsumer, noted: Callable[[Unreadable], None]) -> None:
-    """From now on the consumer passes over what it can't read, and calls `noted`; and a poll gives out POLL_BYTES at most."""
+    """From now on the consumer passes over records that it can't read and calls `noted` for each. A poll returns POLL_BYTES at most."""
     fetcher = consumer._fetcher
     fetcher.PartitionRecords = type("Records", (_Records,), {"passed_over": staticmethod(noted)})
     fetcher.PartitionRecords.bytes_left = bytes_left = [POLL_BYTES]
@@ -347,7 +348,7 @@ def read_position(consumer: KafkaConsumer, partition: TopicPartition) -> int:
 
 
 def is_joining(consumer: KafkaConsumer) -> bool:
-    """Whether it is about to join its group, or to join it again."""
+    """Whether the consumer is about to join its group, for the first time or again."""
     return consumer._coordinator is not None and bool(consumer._coordinator.need_rejoin())
 
 
@@ -363,7 +364,7 @@ def finish_joining(consumer: KafkaConsumer) -> None:
 
 
 def leave_silently(consumer: KafkaConsumer) -> None:
-    """From now on it sends no LeaveGroup request when it is closed."""
+    """From now on the consumer sends no LeaveGroup request when it is closed."""
     consumer._coordinator.maybe_leave_group = lambda *_, **__: None
 
 
@@ -374,8 +375,8 @@ def advertised(client: Any) -> list[tuple[str, int]]:
 
 class Admin(KafkaAdminClient):
     def _process_acl_operations(self, description: Any) -> Any:
-        """Groups and topics come with the rights on them. The embedded broker sends meaningless bits there, which would be an error;
-        nothing in this program uses them.
+        """Leave out the rights that come with groups and topics. The embedded broker sends meaningless bits, at which the client would
+        raise; this program uses none of them.
         """
         return description
 

@@ -22,7 +22,7 @@ _MAX_MESSAGE_BYTES = "max.message.bytes"
 
 
 def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozenset[str]:
-    """Create the topics that are missing, and return their names. Topics with other partition counts stay, and that is said.
+    """Create the missing topics, and return their names. Topics with other partition counts stay as they are, with a warning.
 
     Both brokers create a topic with too few partitions as soon as a client names it, so this must run before any client starts. Several
     processes may run it at once.
@@ -53,23 +53,26 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozen
             ) from error
         except kafka.errors.KafkaError as error:
             raise ServiceError(f"topic {name} can't be created: {error}") from error
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(list(topics.ALL)) if topic["partitions"]}
-        found = {name: len(parts) for name, parts in described.items()}
-        if len(found) == len(topics.ALL):
-            break
-        if time.monotonic() > deadline:
-            raise ServiceError(f"topics not ready after {timeout_seconds:.0f} s: {', '.join(sorted(set(topics.ALL) - set(found)))}")
-        time.sleep(0.1)
-    for name, count in found.items():
-        if count != topics.partitions(name, settings):
-            log.warning(
-                "topic %s has %d partitions, the settings say %d: going on with %d", name, count, topics.partitions(name, settings), count
-            )
+    described = _described_when_ready(admin, timeout_seconds)
+    for name, partitions in described.items():
+        count, expected = len(partitions), topics.partitions(name, settings)
+        if count != expected:
+            log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, expected, count)
     _check_limits(admin, settings)
     _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
     return frozenset(created)
+
+
+def _described_when_ready(admin: Any, timeout_seconds: float) -> dict[str, list[dict[str, Any]]]:
+    """Topic → its partitions, as soon as every topic has some. Raises ServiceError if that takes too long."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics(list(topics.ALL)) if topic["partitions"]}
+        if len(described) == len(topics.ALL):
+            return described
+        if time.monotonic() > deadline:
+            raise ServiceError(f"topics not ready after {timeout_seconds:.0f} s: {', '.join(sorted(set(topics.ALL) - set(described)))}")
+        time.sleep(0.1)
 
 
 def _check_new_topics(admin: Any, settings: Kafka) -> None:
@@ -100,7 +103,7 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
 
 
 def _check_limits(admin: Any, settings: Kafka) -> None:
-    """Say which topics take smaller messages than are sent to them: tasks become letters for that alone, and letters lose their value."""
+    """Warn of topics that take smaller messages than are sent to them: their tasks fail, and their letters lose the value."""
     if not dialect.of(settings).tells_settings:
         return
     limits = _numbers(admin, ConfigResourceType.TOPIC, list(topics.ALL), _MAX_MESSAGE_BYTES)

@@ -19,8 +19,8 @@ from pipeline.wire.text import one_line
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8
-#: Milliseconds after which a connection is lost on which the other side acknowledges nothing. Without it, a thread waits a
-#: quarter of an hour for the answer to a statement that a dead host never got: keepalives work on idle connections only.
+#: Milliseconds without an acknowledgement after which a connection counts as lost. Without this limit, a thread would wait a quarter
+#: of an hour for the answer to a statement that a dead host never got, because keepalives work on idle connections only.
 _UNACKNOWLEDGED_MS = 25_000
 #: Seconds without an answer after which a connection is given up: something between here and the database may have forgotten it.
 SILENT_SECONDS = 120.0
@@ -33,7 +33,7 @@ def forget_other_servers() -> None:
 
 
 def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
-    """A new connection. Raises ServiceError with what to do; the password is never in the text."""
+    """A new connection. Raises ServiceError if there is none, with what to do and without the password."""
     forget_other_servers()
     try:
         connection = psycopg2.connect(

@@ -47,7 +47,7 @@ def test_runs_of_separate_scripts_are_closed_only_if_the_topics_show_them_finish
                 *((run_id, "running", False, None) for run_id in (PENDING, PLANNED, GONE)),
             ]
         assert said == [
-            f"run {FAILED} of other terminals is done: 3 tasks, 1 failed",
-            f"run {DONE} of other terminals is done: 3 tasks, 0 failed",
+            f"run {FAILED} of separate scripts is done: 3 tasks, 1 failed",
+            f"run {DONE} of separate scripts is done: 3 tasks, 0 failed",
         ]
         assert run_table.abandon_unfinished_runs(connection, "") == [PENDING, PLANNED, GONE]

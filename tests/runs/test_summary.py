@@ -15,7 +15,7 @@ from pipeline.runs.account import Account
 from tests.runs.test_drawing import HOSTILE, RUN, account_of
 
 
-def said(account, database=Database(source="embedded"), log_dir="/tmp/logs", page="", stays=True, kafka=Kafka()):  # noqa: B008 (frozen)
+def said(account, database=Database(source="embedded"), log_dir="/var/log/stocks", page="", stays=True, kafka=Kafka()):  # noqa: B008 (frozen)
     settings = dataclasses.replace(config.load(demo=True, environ={}), kafka=kafka, database=database)
     return summary.text(account, account.summary(83.4), settings, log_dir, page, stays)
 
@@ -79,7 +79,7 @@ def test_a_run_without_failures_has_no_table_of_reasons():
 def test_it_names_the_next_commands():
     text = said(account_of(), page="http://localhost:8080")
     assert "run 20261124T090029Z-08af: us, fr, gb, de, jp, 1 min 23 s" in text
-    assert "logs:   /tmp/logs" in text
+    assert "logs:   /var/log/stocks" in text
     assert "page:   http://localhost:8080 (while the services are up)" in text
     assert "query:  make sql" in text
     export = next(line for line in text.splitlines() if line.startswith("export: "))

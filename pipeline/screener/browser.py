@@ -77,6 +77,7 @@ _PAGE_MESSAGES = (
     "cannot determine loading status",
     "inspector error",
 )
+_DETACHED = "Not attached to an active page"
 #: Texts of a lost session that come under a class listed above. Scripts here take milliseconds: one that takes seconds
 #: waits for a page that never lets go.
 _LOST_MESSAGES = ("tab crashed", "target crashed", "disconnected", "not connected to DevTools", "session deleted", "script timeout")
@@ -203,7 +204,13 @@ class Browser:
         driver = self.driver
         with self.guard():
             self.pages_loaded += 1
-            driver.get(url)
+            try:
+                driver.get(url)
+            except WebDriverException as error:
+                # A window that the driver has lost hold of loads no page any more.
+                if _DETACHED in str(error.msg) and self._hangs():
+                    self._lost(error)
+                raise
 
     def execute(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page. Raises BrowserLost, or a WebDriverException that is about the page."""

@@ -251,3 +251,19 @@ def test_a_snap_stub_does_not_count_as_a_browser(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pipeline.screener.binaries._MAC_BROWSERS", ())
     assert find_browser().browser is None
+
+
+def test_a_window_that_the_driver_has_lost_hold_of_is_a_lost_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens on pages with pop-ups and alerts, at a moment that can't be chosen; the window is gone for all commands then."""
+
+    def detached(url: str) -> None:
+        raise WebDriverException("aborted by navigation: Not attached to an active page")
+
+    with Browser() as browser:
+        monkeypatch.setattr(browser.driver, "get", detached)
+        with pytest.raises(WebDriverException):
+            browser.load(PAGE)  # one that answers is kept
+        browser.driver.close()
+        with pytest.raises(BrowserLost):
+            browser.load(PAGE)
+        assert works(browser)

@@ -11,6 +11,7 @@ from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, 
 from pipeline.screener import answers, query, walls
 from pipeline.screener.answers import Answer, SiteError
 from pipeline.screener.harvest import RegionList, all_pages
+from pipeline.screener.homes import compare_with_home
 from pipeline.screener.page_state import Selection
 from pipeline.wire.regions import REGIONS
 from pipeline.yahoo import session
@@ -32,6 +33,10 @@ class ApiScreener:
             raise PermanentError(f"no such region: {region_code!r}")
         wanted = Selection(region_code, market_cap_min, market_cap_max)
         first = _call(wanted, 0)
+        if not first.rows:
+            # A list that is asked for too early can be empty: nothing counts only if it is said twice.
+            first = _call(wanted, 0)
+        compare_with_home(wanted, first, lambda other: _call(other, 0))
 
         def one_pass(number: int) -> Iterator[Answer]:
             return all_pages(lambda offset: _call(wanted, offset), first if number == 0 else None)

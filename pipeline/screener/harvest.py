@@ -13,13 +13,15 @@ from pipeline.screener.query import LARGEST_OFFSET
 MOST_PASSES = 2
 #: This many stocks may be missing, or this fraction of all: lists move while they are read, and totals are off by a few.
 TOLERATED, TOLERATED_FRACTION = 5, 0.01
+#: A total of as many rows as a page has may be the number of the rows that came.
+_PAGE_SIZES = frozenset({10, 20, 25, 50, 100})
 
 
 def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iterator[Answer]:
     """The answers from the first row to the last. `ask(offset)` gets the one that begins there; `first` is there already.
 
-    The site decides how many rows an answer has. The list ends at the largest total that was given or, if none was given, at an
-    answer without rows. A site that repeats the same rows is not asked again.
+    The site decides how many rows an answer has. The list ends at the largest total that was given or, if none was given or it cannot
+    be right, at an answer without rows. A site that repeats the same rows is not asked again.
     """
     offset, total = 0, 1
     seen: set[str] = set()
@@ -30,8 +32,13 @@ def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iter
         if not answer.rows or (len(symbols) > TOLERATED and symbols <= seen):
             return
         seen |= symbols
-        offset += answer.rows
-        total = max(total, offset + 1 if answer.total is None else answer.total)
+        is_page = not offset and answer.rows == answer.total and answer.rows in _PAGE_SIZES
+        # A site may repeat rows within an answer without counting them. A second pass goes by the stocks, so that none is passed over.
+        repeated = len(answer.listings) - len(symbols) if first is None else 0
+        offset += answer.rows - repeated
+        total = max(total, offset + 1 if answer.total is None or is_page else answer.total)
+        if offset > total:
+            total = offset + 1  # more rows than there should be: the total says nothing
 
 
 class RegionList:

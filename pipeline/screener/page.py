@@ -16,6 +16,7 @@ from pipeline.screener import walls
 from pipeline.screener.answers import Answer
 from pipeline.screener.browser import Browser
 from pipeline.screener.harvest import RegionList, all_pages
+from pipeline.screener.homes import compare_with_home
 from pipeline.screener.network import NetworkLog
 from pipeline.screener.page_data import Courtesy, NoCourtesy, NotServed, PageData, Stale
 from pipeline.screener.page_driver import GRACE_SECONDS, POLL_SECONDS, SETTLE_TIMEOUT_SECONDS, PageDriver
@@ -108,6 +109,10 @@ class PagedScreener:
         self._has_no_query, self._passing_trouble = False, ""
         try:
             first = self._ask(wanted, 0)
+            if not first.rows:
+                # A list that is asked for too early can be empty: nothing counts only if it is said twice.
+                first = self._ask(wanted, 0)
+            compare_with_home(wanted, first, lambda other: self._ask(other, 0))
         except NotServed as reason:
             log.info("%s: %s; reading the page's table", wanted, reason)
             self._has_no_query, self._passing_trouble = not reason.passes, str(reason) if reason.passes else ""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from pipeline.screener import answers
 from pipeline.screener.answers import NO_SYMBOL, Answer, Listing
@@ -23,6 +23,11 @@ PAGE_PATH = "/research-hub/screener/equity/"
 MARKET_CAP_TOLERANCE = 0.05
 #: A page without table and controls is not the screener if its text is shorter than this, in characters.
 FEW_WORDS = 500
+#: Seconds for which a table has to stand still if the page does not say how many rows it should have.
+STANDS_SECONDS = 1.5
+#: What a parameter of an address is called that chooses regions.
+_CHOOSES_REGION = re.compile("region|country|market|geo|filter", re.IGNORECASE)
+_REGION_WORDS = {word.lower() for code, name in REGIONS.items() for word in (code, name, screener_label(code))}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class State:
     words: str
     #: Whether the page has a button, an input, or a link to a stock.
     has_controls: bool
-    #: Numbers of the first and last row shown, and the total; None if the page does not say.
+    #: Numbers of the first and last row shown (0 if the page does not number its rows), and the total; None if it does not say.
     first: int
     last: int
     total: int | None
@@ -71,6 +76,8 @@ class State:
     #: The last of these answers, if it is of a known shape, and what it was an answer to.
     answer: Answer | None = None
     asked: Asked | None = None
+    #: Seconds for which the table has not changed.
+    stood: float = 0.0
     #: What the last request said, address and body: the bounds of a band can be found in it.
     request: str = ""
 
@@ -93,9 +100,17 @@ class State:
         """The table is there, with as many rows as it says, and nothing is under way."""
         if self.kind == "empty":
             return self.is_empty
-        if self.kind != "rows" or self.total is None or self.waits:
+        if self.kind != "rows" or self.waits:
             return False
-        return len(self.rows) == self.last - self.first + 1 or self._rows_are_the_answer_s
+        if not self.is_numbered:
+            return self._rows_are_the_answer_s or (self.ready == "complete" and not self.missing and self.stood >= STANDS_SECONDS)
+        # A row may be there twice.
+        return self.last - self.first + 1 in (len(self.rows), len(set(self.symbols))) or self._rows_are_the_answer_s
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the page says which rows of how many it shows."""
+        return self.total is not None and self.last > 0
 
     @property
     def _rows_are_the_answer_s(self) -> bool:
@@ -154,12 +169,30 @@ class Selection:
         words = "|".join(map(re.escape, sorted(self.names)))
         return re.search(rf"(?<![a-z])(?:{words})(?![a-z])", unquote_plus(request), re.IGNORECASE) is not None
 
+    def is_chosen_in(self, address: str) -> bool:
+        """Whether an address's parameters choose this region and no other, by its code or by its label.
+
+        Beside a language, as in `lang=en-US&region=US`, a region is the reader's own.
+        """
+        given = parse_qsl(urlsplit(address).query)
+        if any(name.lower() in ("lang", "locale", "intl") for name, _ in given):
+            return False
+        chosen = [value.lower() for name, value in given if _CHOOSES_REGION.search(name)]
+        regions = {part for value in chosen for part in (value, *value.split(","))} & _REGION_WORDS
+        return bool(regions) and regions <= self.names
+
     def is_named_in(self, request: str) -> bool:
         """Whether a request carries the region's label, or both bounds: a code alone may mean anything."""
         return screener_label(self.region).lower() in unquote_plus(request).lower() or self.is_band_in(request)
 
     def named_region(self, state: State) -> bool | None:
-        """Whether the page names this region and no other; None if it names none. The request that was answered comes first."""
+        """Whether the page names this region and no other; None if it names none.
+
+        Rows of another region come first: the site may ignore what it is asked for. Then the request that was answered.
+        """
+        strange = [row for row in state.rows if row.region and row.region.lower() in _REGION_WORDS - self.names]
+        if 2 * len(strange) > len(state.rows):
+            return False
         if state.asked is not None:
             return state.asked.regions == {self.region}
         label = screener_label(self.region)
@@ -171,7 +204,7 @@ class Selection:
         cells = {row.region.lower() for row in state.rows if row.region}
         if cells:
             return cells <= self.names
-        return True if rest != text else None
+        return True if rest != text or self.is_chosen_in(state.request.partition(" ")[0]) else None
 
     def shows_region(self, state: State) -> bool:
         named = self.named_region(state)
@@ -223,8 +256,8 @@ def state_of(found: Mapping[str, Any]) -> State:
         url=found["url"],
         words=found["words"],
         has_controls=found["has_controls"],
-        first=numbers["first"],
-        last=numbers["last"],
+        first=numbers["first"] or 0,
+        last=numbers["last"] or 0,
         total=numbers["total"],
         rows=tuple(map(_row, found["rows"])),
         has_next=found["has_next"],

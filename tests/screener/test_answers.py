@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from pipeline.errors import PermanentError, RateLimited, TransientError
 from pipeline.screener import answers, query, walls
 from pipeline.screener.answers import Answer, Listing, SiteError
 from pipeline.screener.harvest import RegionList, all_pages
+from pipeline.screener.homes import strange_home
 from pipeline.screener.page_driver import says_none
+from pipeline.screener.page_state import LOADING, Row, Selection
 
 BAND = (300_000_000, 2_000_000_000)
 
@@ -172,6 +175,36 @@ def of(total: int, symbols: str, **skipped: int) -> Answer:
 
 def symbols_of(found: RegionList) -> str:
     return " ".join(listing.symbol for page in found.pages() for listing in page)
+
+
+def test_the_home_of_a_list_is_told_by_its_symbols() -> None:
+    japan = [f"{number}.T" for number in range(1300, 1360)]
+    assert strange_home([*japan, "BRK-B", "M&M.NS", "BF.B"], "jp") == ""
+    assert strange_home(japan, "gb") == "jp"
+    assert strange_home([f"A{number}" for number in range(30)] + japan, "jp") == "us"
+    assert strange_home([f"A{number}" for number in range(5)], "jp") == "", "a few say nothing"
+
+
+def test_rows_of_another_region_count_for_more_than_what_was_asked_for() -> None:
+    rows = (Row("A", "A", None, "United States"),) * 3
+    state = replace(LOADING, kind="rows", rows=rows, asked=query.Asked(frozenset({"jp"}), None))
+    assert Selection("jp", *BAND).named_region(state) is False
+    assert Selection("jp", *BAND).named_region(replace(state, rows=(replace(rows[0], region="Japón"),))) is True
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen"),
+    [
+        ("/screener?region=us&min=1", True),
+        ("/pieces?regions=United+States", True),
+        ("/pieces?regions=us,jp", False),
+        ("/screener?region=us&region=jp", False),
+        ("/v7/finance/quote?symbols=A&lang=en-US&region=US", False),
+        ("/pieces?page=us", False),
+    ],
+)
+def test_an_address_chooses_a_region_by_a_parameter_of_that_name(address: str, chosen: bool) -> None:
+    assert Selection("us", *BAND).is_chosen_in(address) is chosen
 
 
 def test_a_stock_listed_twice_counts_once() -> None:

@@ -67,7 +67,8 @@ def sent_by_page(network: NetworkLog, origin_of: Callable[[str], str]) -> Door |
 
 def put_into_page(browser: Browser, origin_of: Callable[[str], str]) -> Door | None:
     """By what the server has put into the page: a query's address, or a crumb. None if there is neither."""
-    found: dict[str, list[str]] = browser.execute(_EMBEDDED)
+    # Nothing, if a dialog of the page has interrupted the script.
+    found: dict[str, list[str]] = browser.execute(_EMBEDDED) or {"addresses": [], "crumbs": []}
     urls = [url for text in found["addresses"] for url in query.query_urls(text)]
     crumb = next(filter(None, [*map(query.crumb_of, urls), *map(query.plain_crumb, found["crumbs"])]), "")
     if not urls:

@@ -26,7 +26,7 @@ class Menus:
         options = self._driver.until(lambda: self._options(label), complaint, "region_option")
         regions = {screener_label(code) for code in REGIONS}
         for option in options:
-            if option["checked"] and option["label"] != label and option["label"] in regions:
+            if option["checked"] and not option["is_only_one"] and option["label"] != label and option["label"] in regions:
                 self._tick(option["label"], False, complaint)
         self._tick(label, True, complaint)
 

@@ -40,14 +40,16 @@ const scope = () => openDialog() ?? document;
 
 // Regions are ticked by an input in a label, or by an element with the role of an option. Their labels distinguish them from other
 // boxes and lists.
-const ROLES = "input[type=checkbox], input[type=radio], [role=option], [role=checkbox], [role=menuitemcheckbox], [role=menuitemradio]";
+const ROLES = "input[type=checkbox], input[type=radio], [role=option], [role=checkbox], [role=menuitemcheckbox], [role=menuitemradio], option";
+// Some menus show the number of stocks after the region's name.
+const COUNT = /\s*\(?\d[\d.,]*\)?$/;
 const SOME_REGIONS = ["France", "Germany", "Japan", "Canada", "Italy"];
 const labelOf = (option) => {
+  if (option.localName === "option") return textOf(option).replace(COUNT, "");
   const label = option.closest("label") ?? (option.id ? document.querySelector(`label[for="${CSS.escape(option.id)}"]`) : null);
-  // Some menus show the number of stocks after the region's name.
-  return label?.getAttribute("title") || textOf(label ?? option).replace(/\s*\(?\d[\d.,]*\)?$/, "");
+  return label?.getAttribute("title") || textOf(label ?? option).replace(COUNT, "");
 };
-const isTicked = (option) => option.checked ?? [option.getAttribute("aria-checked"), option.getAttribute("aria-selected")].includes("true");
+const isTicked = (option) => option.selected ?? option.checked ?? [option.getAttribute("aria-checked"), option.getAttribute("aria-selected")].includes("true");
 function regionOptions(root) {
   const known = every("region_option", root);
   if (known.length) return known;
@@ -64,24 +66,77 @@ const valueOf = (row, field) => {
 };
 const number = (text) => Number(text.replace(/[^\d]/g, ""));
 
-function range() {
-  const figure = "(\\d[\\d.,'\\u00a0\\u202f]*)";
-  // The word between is "of", "von", "sur", "de", "/" …
-  const numbers = new RegExp(`${figure}\\s*[-–—]\\s*${figure}\\s*[^\\d\\s]{1,12}\\s*${figure}`);
+const FIGURE = "(\\d[\\d.,'\\u00a0\\u202f]*)";
+const SPAN = `${FIGURE}\\s*(?:[-–—~]|to|bis|à|al?|até|до)\\s*${FIGURE}`;
+// The words between are "of", "von", "sur", "de", "/", "of about" …
+const SPAN_OF = new RegExp(`${SPAN}\\s*(?:[^\\d\\s]{1,12}\\s*){1,3}${FIGURE}`);
+const OF_SPAN = new RegExp(`${FIGURE}\\s*(?:[^\\d\\s]{1,14}\\s*){1,3}${SPAN}`);
+const TOTAL_ALONE = new RegExp(
+  `^\\D{0,20}${FIGURE}\\s*(?:\\p{L}+\\s+)?(?:results?|matches|hits|stocks|companies|equities|entries|resultados|resultat|ergebnis|treffer|aktien|résultat|risultat|acciones|件|条|개)`,
+  "iu",
+);
+// Numbers of the first and last row, and the total; only the total if the page does not number its rows.
+function rangeIn(text) {
+  const [, first, last, total] = text.match(SPAN_OF) ?? [];
+  if (first && number(first) <= number(last)) return { first: number(first), last: number(last), total: number(total) };
+  const [, all, from, to] = text.match(OF_SPAN) ?? [];
+  if (all && number(from) <= number(to) && number(to) <= number(all)) return { first: number(from), last: number(to), total: number(all) };
+  if (/^(?:.*\b\D{1,12}\s+)?0\s+\p{L}+/u.test(text) && text.length < 60) return { first: 0, last: 0, total: 0 };
+  const alone = text.length < 60 && text.match(TOTAL_ALONE);
+  return alone ? { first: null, last: null, total: number(alone[1]) } : null;
+}
+
+function range(rows) {
   for (const selector of selectors.total) {
     for (const element of matches(selector, document)) {
-      const text = textOf(element);
-      const found = text.match(numbers);
-      if (found) return { first: number(found[1]), last: number(found[2]), total: number(found[3]) };
-      if (/^(?:.*\b\D{1,12}\s+)?0\s+\p{L}+/u.test(text) && text.length < 60) return { first: 0, last: 0, total: 0 };
+      const found = rangeIn(textOf(element));
+      if (found) return found;
     }
+  }
+  // It may stand anywhere: then it has to agree with the rows.
+  for (const element of document.querySelectorAll("p, span, div, small, strong, output, caption, li, h2, h3, [role=status]")) {
+    if (element.childElementCount > 6 || element.textContent.length > 80 || element.closest("tbody, [role=row], button") || !isVisible(element)) continue;
+    const found = rangeIn(textOf(element));
+    if (found && (found.first ? found.last - found.first + 1 === rows : found.total >= Math.max(rows, 1))) return found;
   }
   return null;
 }
 
+// The control for the next page, by what it says of itself; one that cannot be pressed is there too.
+const NEXT =
+  /^\W*(next( page)?|weiter|nächste( seite)?|(page )?suivante?|(página )?siguiente|próxima?|(pagina )?successiva|avanti|volgende|nästa|次へ|次のページ|下一页|下一頁|다음)\W*$|^[›»>→❯▶]$/iu;
+function nextControl() {
+  const known = every("next_page")[0];
+  if (known) return known;
+  const found = [...document.querySelectorAll("a, button, [role=button], [role=link], [aria-disabled], [class*=disabled]")].filter(
+    (element) => isVisible(element) && (NEXT.test(textOf(element)) || NEXT.test(element.getAttribute("aria-label") ?? "")) && !element.closest("tbody"),
+  );
+  return found.find((element) => element.closest("nav, tfoot, footer, [class*=pag i], [role=navigation]")) ?? found[0] ?? null;
+}
+const isOff = (element) => element !== null && [...element.classList].some((name) => /^(\w+-{1,2})?disabled$/.test(name));
+const isDisabled = (element) => element.disabled || element.getAttribute("aria-disabled") === "true" || isOff(element) || isOff(element.closest("li"));
+
+// Rows that somebody has paid for: they lead elsewhere, or say what they are.
+const PAID = /^(Ad|ads|advert|advertisement|sponsored|promoted|anzeige|publicité|publicidad|patrocinado|広告)$/i;
+function isPaid(row) {
+  if (/(^|[-_\s])(ad|ads|advert\w*|promo(ted|tion)?|sponsor(ed)?)($|[-_\s])/i.test(`${row.className} ${row.dataset.testid ?? ""}`)) return true;
+  const link = every("ticker_link", row)[0];
+  const site = location.hostname.split(".").slice(-2).join(".");
+  if (link?.hostname && !link.hostname.endsWith(site) && !/(^|\.)yahoo\.com$/.test(link.hostname)) return true;
+  // AD and ADS are symbols.
+  return [...row.querySelectorAll("*")].some((part) => !part.childElementCount && PAID.test(textOf(part)) && !/^ADS?$/.test(textOf(part)));
+}
+
+// The cell of a row under a header of this word.
+function under(row, word) {
+  const heads = [...(row.closest("table, [role=table], [role=grid]")?.querySelectorAll("thead th, [role=columnheader]") ?? [])];
+  const index = heads.findIndex((head) => word.test(textOf(head)));
+  return index < 0 ? null : textOf([...row.querySelectorAll("td, th, [role=cell], [role=gridcell]")][index]) || null;
+}
+
 function rowsOf(table) {
   return every("row", table ?? document)
-    .filter((row) => cell(row, "ticker") || every("ticker_link", row).length)
+    .filter((row) => (cell(row, "ticker") || every("ticker_link", row).length) && !isPaid(row))
     .map((row) => {
       const link = every("ticker_link", row)[0];
       const named = every("name", row)[0];
@@ -90,7 +145,7 @@ function rowsOf(table) {
         symbol: textOf(every("symbol", row)[0]),
         names: [named?.getAttribute("title"), textOf(named), link?.getAttribute("title"), link?.getAttribute("aria-label")].filter(Boolean),
         market_cap: valueOf(row, "intradaymarketcap"),
-        region: valueOf(row, "region"),
+        region: valueOf(row, "region") ?? under(row, /^(region|country)$/i),
       };
     });
 }
@@ -110,7 +165,9 @@ function menuControl(subject) {
         (textOf(element).search(word) === 0 ? 1 : 0),
       element,
     ])
-    .filter(([rate]) => rate > 0);
+    .filter(([rate]) => rate > 0)
+    // The site's own menus have the same words.
+    .map(([rate, element]) => [rate - (element.closest("nav, header, footer, aside, [role=navigation], [role=menubar]") ? 16 : 0), element]);
   return rated.sort((a, b) => b[0] - a[0])[0]?.[1] ?? null;
 }
 
@@ -182,13 +239,20 @@ function kind(table, busy, rows, found) {
   return rows.length ? "loading" : "empty";
 }
 
+// A table's header may be there twice, so that it stays in sight: the table with the most rows.
+function tableOfStocks() {
+  const first = one("table");
+  const alike = first ? selectors.table.map((selector) => matches(selector, document).filter(isVisible)).find((found) => found.includes(first)) : [];
+  return alike.length < 2 ? first : alike.reduce((best, table) => (rowsOf(table).length > rowsOf(best).length ? table : best), first);
+}
+
 function state() {
-  const table = one("table");
+  const table = tableOfStocks();
   // Without the container its rows may still be there: one(…) above says which is missing, the rows are read either way.
   const rows = rowsOf(table);
-  const found = range();
+  const found = range(rows.length);
   const busy = table !== null && (selectors.busy.some((selector) => table.matches(selector)) || every("busy", table).some(isVisible));
-  const next = every("next_page")[0] ?? null;
+  const next = nextControl();
   const header = one("symbol_header");
   return {
     kind: kind(table, busy, rows, found),
@@ -197,12 +261,13 @@ function state() {
     url: location.href,
     // Only if there is no table: for this text the browser has to lay out the page.
     words: table || rows.length ? "" : (document.body?.innerText ?? "").slice(0, 5000),
-    has_controls: document.querySelector(`${BUTTONS}, input:not([type=hidden]), select, a[href*="/quote/"]`) !== null,
+    // A page that asks for a password has other controls.
+    has_controls: document.querySelector(`${BUTTONS}, input:not([type=hidden]), select, a[href*="/quote/"]`) !== null && !document.querySelector("input[type=password]"),
     range: found,
     rows,
-    has_next: next !== null && !next.disabled && next.getAttribute("aria-disabled") !== "true",
+    has_next: next !== null && !isDisabled(next),
     next_is_there: next !== null,
-    menu: menuControl("region") ? 1 : one("add_filters_button") ? 2 : 0,
+    menu: menuControl("region") ? 1 : one("add_filters_button") ? 2 : regionOptions(document).some((option) => isVisible(option.closest("select") ?? option)) ? 1 : 0,
     busy,
     // Also the chips of filters that are on.
     region_text: [menuControl("region"), ...every("region_chip")].filter(Boolean).map(textOf).join(" | "),
@@ -212,7 +277,8 @@ function state() {
     missing: [
       ...(table ? [] : ["table"]),
       ...(!rows.length && (!table || found?.total > 0) ? ["row", "ticker_link"] : []),
-      ...(!found && (!table || rows.length) ? ["total"] : []),
+      // Without a total, the control for the next page shows where the list ends.
+      ...(!found && (!table || (rows.length && !next)) ? ["total"] : []),
     ],
   };
 }
@@ -223,6 +289,8 @@ function options() {
     label: labelOf(option),
     code: (option.getAttribute("data-testid")?.replace(/^filter-option-/, "") || option.value || option.id || "").toString().toLowerCase(),
     checked: isTicked(option),
+    // Choosing another one is the only way to take it back.
+    is_only_one: option.type === "radio" || option.closest("select")?.multiple === false,
   }));
 }
 
@@ -230,7 +298,7 @@ function optionElement(wanted) {
   const index = options().findIndex((option) => option.label === wanted || option.code === wanted);
   const option = regionOptions(scope())[index];
   if (!option) return null;
-  return isVisible(option) ? option : option.closest("label") ?? option;
+  return isVisible(option) ? option : option.closest("label:not(:has(select))") ?? option;
 }
 
 // What lies over the page and holds no filter: a dialog, or a box that is fixed over the middle of the window.
@@ -251,14 +319,16 @@ function closeControl() {
 
 function find(name) {
   if (name in SUBJECTS) return menuControl(name);
-  const element = one(name, scope()) ?? one(name);
-  return element && !element.disabled ? element : null;
+  const element = name === "next_page" ? nextControl() : (one(name, scope()) ?? one(name));
+  // A header without a control of its own may be no more than a word.
+  if (name === "symbol_header" && element?.localName === "th" && !element.ariaSort && getComputedStyle(element).cursor !== "pointer") return null;
+  return element && !isDisabled(element) ? element : null;
 }
 
 const COMMANDS = {
   state,
   find: () => find(argument),
-  there: () => argument.some((name) => (name === "region_option" ? regionOptions(scope()) : every(name, scope())).some((element) => isVisible(element) || isVisible(element.closest("label") ?? element))),
+  there: () => argument.some((name) => (name === "region_option" ? regionOptions(scope()) : every(name, scope())).some((element) => isVisible(element) || isVisible(element.closest("label, select") ?? element))),
   "click find": () => {
     const element = find(argument);
     element?.click();
@@ -299,4 +369,4 @@ const COMMANDS = {
   "remove obstacle": () => obstacle()?.remove(),
 };
 if (!(command in COMMANDS)) throw new Error(`no such command: ${command}`);
-return COMMANDS[command]();
+return [COMMANDS[command]()];

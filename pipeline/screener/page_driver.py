@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
     ElementNotInteractableException,
+    JavascriptException,
     StaleElementReferenceException,
     TimeoutException,
     WebDriverException,
@@ -62,6 +63,9 @@ class PageDriver:
         self._grace_seconds = grace_seconds
         #: What is being listed.
         self.wanted: Selection | None = None
+        # What the page showed last, and since when.
+        self._seen: tuple[object, ...] = ()
+        self._seen_at = 0.0
 
     @property
     def name(self) -> str:
@@ -69,15 +73,23 @@ class PageDriver:
         return str(self.wanted or "")
 
     def page(self, command: str, argument: Any = None) -> Any:
-        return self.browser.execute(_SCRIPT, command, SELECTORS, argument)
+        found = self.browser.execute(_SCRIPT, command, SELECTORS, argument)
+        if found is None:
+            raise JavascriptException("a dialog of the page has interrupted the script")
+        return found[0]
 
     def state(self) -> State:
         try:
             self.network.read()
-            return self._with_answers(state_of(self.page("state")))
+            return self._with_time(self._with_answers(state_of(self.page("state"))))
         except WebDriverException:
             # The page is on its way to another one; guard() has sorted out the errors of a dead browser.
             return LOADING
+
+    def _with_time(self, state: State) -> State:
+        if state.content != self._seen:
+            self._seen, self._seen_at = state.content, time.monotonic()
+        return replace(state, stood=time.monotonic() - self._seen_at)
 
     @contextlib.contextmanager
     def page_errors(self) -> Iterator[None]:
@@ -100,11 +112,18 @@ class PageDriver:
     # What the site's answers say
 
     def rows_requests(self) -> list[Exchange]:
-        """The page's own requests for rows, as far as their address says so, or the region or band that they carry."""
-        return [one for one in self.network.by_scripts() if one.method in ("GET", "POST") and self._may_ask_for_rows(one)]
+        """The page's own requests for rows, as far as their address says so, or the region or band that they carry.
+
+        First comes the page itself, if its address names the region: the server has put the rows into it.
+        """
+        page = self.network.page()
+        pages = [page] if page is not None and self.wanted is not None and self.wanted.is_chosen_in(page.url) else []
+        return pages + [one for one in self.network.by_scripts() if one.method in ("GET", "POST") and self._may_ask_for_rows(one)]
 
     def _may_ask_for_rows(self, one: Exchange) -> bool:
-        return may_ask_for_rows(one.url) or (self.wanted is not None and self.wanted.is_named_in(f"{one.url} {one.sent or ''}"))
+        if may_ask_for_rows(one.url) or self.wanted is None:
+            return may_ask_for_rows(one.url)
+        return self.wanted.is_chosen_in(one.url) or self.wanted.is_named_in(f"{one.url} {one.sent or ''}")
 
     def _with_answers(self, state: State) -> State:
         requests = self.rows_requests()
@@ -122,7 +141,7 @@ class PageDriver:
         found = parse_text(self.network.body(last)) if last.status == 200 else None
         if isinstance(found, SiteError):
             found = None
-        if found is None and last.status == 200 and says_none(self.network.body(last) or ""):
+        if found is None and last.status == 200 and (last.is_script_s or state.kind == "empty") and says_none(_text_of(self.network, last)):
             found = Answer(0, ())
         request = f"{last.url} {last.sent or ''}"
         return replace(state, answer=found, asked=asked(last.sent) if found is not None else None, request=request[:10_000])
@@ -279,12 +298,23 @@ class PageDriver:
             time.sleep(POLL_SECONDS)
 
 
+def _text_of(network: NetworkLog, one: Exchange) -> str:
+    text = network.body(one) or ""
+    # A page has links to stocks beside its table. Whether that has rows was seen.
+    return text if one.is_script_s else walls.visible_text(text)
+
+
 def says_none(body: str) -> bool:
     """Whether an answer in HTML says that there is nothing: it has no row and the number 0 for its total."""
     text = walls.visible_text(body)
     return (
         "/quote/" not in body
-        and re.search(r"(?<![\d.,])0\s+(?:\w+\s+)?(?:results|matches|stocks)\b|\bof\s+0\b|\"total\"\s*:\s*0\b", text) is not None
+        and re.search(
+            r"(?<![\d.,])0\s+(?:\w+\s+)?(?:results|matches|stocks|resultados|ergebnisse|treffer|résultats|risultati)\b|\b(?:of|de|von)\s+0\b"
+            r"|[-–—]\s*0\s*/\s*0\b|\"total\"\s*:\s*0\b",
+            text,
+        )
+        is not None
     )
 
 

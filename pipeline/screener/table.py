@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from selenium.common.exceptions import WebDriverException
 
@@ -90,13 +91,17 @@ class Table:
 
     def _choose_region(self) -> State:
         label = screener_label(self._wanted.region)
+        before = self._driver.state()
         self._menus.tick_region(label)
         try:
-            return self._apply(self._wanted.shows_region, f"does not show {label} after it was chosen")
+            state = self._apply(self._wanted.shows_region, f"does not show {label} after it was chosen")
         except NotSettled as error:
             if error.state is not None and error.state.settled and self._wanted.named_region(error.state) is None:
                 raise LayoutChanged(missing("the region, in the table or on the menu's button", "region")) from error
             raise
+        if state.rows and set(state.symbols) == set(before.symbols) and self._wanted.named_region(before) is False:
+            raise TransientError(f"{self._wanted}: the page shows the same stocks as before {label} was chosen")
+        return state
 
     def _choose_band(self) -> State:
         """Plain numbers and `300M` have both been seen to work: what the page does not take in one form is tried in the other."""
@@ -157,16 +162,16 @@ class Table:
 
     def _arrange(self, state: State) -> None:
         """Show as many rows per page as possible and, if there are still several pages, sort them by symbol."""
-        if state.shown_total and state.shown_total > len(state.rows):
+        if _goes_on(state):
             state = self._show_most_rows(state)
         # Rows cannot move to another page if there is only one.
-        if state.shown_total and state.shown_total > len(state.rows):
+        if _goes_on(state):
             state = self._sort_by_symbol(state)
         self._check(state)
 
     def _show_most_rows(self, state: State) -> State:
         """More rows per page are only faster: a page without that choice stays as it is."""
-        if len(state.rows) + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or 0):
+        if len(state.rows) + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or ROWS_PER_PAGE):
             return state
         if self._driver.page("find", "page_size_button") is None:
             return state
@@ -183,6 +188,8 @@ class Table:
 
     def _sort_by_symbol(self, state: State) -> State:
         """Symbols don't move while one pages through. A page that cannot be sorted so is paged through again instead."""
+        if self._driver.page("find", "symbol_header") is None:
+            return state
         try:
             for _ in range(2):  # the first click may sort downwards
                 if not is_sorted(state):
@@ -199,12 +206,17 @@ class Table:
     def _one_pass(self) -> Iterator[Answer]:
         """The pages from the first to the last. A page that does not come is an error, never the last one."""
         state = self._driver.wait(self._shows_all, "shows no table")
+        rows = 0
         while True:
             self._check(state)
-            yield state.page_answer()
+            rows = state.last if state.is_numbered else rows + len(state.rows)
+            total = state.shown_total
+            if total is None and state.next_is_there and not state.has_next:
+                total = rows  # the page shows nothing but its end
+            last = total is not None and (rows == total or (rows > total and not state.has_next))
+            yield replace(state.page_answer(), total=total)
             if state.is_empty:
                 return
-            last = state.last >= (state.shown_total or state.last)
             if not state.next_is_there and not last:
                 raise LayoutChanged(missing("the button for the next page", "next_page"))
             if not state.has_next or last:
@@ -218,7 +230,7 @@ class Table:
         follows = before.last + 1
         return self._driver.settle(
             before,
-            lambda state: state.first == follows and self._shows_all(state),
+            lambda state: self._shows_all(state) and (state.first == follows if before.is_numbered else state.symbols != before.symbols),
             f"has no page from row {follows}",
             or_else=lambda state: state.kind == "empty" and not state.waits and state.answers > before.answers and bool(state.total),
         )
@@ -238,3 +250,8 @@ class Table:
             raise TransientError(f"{self._wanted}: the page shows another region")
         if not self._shows_band(state):
             raise TransientError(f"{self._wanted}: the page shows stocks outside the band")
+
+
+def _goes_on(state: State) -> bool:
+    """Whether there are more rows than the page shows."""
+    return state.has_next if state.shown_total is None else state.shown_total > len(state.rows)

@@ -18,6 +18,8 @@ CRUMB = "Ab/9c.x"
 LISTS = {"jp": [f"{1000 + number}.T" for number in range(106)], "us": [f"US{number:04}" for number in range(1000)], "is": []}
 QUERY_PATH = "/v1/finance/screener"
 PAGE_PATH = "/research-hub/screener/equity/"
+#: Under this name a query's body has its number.
+NUMBER = "number of this query"
 
 #: The page's own first query: the site's default list, of the United States.
 DEFAULT = {
@@ -108,8 +110,8 @@ class Site:
             body = json.loads(text)
             if self.crumb_of is not None and self.crumb_of(body, request) != self.crumb:
                 return web.json_response(refused("Unauthorized", "Invalid Crumb"), status=401)
-            self.asked.append(body)
-            request["number"] = len(self.asked)
+            self.asked.append({**body})
+            body[NUMBER] = len(self.asked)
             return self.answer(body, request)
         return web.Response(status=404, text="Not Found")
 
@@ -227,3 +229,55 @@ def pieces(request: web.Request) -> str:
     shown = symbols[start : start + 40]
     listed = "".join(f'<tr><td><a href="/quote/{symbol}">{symbol}</a></td><td>Company {symbol}</td></tr>' for symbol in shown)
     return f'<table data-total="{len(symbols)}" data-rows="{len(shown)}"><tbody>{listed}</tbody></table><i>{len(symbols)} results</i>'
+
+
+#: A page that the server renders for its address: forms in place of scripts, links to the next page, no JSON and no crumb.
+RENDERED = """<!doctype html><html><head><meta charset=utf-8><title>Stocks</title>
+<style>[hidden] {{ display: none }} [role=dialog] {{ position: fixed; top: 40px; background: white }}</style></head><body>
+<nav><a href="/quote/NVDA">Trending: NVDA</a> <button aria-haspopup=menu aria-expanded=false>Region and language</button></nav>{filters}
+<table style="position: sticky; top: 0"><thead>{heads}</thead></table>
+<table><thead>{heads}</thead><tbody>{rows}</tbody></table><p>{says}</p><nav>{following}</nav></body></html>"""
+PAID_ROW = '<tr class="row promoted"><td><a href="/quote/PAID?ncid=ad">PAID</a></td><td>Paid Inc.</td></tr>'
+CODES = {"Japan": "jp", "United States": "us", "Iceland": "is", "France": "fr", "Germany": "de", "Canada": "ca", "Italy": "it"}
+
+
+def rendered(says: Callable[[int, int, int], str], by_select: bool = False, ignores_region: bool = False) -> Callable[[web.Request], str]:
+    """The page, 60 rows at once. says: its words for the first row, the last row and the total."""
+
+    def answer(request: web.Request) -> str:
+        asked = request.query
+        chosen = asked.get("region", "us")
+        start = int(asked.get("start", 0))
+        every = sorted(LISTS.get("us" if ignores_region else chosen, []))
+        shown = every[start : start + 60]
+        listed = [f'<tr><td>{n}</td><td><a href="/quote/{one}?p={one}">{one}</a></td></tr>' for n, one in enumerate(shown, start + 1)]
+        onward = "&amp;".join(f"{name}={asked[name]}" for name in ("region", "min", "max") if name in asked)
+        onward = f"{onward}&amp;start={start + 60}"
+        return RENDERED.format(
+            filters=(_select if by_select else _dialogs)(chosen, asked),
+            heads="<tr><th>#</th><th>Symbol</th></tr>",
+            rows=PAID_ROW + "".join(listed + listed[-1:]),
+            says=says(start + bool(shown), start + len(shown), len(every)),
+            following=f'<a rel=next href="?{onward}">Next ›</a>' if every[start + 60 :] else "<span aria-disabled=true>Next ›</span>",
+        )
+
+    return answer
+
+
+def _select(chosen: str, asked: Any) -> str:
+    options = "".join(f"<option value={code} {'selected' * (code == chosen)}>{name}</option>" for name, code in CODES.items())
+    bounds = "".join(f'<label>{name} <input name={name} value="{asked.get(name, "")}"></label>' for name in ("min", "max"))
+    return f"<form><label>Country <select name=region>{options}</select></label>{bounds}<button>Search</button></form>"
+
+
+def _dialogs(chosen: str, asked: Any) -> str:
+    kept = "".join(f'<input type=hidden name={name} value="{asked[name]}">' for name in ("min", "max") if asked.get(name))
+    label = next(name for name, code in CODES.items() if code == chosen)
+    ticks = "".join(
+        f"<label><input type=radio name=region value={code} {'checked' * (code == chosen)}> {name}</label>" for name, code in CODES.items()
+    )
+    bounds = '<input name=min aria-label="Minimum"><input name=max aria-label="Maximum">'
+    return f"""<button aria-haspopup=dialog onclick="d1.hidden = false">Region: {label}</button>
+<button aria-haspopup=dialog onclick="d2.hidden = false">Market cap</button>
+<div role=dialog id=d1 hidden><form>{kept}{ticks}<button>Apply</button></form></div>
+<div role=dialog id=d2 hidden><form><input type=hidden name=region value={chosen}>{bounds}<button>Apply</button></form></div>"""

@@ -16,7 +16,9 @@ from aiohttp import web
 from pipeline.errors import LayoutChanged, RateLimited, TransientError
 from pipeline.screener.browser import Browser
 from pipeline.screener.endpoint import ApiScreener
+from pipeline.screener.network import NetworkLog
 from pipeline.screener.page import PagedScreener
+from pipeline.screener.page_driver import PageDriver
 from tests.screener.conftest import listed
 from tests.screener.other_pages import (
     ADDRESS,
@@ -26,6 +28,7 @@ from tests.screener.other_pages import (
     LISTS,
     MAIN,
     MARKUP,
+    NUMBER,
     PAGE_PATH,
     QUERY_PATH,
     REGIONS,
@@ -37,6 +40,7 @@ from tests.screener.other_pages import (
     pieces,
     quotes,
     refused,
+    rendered,
     rows,
     serving,
 )
@@ -241,7 +245,7 @@ def on_call(number: int, answer: Any) -> Any:
     """As usual, 50 rows at once, but for the query of this number."""
 
     def some(body: dict[str, Any], request: web.Request) -> Any:
-        if request["number"] == number:
+        if body[NUMBER] == number:
             return answer(request) if callable(answer) else answer
         return capped(50)(body, request)
 
@@ -266,6 +270,9 @@ ANSWERS: dict[str, Any] = {
     "numbers as fmt alone": told_as(lambda value: {"fmt": f"{value:,}", "longFmt": f"{value:,}"}, "records"),
     "a total that is another on each page": total_in_motion,
     "no total": without_total,
+    "the total is the number of rows that came": lambda body, request: quotes(rows(body, 25)[0], 25),
+    "a total of half the rows": lambda body, request: quotes(rows(body, 25)[0], 53),
+    "nothing at first": on_call(2, quotes([], 0)),
     "an answer that is cut off": on_call(2, dropped),
     "the consent page in mid-way": on_call(2, lambda _: web.Response(status=302, headers={"Location": "/consent"})),
     "another host in mid-way": on_call(2, lambda _: web.Response(status=302, headers={"Location": "http://localhost:9/"})),
@@ -299,6 +306,13 @@ def test_an_answer_may_take_longer_than_a_script_in_the_page(site: Site) -> None
 def test_repeated_stocks_are_listed_once(site: Site, browser: Browser) -> None:
     site.answer = one_comes_again
     assert lists(browser, site) == (LISTS["jp"], "page-data", 0, {"doubled": 2})
+
+
+def test_rows_that_are_repeated_beside_the_count_cost_no_stock(site: Site, browser: Browser) -> None:
+    site.answer = lambda body, request: quotes((shown := rows(body, 25)[0]) + shown[:3], 106)
+    symbols, _, missing, skipped = lists(browser, site)
+    assert (symbols, missing) == (LISTS["jp"], 0)
+    assert skipped["doubled"] > 0
 
 
 def test_a_crumb_that_expires_every_other_answer_costs_no_stock(site: Site, browser: Browser) -> None:
@@ -340,6 +354,16 @@ FAILURES: dict[str, Failing] = {
         lambda body, request: quotes(LISTS["jp"][:50], 106),
         TransientError,
         "the same stocks for different queries",
+    ),
+    "all regions come, whatever is asked for": (
+        lambda body, request: quotes([*LISTS["jp"], *LISTS["us"]][body["offset"] :][: body["size"]], 1106),
+        TransientError,
+        "the same stocks",
+    ),
+    "United States come, whatever is asked for": (
+        lambda body, request: quotes(LISTS["us"][-40:] if body["size"] == 250 else LISTS["us"][:25], 40),
+        TransientError,
+        "the same stocks",
     ),
     "a total and never a row": (lambda body, request: quotes([], 106), TransientError, "0 of 106"),
     "a total of 4 and never a row": (lambda body, request: quotes([], 4), TransientError, "0 of 4"),
@@ -439,6 +463,7 @@ def test_the_retry_after_of_the_page_is_honoured(status: int, site: Site, browse
         ("Příliš mnoho požadavků", RateLimited),
         ("We will be back in a moment", TransientError),
         ("Please hold the line", TransientError),
+        ("Sign in <form><input><input type=password><button>Next</button></form>", TransientError),
     ],
 )
 def test_a_page_of_other_words_is_not_a_changed_layout(text: str, expected: type[Exception], site: Site, browser: Browser) -> None:
@@ -498,3 +523,44 @@ def test_menus_and_table_of_other_markup_work(region: str, site: Site, browser: 
     site.crumb, site.query_path = 401, "/nowhere"
     site.other["/pieces"] = pieces
     assert lists(browser, site, region) == (LISTS[region], "table", 0, {})
+
+
+RENDERED: dict[str, tuple[str, Callable[[web.Request], str]]] = {
+    "the total comes first": ("jp", rendered(lambda first, last, total: f"{total:,} results, showing {first} to {last}")),
+    "no total, and a select": ("jp", rendered(lambda first, last, total: "", by_select=True)),
+    "only a total": ("jp", rendered(lambda first, last, total: f"{total} resultados")),
+    "empty": ("is", rendered(lambda first, last, total: f"{first}–{last} / {total}")),
+}
+
+
+@pytest.mark.parametrize("words", RENDERED)
+def test_a_page_that_the_server_renders_is_read_to_its_end(words: str, site: Site, browser: Browser) -> None:
+    region, site.page = RENDERED[words]
+    site.crumb, site.query_path = 404, "/nowhere"
+    # The last row of each of its two pages is there twice.
+    assert lists(browser, site, region) == (LISTS[region], "table", 0, {"doubled": 2} if LISTS[region] else {})
+
+
+def test_rows_that_stay_the_same_whatever_is_chosen_are_not_the_region_s(site: Site, browser: Browser) -> None:
+    site.page = rendered(lambda first, last, total: f"{first}-{last} of {total}", ignores_region=True)
+    site.crumb, site.query_path = 404, "/nowhere"
+    with pytest.raises(TransientError, match="the same stocks as before Japan was chosen"):
+        lists(browser, site)
+
+
+def test_where_a_list_stands_is_read_in_many_words(browser: Browser) -> None:
+    driver = PageDriver(browser, NetworkLog(browser), "about:blank", 1.0)
+    browser.load("about:blank")
+    for text, numbers in {
+        "1-2 of 131 results": (1, 2, 131),
+        "1–2 / 131": (1, 2, 131),
+        "Showing 1 to 2 of about 1,131 stocks": (1, 2, 1131),
+        "131 Treffer (1 bis 2)": (1, 2, 131),
+        "1.131 resultados": (None, None, 1131),
+        "Page 1 of 66": None,
+        "5-9 days of 2026": None,
+    }.items():
+        rows = '<tr><td><a href="/quote/A">A</a></td></tr><tr><td><a href="/quote/ADS">ADS</a></td></tr>'
+        browser.execute("document.body.innerHTML = arguments[0]", f"<main><table><tbody>{rows}</tbody></table><p>{text}</p></main>")
+        found = driver.page("state")["range"]
+        assert (found and (found["first"], found["last"], found["total"])) == numbers, text

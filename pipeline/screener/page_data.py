@@ -226,7 +226,7 @@ class PageData:
     def _pass_by_workers(self, place: str) -> None:
         """From now on ask the site itself, not the page's service worker. Raises TransientError if that was done before."""
         if self._is_past_workers:
-            raise TransientError(f"{place} gives the same stocks for different queries: a cache may repeat an earlier answer")
+            raise TransientError(f"{place} gives the same stocks for different queries: it ignores the region, or a cache repeats answers")
         self._is_past_workers = True
         self._browser.devtools("Network.setBypassServiceWorker", bypass=True)
 

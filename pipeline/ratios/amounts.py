@@ -35,6 +35,13 @@ _PARTS = (frozenset(BALANCE_KEYS) - _NO_AMOUNTS, frozenset(CASH_FLOW_KEYS))
 _AMOUNTS = KEYS - _NO_AMOUNTS
 #: Lines that are never near zero in one year alone.
 _STEADY = ("TotalRevenue", "CostOfRevenue", "TotalAssets", "TotalLiabilitiesNetMinorityInterest")
+_PARTS_OF_ASSETS = (
+    "CurrentAssets",
+    "Inventory",
+    "AccountsReceivable",
+    "CashCashEquivalentsAndShortTermInvestments",
+    "CashAndCashEquivalents",
+)
 #: Fewer lines than this in common say nothing about a unit.
 _LEAST_LINES = 3
 #: Shares ÷ (earnings ÷ earnings per share) within this power of ten of 1 are of one unit; thousands of times off, of two.
@@ -96,7 +103,8 @@ def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
 
 
 def _without_contradictions(one: Statement) -> Statement:
-    """Without an equity, a debt or earnings that are hundreds of times less than what other lines of the same statement make of them."""
+    """Without an equity, a debt or earnings that are hundreds of times less than what other lines of the same statement make of them, and
+    without a part of the assets that is many times all of them."""
     lines = one.lines
 
     def value(key: str) -> float:
@@ -107,6 +115,10 @@ def _without_contradictions(one: Statement) -> Statement:
     equity = assets - liabilities
     if liabilities * UNIT_STEP > assets and 2 * value("MinorityInterest") < equity:
         wrong |= {key for key in ("StockholdersEquity", "CommonStockEquity") if 0 < value(key) * UNIT_STEP <= equity}
+    # If several parts are, the whole is wrong.
+    larger = [key for key in _PARTS_OF_ASSETS if assets > 0 and value(key) > LABEL_STEP * assets]
+    if len(larger) == 1:
+        wrong |= set(larger)
     if 0 < value("TotalDebt") * UNIT_STEP < value("LongTermDebt"):
         wrong.add("TotalDebt")
     after_tax = value("PretaxIncome") - value("TaxProvision")

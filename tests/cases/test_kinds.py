@@ -440,6 +440,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"2024 debt_to_equity": "missing:TotalDebt", "2024 enterprise_value": NULL, "2024 price_to_book": 2 / 0.6},
     ),
     (
+        "current assets a thousand times too high, more than all assets",
+        in_one_year(2024, 1000, "CurrentAssets"),
+        {"2024 current_ratio": "missing:CurrentAssets", "2024 cash_ratio": 0.6, "2025 current_ratio": 2},
+    ),
+    (
         "assets of a year 0",
         {"lines": {"annual.TotalAssets": {"2024-12-31": 0}}},
         {"2025 return_on_assets": "non_positive:TotalAssets", "2025 asset_turnover": NULL, "2025 return_on_equity": 0.1833333333},

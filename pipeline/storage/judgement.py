@@ -14,6 +14,18 @@ from pipeline.errors import ServiceError
 from pipeline.wire.text import one_line
 
 
+class RowsDropped(psycopg2.DataError):
+    """The database has reported success, and has not kept the rows: a trigger that returns NULL says nothing of it."""
+
+
+def refuse_dropped(table: str, kept: int, sent: int) -> None:
+    """Raises RowsDropped if fewer rows were kept than sent."""
+    if kept < sent:
+        raise RowsDropped(
+            f"table {table} has kept {max(kept, 0)} of {sent} rows without an error: a trigger drops them (\\d {table} in psql lists it)"
+        )
+
+
 class Cause(enum.Enum):
     #: The row's values can't be stored. What refuses all rows alike looks the same: `specimen` tells the two apart.
     ROW = "the row"
@@ -64,6 +76,8 @@ def reason(error: BaseException) -> str:
         return f"no rows can be written, waiting for the database: {text}"
     if code == "57014":
         return f"a statement was cancelled, by a limit on its time (statement_timeout) or by an administrator (SQLSTATE {code}): {text}"
+    if isinstance(error, RowsDropped):
+        return f"the database accepts no rows, waiting until it does: {text}"
     if was_cancelled(error):
         return f"a statement took longer than the database allows (transaction_timeout, SQLSTATE {code}): {text}"
     if code is None or code.startswith("08") or code in _AWAY:

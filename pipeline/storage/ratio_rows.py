@@ -21,6 +21,7 @@ from pipeline.ratios.periods import REDATED_DAYS
 from pipeline.ratios.rows import RatioRow
 from pipeline.ratios.statement import SAME_PERIOD_DAYS
 from pipeline.ratios.stored_row import StoredRow, keep, lacking
+from pipeline.storage.judgement import refuse_dropped
 
 _COLUMNS = ("symbol", "period_type", "period_end", "run_id", "currency", *RATIOS, "null_reasons", "inputs", "quality")
 # The rows come as one JSON text: fifty columns quoted one by one cost this process three times as much. `jsonb`, since `json` is
@@ -82,6 +83,9 @@ def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_change
         execute_values(cursor, _DELETE_REDATED, redated, page_size=1000)
     texts = [_as_json(*pair) for pair in rows]
     cursor.execute(_UPSERT + _NOT_OLDER + (_IF_CHANGED if only_changes else ""), (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
+    if not only_changes:
+        # Those of fiscal years are always written.
+        refuse_dropped("financial_ratios", cursor.rowcount, sum(row.period_type == "annual" for _, row in rows))
 
 
 def _with_what_is_known(cursor: Any, rows: list[tuple[str, RatioRow]]) -> list[tuple[str, RatioRow]]:

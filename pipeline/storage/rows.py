@@ -14,6 +14,7 @@ from psycopg2.extras import execute_values
 
 from pipeline.ratios.rows import RatioRow
 from pipeline.storage import statements_store
+from pipeline.storage.judgement import refuse_dropped
 from pipeline.storage.quotes import UPSERT_QUOTES, quote_row
 from pipeline.storage.ratio_rows import write_ratios
 from pipeline.storage.run_table import UPSERT_RUN, Run, merge, run_row
@@ -34,6 +35,8 @@ INSERT INTO stock (symbol, name, country_code, {", ".join(_PROFILE_COLUMNS)}) VA
 ON CONFLICT (symbol) DO UPDATE SET
     {", ".join(f"{name} = COALESCE(NULLIF(EXCLUDED.{name}, ''), stock.{name})" for name in _PROFILE_COLUMNS)}, last_seen = now()
 """  # noqa: S608 (the names are this program's own)
+#: How many rows one statement writes. What it reports as written is of the last statement alone.
+PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def execute(cursor: Any, batch: Iterable[Write]) -> None:
     _run(cursor, _UPSERT_COUNTRY, sorted(countries.items()))
     _run(cursor, _UPSERT_LISTING, [(row.symbol, row.name, row.country_code) for _, row in sorted(listings.items())])
     _run(cursor, _UPSERT_PROFILE, [_profile_row(row) for _, row in sorted(profiles.items())])
+    if 0 < len(profiles) <= PAGE:
+        refuse_dropped("stock", cursor.rowcount, len(profiles))
     _run(cursor, UPSERT_QUOTES, [quote_row(symbol, quote) for symbol, quote in sorted(quotes.items())])
     if replaced:
         cursor.execute(_DELETE_RATIOS, (sorted(replaced),))
@@ -119,7 +124,7 @@ def execute(cursor: Any, batch: Iterable[Write]) -> None:
 
 def _run(cursor: Any, sql: str, rows: list[Any]) -> None:
     if rows:
-        execute_values(cursor, sql, rows, page_size=1000)
+        execute_values(cursor, sql, rows, page_size=PAGE)
 
 
 def _profile_row(row: Profile) -> tuple[str, ...]:

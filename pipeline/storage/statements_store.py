@@ -15,6 +15,8 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
+from pipeline.storage.judgement import refuse_dropped
+
 #: Key of a payload if the site had nothing: its value is the reason, `gone` or `no_statements`.
 NOTHING = "nothing"
 # Versions that are more than a day ahead of a new fetch were dated by a wrong clock, and come before it: they are dated anew.
@@ -42,12 +44,15 @@ WITH fetched (symbol, seen_at, content_hash, payload, evidence) AS (
     FROM fetched JOIN newest USING (symbol)
     WHERE kept.symbol = fetched.symbol AND kept.first_seen = newest.first_seen
     RETURNING kept.symbol
+), new AS (
+    INSERT INTO company_statements (symbol, first_seen, last_seen, content_hash, payload, evidence)
+    SELECT symbol, seen_at, seen_at, content_hash, payload, evidence FROM fetched
+    WHERE symbol NOT IN (SELECT symbol FROM seen_again)
+    ON CONFLICT (symbol, first_seen) DO UPDATE SET
+        last_seen = EXCLUDED.last_seen, content_hash = EXCLUDED.content_hash, payload = EXCLUDED.payload, evidence = EXCLUDED.evidence
+    RETURNING symbol
 )
-INSERT INTO company_statements (symbol, first_seen, last_seen, content_hash, payload, evidence)
-SELECT symbol, seen_at, seen_at, content_hash, payload, evidence FROM fetched
-WHERE symbol NOT IN (SELECT symbol FROM seen_again)
-ON CONFLICT (symbol, first_seen) DO UPDATE SET
-    last_seen = EXCLUDED.last_seen, content_hash = EXCLUDED.content_hash, payload = EXCLUDED.payload, evidence = EXCLUDED.evidence
+SELECT (SELECT count(*) FROM seen_again) + (SELECT count(*) FROM new)
 """
 _NEWEST = """
 SELECT DISTINCT ON (symbol) symbol, last_seen, payload::text, evidence FROM company_statements
@@ -92,6 +97,7 @@ def store(cursor: Any, rows: Sequence[Fetched]) -> None:
     if rows:
         values = [(row.symbol, row.seen_at, row.content_hash, row.payload, _text(row.evidence)) for row in rows]
         execute_values(cursor, _UPSERT, sorted(values), page_size=len(values))
+        refuse_dropped("company_statements", cursor.fetchone()[0], len(values))
 
 
 def newest(connection: Any, symbols: Sequence[str]) -> dict[str, Stored]:

@@ -19,7 +19,7 @@ from pipeline.errors import NotNow, PermanentError, ServiceError, Unexpected
 from pipeline.repeated import Repeated
 from pipeline.storage import specimen
 from pipeline.storage.database import answered, connect
-from pipeline.storage.judgement import Cause, judge, reason, was_cancelled
+from pipeline.storage.judgement import Cause, RowsDropped, judge, reason, was_cancelled
 from pipeline.storage.rows import Write, write
 from pipeline.storage.schema import create_tables
 from pipeline.wire.text import one_line
@@ -197,7 +197,7 @@ class Writer:
 
     def _takes_others(self, refusal: BaseException) -> bool:
         """Whether rows that nothing is wrong with can be written, so that the refusal is for what these rows hold."""
-        if getattr(refusal, "pgcode", None) is None:
+        if getattr(refusal, "pgcode", None) is None and not isinstance(refusal, RowsDropped):
             return True  # psycopg2 has refused them, not the database
         try:
             with answered(self._connection):

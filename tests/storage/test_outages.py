@@ -18,6 +18,7 @@ from pipeline.errors import PermanentError
 from pipeline.storage import database
 from pipeline.storage.judgement import reason
 from pipeline.storage.rows import ListedStock, Write
+from pipeline.storage.statements_store import Fetched
 from pipeline.storage.writer import Writer
 from tests.conftest import until
 from tests.storage.proxy import Proxy
@@ -229,6 +230,44 @@ def test_a_refusal_of_every_row_is_waited_for_even_with_a_row_error_code(writing
     writing.goes_on()
     writing.goes_on()
     assert stocks(query) == ["A", "B"]
+
+
+DROP_ROWS = """
+CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER drop_row BEFORE INSERT ON {} FOR EACH ROW {} EXECUTE FUNCTION drop_row()
+"""
+NO_DROPPING = "DROP FUNCTION IF EXISTS drop_row CASCADE"
+
+
+def with_statements(symbol):
+    return replace(task(symbol), statements=[Fetched(symbol, "2026-06-30T22:00:00Z", "hash", "{}", {})])
+
+
+@pytest.mark.parametrize("table", ["stock", "financial_ratios", "company_statements"])
+def test_rows_that_vanish_without_an_error_are_waited_for(writing, query, caplog, table):
+    query(DROP_ROWS.format(table, ""))
+    try:
+        writing.submit(with_statements("A"))
+        writing.submit(with_statements("B"))
+        writing.waits()
+        until(lambda: f"table {table} has kept 0 of 1 rows" in caplog.text, 20, "the reason")
+    finally:
+        query(NO_DROPPING)
+    writing.goes_on()
+    writing.goes_on()
+    assert query(f"SELECT symbol FROM {table} ORDER BY 1") == [("A",), ("B",)]
+
+
+def test_a_row_that_alone_vanishes_without_an_error_fails_its_own_task(writing, query):
+    query(DROP_ROWS.format("financial_ratios", "WHEN (NEW.symbol = 'B')"))
+    try:
+        for symbol in ("A", "B", "C"):
+            writing.submit(with_statements(symbol))
+        answers = [writing.answer() for _ in range(3)]
+    finally:
+        query(NO_DROPPING)
+    assert [type(answer) for answer in answers if answer] == [PermanentError]
+    assert stocks(query) == ["A", "C"]
 
 
 def test_the_reason_does_not_depend_on_the_row_so_that_it_is_said_once(query):

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from math import log
 from typing import Any, NamedTuple
 
 from pipeline.wire.quotes import plain_number, plain_time
@@ -237,8 +238,9 @@ def _looks_like_a_split(quote: Mapping[str, Any], before: Mapping[str, Any]) -> 
         return False
     caps = [_number(one.get("marketCap")) for one in (quote, before)]
     if caps[0] and caps[1] and caps[0] > 0 and caps[1] > 0:
-        shares = (caps[0] / now) / (caps[1] / then)
-        if not 1 / SPLIT_STEP < shares < SPLIT_STEP:
+        # Logarithms, since a quotient of the two may be beyond a double.
+        shares = (log(caps[0]) - log(now)) - (log(caps[1]) - log(then))
+        if abs(shares) >= log(SPLIT_STEP):
             return True
     factor = max(now / then, then / now)
     return any(abs(factor / known - 1) <= SPLIT_NEARNESS for known in SPLIT_FACTORS)

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.refresh import due
@@ -265,6 +265,7 @@ def test_every_quote_gives_a_verdict_with_a_reason(now: dict[str, Any], then: di
 
 
 @given(QUOTES, st.booleans())
+@example({"regularMarketPrice": 1.0, "marketCap": 5e-324}, False)
 def test_a_quote_just_fetched_is_not_evidence_and_reads_back_as_stored(quote: dict[str, Any], first: bool) -> None:
     kept = {name: value for name, value in quote.items() if not isinstance(value, str)}
     last = after_fetch({**kept, "regularMarketPrice": 3.0}, None if first else LAST, "age", date(2026, 3, 31), FETCHED, True)

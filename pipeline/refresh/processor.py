@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from pipeline.errors import NoData, RateLimited, TaskError
 from pipeline.ratios import kept
-from pipeline.ratios.fundamentals import Fundamentals, Rates
-from pipeline.ratios.rows import RatioRow, ratio_rows, rows_of
+from pipeline.ratios.fundamentals import Fundamentals
+from pipeline.ratios.rows import ratio_rows
 from pipeline.refresh import due
+from pipeline.refresh.anew import rows_anew
 from pipeline.refresh.due import Evidence
 from pipeline.refresh.identity import is_another_company
 from pipeline.storage.rows import Profile, Write
@@ -31,7 +32,7 @@ from pipeline.wire.results import Computed, Nothing
 from pipeline.wire.text import clean_name
 from pipeline.worker.delivery import Delivery, Outcome
 from pipeline.worker.failures import GONE
-from pipeline.yahoo import partly
+from pipeline.yahoo import partly, session
 from pipeline.yahoo.fetch import exchange_rates, fetch
 
 log = logging.getLogger(__name__)
@@ -154,30 +155,12 @@ class Processor:
         return partly.fetch_needed(symbol, None if profile else known, None if chart else before), profile
 
 
-def is_nothing(payload: Mapping[str, Any]) -> bool:
-    """Whether the site had nothing when it was asked."""
-    return NOTHING in payload
-
-
-def rows_anew(
-    payload: Mapping[str, Any],
-    last: Evidence,
-    symbol: str,
-    quote: Mapping[str, Any],
-    get_rates: Callable[[str], Rates] = exchange_rates.get,
-) -> list[RatioRow]:
-    """The rows of the stored statements with a new quote and the day's rates."""
-    # A share count is no figure of a day: the last one will do.
-    known = {**{name: last.quote[name] for name in ("sharesOutstanding", "currency", "financialCurrency") if name in last.quote}, **quote}
-    return rows_of(*partly.renewed(payload, symbol, known, last.fetched_at.date(), get_rates))
-
-
 def _from_store(task: ProcessingTask, stored: Stored, last: Evidence | None, quote: Mapping[str, Any], why: str, write: Write) -> Outcome:
     payload = json.loads(stored.payload)
     if NOTHING in payload:
         return Outcome(Nothing(payload[NOTHING], "stored", why), write)
     assert last is not None
-    rows = rows_anew(payload, last, task.symbol, quote)
+    rows = rows_anew(payload, last, task.symbol, quote, exchange_rates.get, session.today())
     write.ratios = [(task.run_id, row) for row in rows]
     write.only_changes = True
     return Outcome(Computed(len(rows), "stored", why) if rows else Nothing("no_statements", "stored", why), write)

@@ -8,20 +8,20 @@ import queue
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from config import Settings
 from pipeline.errors import ServiceError
 from pipeline.ratios.fundamentals import Rates
 from pipeline.refresh import due
-from pipeline.refresh.processor import is_nothing, rows_anew
+from pipeline.refresh.anew import rows_anew
 from pipeline.refresh.rates import of_series
 from pipeline.storage import database, fx_rates, quotes, statements_store
 from pipeline.storage.judgement import Cause, judge
 from pipeline.storage.rows import Write, write
-from pipeline.storage.statements_store import Stored
+from pipeline.storage.statements_store import NOTHING, Stored
 from pipeline.wire.text import one_line
-from pipeline.yahoo import session
 
 #: Seconds after which it is looked whether the processes live, while none says anything.
 LOOK_SECONDS = 0.5
@@ -99,13 +99,12 @@ def _next(results: Any, parts: Sequence[Any]) -> Any:
 
 def _part(settings: Settings, run_id: str, part: int, of: int, results: Any) -> None:
     try:
-        session.set_today(settings.today)
         reading, writing = database.connect(settings.database), database.connect(settings.database)
-        rates = StoredRates(writing, settings)
+        rates, as_of = StoredRates(writing, settings), settings.today()
         for batch in statements_store.every(reading, part, of):
             if not _parent_lives():
                 return
-            found = [one for stored in batch if (one := _rows(stored, run_id, rates)) is not None]
+            found = [one for stored in batch if (one := _rows(stored, run_id, rates, as_of)) is not None]
             write(writing, found)
             results.put(Done(len(batch), sum(len(one.ratios) for one in found)))
         results.put(None)
@@ -127,12 +126,12 @@ def _parent_lives() -> bool:
     return parent is None or parent.is_alive()
 
 
-def _rows(stored: Stored, run_id: str, rates: StoredRates) -> Write | None:
+def _rows(stored: Stored, run_id: str, rates: StoredRates, as_of: date) -> Write | None:
     payload = json.loads(stored.payload)
-    if is_nothing(payload):
+    if NOTHING in payload:
         return None
     last = due.from_json(stored.evidence, stored.fetched_at)
     # If no listing has had the stock since, what the site said at the last fetch counts.
     quote = {**last.quote, **(quotes.site_fields(stored.quote) if stored.quote else {})}
-    rows = rows_anew(payload, last, stored.symbol, quote, rates)
+    rows = rows_anew(payload, last, stored.symbol, quote, rates, as_of)
     return Write(ratios=[(run_id, row) for row in rows], only_changes=True)

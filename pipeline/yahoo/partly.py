@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from pipeline.errors import NoData, TransientError
-from pipeline.ratios import kept
-from pipeline.ratios.fundamentals import Fundamentals, Rates, major
-from pipeline.ratios.periods import Period, periods, usable
+from pipeline.ratios.fundamentals import Fundamentals
+from pipeline.ratios.periods import periods, usable
 from pipeline.yahoo import session
 from pipeline.yahoo.answers import Info
-from pipeline.yahoo.assemble import PricesOf, assemble, site_ratios, with_rates
+from pipeline.yahoo.assemble import PricesOf, assemble
 from pipeline.yahoo.fetch import exchange_rates, fetch_chart, fetch_info, fetch_statements
+from pipeline.yahoo.renewed import moved_on
 
 _QUOTES = "https://query2.finance.yahoo.com/v7/finance/quote"
 
@@ -84,7 +84,7 @@ def _needed(symbol: str, known: Mapping[str, Any] | None, before: Fundamentals |
 
     if before is not None:
         ends = frozenset(period.end for period in periods(usable(before)) if period.period_type == "annual")
-        chart = KeptChart(_moved_on(before, as_of, info.figure("regularMarketPrice"), info.day("regularMarketTime")), ends)
+        chart = KeptChart(moved_on(before, as_of, info.figure("regularMarketPrice"), info.day("regularMarketTime")), ends)
         with contextlib.suppress(_Gap):
             return assemble(symbol, as_of, info, statements, lambda since: chart, exchange_rates.get)
     return assemble(symbol, as_of, info, statements, from_site, exchange_rates.get)
@@ -92,39 +92,6 @@ def _needed(symbol: str, known: Mapping[str, Any] | None, before: Fundamentals |
 
 def _profile(before: Fundamentals) -> dict[str, Any]:
     return {"longName": before.name, "exchange": before.exchange, "sector": before.sector, "industry": before.industry}
-
-
-def renewed(
-    payload: Mapping[str, Any],
-    symbol: str,
-    quote: Mapping[str, Any],
-    fetched_on: date,
-    get_rates: Callable[[str], Rates] = exchange_rates.get,
-) -> tuple[Fundamentals, list[Period]]:
-    """A company as it was kept on `fetched_on`, with today's quote and rates: what of it is usable, and its periods."""
-    as_of, info = session.today(), Info({"quote": dict(quote)})
-    found = kept.from_payload(payload, symbol=symbol, as_of=as_of)
-    price, quoted_on = info.figure("regularMarketPrice"), info.day("regularMarketTime")
-    found = replace(
-        _moved_on(found, as_of, price, quoted_on),
-        currency=info.text("currency") or found.currency,
-        financial_currency=info.text("financialCurrency") or found.financial_currency,
-        market_cap=info.figure("marketCap"),
-        shares_outstanding=info.figure("sharesOutstanding"),
-        # A task that is delivered again on the day of its fetch gives the rows that it gave.
-        site_ratios=found.site_ratios if fetched_on == as_of else site_ratios(info),
-    )
-    found = usable(found)
-    chosen = periods(found)
-    return with_rates(found, get_rates, chosen), chosen
-
-
-def _moved_on(found: Fundamentals, as_of: date, price: float | None, quoted_on: date | None) -> Fundamentals:
-    """With a new price. The newest close moves as the price did: which units the two are in is what it is kept for."""
-    newest = found.newest_close
-    if newest and price and found.price and quoted_on and major(found.currency) == major(found.chart_currency or found.currency):
-        newest = (quoted_on, newest[1] * price / found.price)
-    return replace(found, as_of=as_of, price=price, quoted_on=quoted_on, newest_close=newest)
 
 
 def fetch_quotes(symbols: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -251,12 +251,6 @@ def _error_of_the_site(exception: BaseException) -> dict[str, Any]:
     return next((error for error in inner if isinstance(error, dict)), {})
 
 
-def set_today(day: Callable[[], date]) -> None:
-    """The day that ages count from, for a process that makes no request."""
-    global _today
-    _today = day
-
-
 def today() -> date:
     """The day that ages count from, as it was set up."""
     return _today()

@@ -13,7 +13,7 @@ from config.settings import Database, Kafka, Settings, utc_today
 from config.values import SettingsError
 
 #: Of the newest section of CHANGELOG.md.
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 #: Exit codes of every script.
 EXIT_DONE = 0

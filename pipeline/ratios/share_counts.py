@@ -107,7 +107,10 @@ class ShareCounts:
         settled = max(splits) <= fundamentals.as_of - timedelta(days=SPLIT_SETTLED_DAYS)
         verdicts: set[str] = set()
         for today in counts_of_the_quote(fundamentals):
-            verdict = nearest(today / self._counts[day], (1.0, factor, 1 / factor))
+            moved = today / self._counts[day]
+            verdict = nearest(moved, (1.0, factor, 1 / factor))
+            if verdict is not None and abs(log(moved) - log(verdict)) >= _FLIP:
+                continue  # a count that no split explains (of one class, of depositary receipts) says nothing of this one
             # The statement was restated already, and the quote was not.
             if verdict is not None:
                 verdicts.add({1.0: "still", factor: "reported"}.get(verdict, "restated"))

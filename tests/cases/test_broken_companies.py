@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import TaskError
@@ -351,6 +351,7 @@ def check_what_is_untouched(company: Company, rows: list[RatioRow]) -> None:
 
 
 @settings(max_examples=500, deadline=None)
+@example(71, [other_currency, market_cap_gone, split, one_listing])
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(FAULTS), max_size=4, unique=True))
 def test_market_values_are_close_to_the_truth_and_untouched_figures_are_present(seed: int, faults: list[Fault]) -> None:
     company = broken(seed, faults)

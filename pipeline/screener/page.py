@@ -34,7 +34,7 @@ MOST_LOADS = 4
 #: Seconds for which a page is kept for further tasks before it is loaded again.
 KEEP_SECONDS = 600.0
 #: Seconds for which a page that shows its rows is watched on: the browser's log of its requests comes a moment later.
-LOG_SECONDS = 0.5
+LOG_SECONDS = 1.5
 #: Seconds that a loaded page gets to send its own query, by its state of loading: some wait for an advertisement for ever.
 #: After that we ask without having seen one.
 PATIENCE_SECONDS = {"complete": 1.5, "interactive": 4.0}

@@ -92,9 +92,10 @@ def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
     for part in _PARTS:
         off = [own - base for own, base in zip(_levels(found, part), income, strict=True)]
         if any(off):
-            (usual, most), *_ = Counter(off).most_common(1)
-            if 2 * most > len(off):
-                found = [one if level == usual else _without(one, part) for one, level in zip(found, off, strict=True)]
+            # A statement without that part is no witness. Without a majority, any of them may be the odd one.
+            levels = Counter(level for level, one in zip(off, found, strict=True) if not part.isdisjoint(one.lines))
+            usual = next((level for level, most in levels.items() if 2 * most > levels.total()), None)
+            found = [one if level == usual else _without(one, part) for one, level in zip(found, off, strict=True)]
     for key in _STEADY:
         for before, one, after in zip(found, found[1:], found[2:], strict=False):
             if _is_spike([(statement, statement.lines.get(key)) for statement in (before, one, after)]):

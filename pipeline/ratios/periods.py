@@ -86,10 +86,9 @@ def periods(fundamentals: Fundamentals) -> list[Period]:
     """
     years = fiscal_years(fundamentals)
     trailing = _trailing_year(fundamentals, years)
-    if trailing and trailing.balance and trailing.balance.currency == trailing.currency:
-        newest, *years = without_odd_parts([replace(trailing.flows, lines={**trailing.balance.lines, **trailing.flows.lines}), *years])
-        kept = {key: line for key, line in trailing.balance.lines.items() if key in newest.lines}
-        trailing = replace(trailing, balance=replace(trailing.balance, lines=kept))
+    if trailing:
+        newest, *years = without_odd_parts([_in_one(trailing), *years])
+        trailing = _with_lines_of(trailing, newest)
     else:
         years = without_odd_parts(years)
     first = [trailing.flows] if trailing else []
@@ -104,6 +103,22 @@ def periods(fundamentals: Fundamentals) -> list[Period]:
     if trailing and (not years or (years[0].end - trailing.end).days <= SAME_PERIOD_DAYS):
         chosen.append(_in_unit(trailing, units[0]))
     return chosen
+
+
+def _in_one(trailing: Period) -> Statement:
+    """The flows and, if it is in the same currency, the balance sheet of the trailing twelve months as one statement."""
+    flows, balance = trailing.flows, trailing.balance
+    return replace(flows, lines={**balance.lines, **flows.lines}) if balance and balance.currency == flows.currency else flows
+
+
+def _with_lines_of(trailing: Period, kept: Statement) -> Period:
+    """The trailing twelve months without the lines that `kept` lacks of what `_in_one` made of them."""
+    wrong = _in_one(trailing).lines.keys() - kept.lines.keys()
+
+    def rest(part: Statement) -> Statement:
+        return replace(part, lines={key: line for key, line in part.lines.items() if key not in wrong})
+
+    return replace(trailing, flows=rest(trailing.flows), balance=trailing.balance and rest(trailing.balance)) if wrong else trailing
 
 
 def _in_unit(trailing: Period, unit: int) -> Period:

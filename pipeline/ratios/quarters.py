@@ -48,7 +48,7 @@ def is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[
 
 def _part_of_a_year(trailing: Statement, quarterly: Points, default: str, years: list[Statement]) -> float:
     """The revenue of a fiscal year until the end of the trailing figures in it, which cannot be less; 0 if that is not known."""
-    year = next((year for year in reversed(years) if year.end > trailing.end), None)
+    year = next((year for year in reversed(years) if year.end > trailing.end and not same_period(year.end, trailing.end)), None)
     if year is None or (year.end - trailing.end).days >= YEAR_DAYS[0] or year.odd_length or year.currency != trailing.currency:
         return 0.0
     after = [

@@ -287,6 +287,21 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"ttm price_to_sales": 2 / 1.15, "ttm revenue_growth": "amount_unit", "ttm earnings_growth": "amount_unit"},
     ),
     (
+        "right, but for the earnings in thousands",
+        {"times": {f"trailing.{line}": {"2026-09-30": 0.001} for line in ("NetIncome", "NetIncomeCommonStockholders")}},
+        {"ttm price_to_earnings": "missing:NetIncomeCommonStockholders", "ttm net_margin": NULL, "ttm price_to_sales": 2 / 1.15},
+    ),
+    (
+        "right, but for the cash flows in thousands, without a balance sheet",
+        {"times": {f"trailing.{line}": {"2026-09-30": 0.001} for line in FLOWS[-6:]}, "quarterly": {}},
+        {"ttm free_cash_flow_margin": "missing:FreeCashFlow", "ttm dividend_yield": NULL, "ttm price_to_sales": 2 / 1.15},
+    ),
+    (
+        "those of three days before the end of a fiscal year without revenue",
+        {"trailing": {"2025-12-28": 1100e6}, "lines": {"annual.TotalRevenue": {"2025-12-31": None}}},
+        {"ttm price_to_sales": 2 / 1.1, "2025 price_to_sales": "missing:TotalRevenue"},
+    ),
+    (
         "none, and one quarter holds six months",
         {"trailing": {}, "quarterly": {**QUARTERS, "2026-06-30": [575e6, 6]}},
         {"ttm price_to_sales": ABSENT},
@@ -383,6 +398,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
             "2025 price_to_sales": 2 / 1.1,
             "2024 price_to_book": 2 / 0.6,
         },
+    ),
+    (
+        "one of two balance sheets in thousands, beside trailing figures that have none",
+        {"annual": {"2024-12-31": 1000e6, "2025-12-31": 1100e6}, "quarterly": {}, **in_one_year(2025, 0.001, *BALANCE)},
+        {"2025 price_to_book": NULL, "2024 price_to_book": NULL, "2025 return_on_assets": NULL, "2025 price_to_sales": 2 / 1.1},
     ),
     (
         "one cash-flow statement in thousands",

@@ -181,7 +181,7 @@ def _initialize(place: Place, log_file: Path, guardian: Guardian) -> None:
         data = temporary / "data"
         command = [str(place.bin_dir / "initdb"), "-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={password_file}"]
         command += ["-E", "UTF8", "--no-locale"]
-        process = ServerProcess(guardian, command, log_file, STOP_SECONDS, **place.child_options())
+        process = ServerProcess(guardian, place.named(command), log_file, STOP_SECONDS, **place.child_options())
         removal = guardian.add({"remove": str(temporary)})  # after the duty to end initdb, which writes into it
         code = process.wait()
         if code != 0:
@@ -225,7 +225,7 @@ def _ensure_password(place: Place, log_file: Path) -> None:
     command = [str(place.bin_dir / "postgres"), "--single", "-D", str(place.data_dir), "postgres"]
     statement = f"ALTER USER {USER} PASSWORD '{password}';\n"
     with open(log_file, "ab") as log:
-        done = subprocess.run(command, input=statement.encode(), stdout=log, stderr=log, check=False, **place.child_options())
+        done = subprocess.run(place.named(command), input=statement.encode(), stdout=log, stderr=log, check=False, **place.child_options())
     if done.returncode != 0:
         raise ServiceError(f"the embedded PostgreSQL's password can't be set again; {log_file} ends with:\n{last_lines(log_file)}")
     _write_private(place.password_file, password)

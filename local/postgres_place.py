@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.user_name import named
 from pipeline.errors import ServiceError
 
 NOT_INSTALLED = (
@@ -72,6 +73,10 @@ class Place:
         if self.user is not None:
             options |= {"user": self.user[0], "group": self.user[1], "extra_groups": []}
         return options
+
+    def named(self, command: list[str]) -> list[str]:
+        """The command as a user who has a name, which some of the programs need."""
+        return command if self.user is not None else named(command)
 
     def own(self, number: int) -> None:
         """Give the open file to the server's user. By its descriptor, because a path may lead elsewhere by now."""

@@ -39,6 +39,10 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
 # What a script starts as `python -m …` is found in this folder, even if PYTHONSAFEPATH is set.
 os.environ.pop("PYTHONSAFEPATH", None)
 
+if not os.path.isabs(os.path.expanduser("~")):
+    # HOME is not set, and the user id has no name. As containers do in that case; nothing is kept there, but yfinance and others look.
+    os.environ["HOME"] = "/"
+
 if any(option.startswith("error") for option in sys.warnoptions):
     import warnings
 

@@ -306,6 +306,7 @@ import json, os, sys
 from pathlib import Path
 from local.tansu import Broker
 from local.postgres import Postgres
+from local.postgres_place import password_file_of
 from local.state import State
 assert os.geteuid() != 0
 folder = Path(sys.argv[1])
@@ -316,6 +317,7 @@ for _ in range(2):
     alive = postgres.is_alive() and broker.is_alive()
     assert postgres.data_dir == state.data_dir
     postgres.stop()
+    password_file_of(state.data_dir).unlink()
 broker.stop()
 state.release()
 print(json.dumps(alive))
@@ -323,7 +325,8 @@ print(json.dumps(alive))
 
 
 @needs_root
-def test_an_ordinary_user_keeps_everything_in_the_folder() -> None:
+@pytest.mark.parametrize("user", [NOBODY, 12_345], ids=["nobody", "an id without a name"])
+def test_an_ordinary_user_keeps_everything_in_the_folder(user: int) -> None:
     interpreter = next((path for path in (sys.executable, f"/usr/bin/python3.{sys.version_info[1]}") if reaches(path)), None)
     if interpreter is None:
         pytest.skip(f"user {NOBODY} can execute neither {sys.executable} nor a system Python of the same version")
@@ -343,12 +346,12 @@ def test_an_ordinary_user_keeps_everything_in_the_folder() -> None:
         ):
             copy(Path(sysconfig.get_path("purelib")) / package, code)
         home.mkdir()
-        os.chown(home, NOBODY, NOBODY)
+        os.chown(home, user, user)
         os.chmod(name, 0o755)
         done = subprocess.run(
             [interpreter, "-c", ORDINARY, str(home)],
-            user=NOBODY,
-            group=NOBODY,
+            user=user,
+            group=user,
             extra_groups=[],
             cwd=home,
             env={"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": str(code)},

@@ -78,6 +78,22 @@ def test_a_safe_path_and_warnings_as_errors_end_no_script(tmp_path: Path) -> Non
         assert complained.splitlines()[-1].startswith(f"{script}: "), complained
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes root and setpriv to become another user")
+def test_a_user_without_a_name_and_a_home_runs_every_script(tmp_path: Path) -> None:
+    """As in a container started with `--user 12345`."""
+    # It may read everything, because the interpreter's folder can be closed to others.
+    reading = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *reading, "env", "-u", "HOME"]
+    started = {
+        script: subprocess.Popen(
+            [*become, sys.executable, script, "--help"], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for script in SCRIPTS
+    }
+    said = {script: (process.communicate(timeout=120)[1], process.returncode) for script, process in started.items()}
+    assert said == dict.fromkeys(SCRIPTS, ("", 0))
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_into_a_closed_pipe_ends_quietly(script: str, tmp_path: Path) -> None:
     writing = unread()

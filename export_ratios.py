@@ -72,7 +72,8 @@ def main() -> int:
             found, for_terminal=arguments.output == "-" and sys.stdout.isatty()
         )
         # Read the first rows before opening the file, so that a failed query does not destroy an older file.
-        first = next(texts, "")
+        with database.telling_of_locks(connection):
+            first = next(texts, "")
         with _output(arguments.output) as output:
             output.write(first)
             for text in texts:

@@ -101,12 +101,13 @@ def _part(settings: Settings, run_id: str, part: int, of: int, results: Any) -> 
     try:
         reading, writing = database.connect(settings.database), database.connect(settings.database)
         rates, as_of = StoredRates(writing, settings), settings.today()
-        for batch in statements_store.every(reading, part, of):
-            if not _parent_lives():
-                return
-            found = [one for stored in batch if (one := _rows(stored, run_id, rates, as_of)) is not None]
-            write(writing, found)
-            results.put(Done(len(batch), sum(len(one.ratios) for one in found)))
+        with database.telling_of_locks(reading), database.telling_of_locks(writing):
+            for batch in statements_store.every(reading, part, of):
+                if not _parent_lives():
+                    return
+                found = [one for stored in batch if (one := _rows(stored, run_id, rates, as_of)) is not None]
+                write(writing, found)
+                results.put(Done(len(batch), sum(len(one.ratios) for one in found)))
         results.put(None)
     except BaseException as error:
         results.put(_told(error))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
@@ -14,8 +16,12 @@ import psycopg2.errors
 
 from config import Database
 from pipeline.errors import ServiceError
+from pipeline.repeated import Repeated
 from pipeline.storage.judgement import Cause, judge
+from pipeline.storage.locks import APPLICATION, blocker_of
 from pipeline.wire.text import one_line
+
+log = logging.getLogger(__name__)
 
 #: Seconds in which the database must answer, or the script ends with exit code 3.
 REACH_SECONDS = 8
@@ -24,6 +30,12 @@ REACH_SECONDS = 8
 _UNACKNOWLEDGED_MS = 25_000
 #: Seconds without an answer after which a connection is given up: something between here and the database may have forgotten it.
 SILENT_SECONDS = 120.0
+#: Seconds without an answer after which it is looked, again and again, whether another session's lock is the reason.
+LOCK_TOLD_SECONDS = 5.0
+
+#: A process's threads that wait for the same lock say it once.
+_repeated = Repeated(log)
+_telling = threading.Lock()
 
 
 def forget_other_servers() -> None:
@@ -44,7 +56,7 @@ def connect(settings: Database, reach_seconds: int = REACH_SECONDS) -> Any:
             port=settings.port,
             sslmode=settings.sslmode,
             connect_timeout=reach_seconds,
-            application_name="stock-pipeline",
+            application_name=APPLICATION,
             # Independent of PGCLIENTENCODING: names need all of Unicode.
             client_encoding="UTF8",
             keepalives_idle=10,
@@ -73,7 +85,8 @@ def connected(settings: Database) -> Iterator[Any]:
     """A connection for the block, closed after it. Raises ServiceError if there is none, or if the database refuses a statement."""
     connection = connect(settings)
     try:
-        yield connection
+        with telling_of_locks(connection):
+            yield connection
     except psycopg2.Error as error:
         if judge(error) is not Cause.DATABASE:
             raise
@@ -92,11 +105,12 @@ def unreadable(error: psycopg2.Error) -> ServiceError:
 
 @contextlib.contextmanager
 def answered(connection: Any) -> Iterator[None]:
-    """Give the connection up if the block's statements take longer than SILENT_SECONDS.
+    """Give the connection up if the block's statements take longer than SILENT_SECONDS, unless they wait for another session's lock.
 
-    Raises ServiceError in that case; otherwise what the block raises.
+    That is said instead, and waited for. Raises ServiceError if the connection was given up; otherwise what the block raises.
     """
     given_up = threading.Event()
+    seconds = SILENT_SECONDS
 
     def give_up() -> None:
         given_up.set()
@@ -104,17 +118,40 @@ def answered(connection: Any) -> Iterator[None]:
         with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)
 
-    seconds = SILENT_SECONDS
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
     try:
-        yield
+        with telling_of_locks(connection, seconds, give_up):
+            yield
     except psycopg2.Error as error:
         if given_up.is_set():
-            raise ServiceError(
-                f"PostgreSQL gave no answer for {seconds:.0f} s, perhaps because another session holds a lock; the connection was given up"
-            ) from error
+            raise ServiceError(f"PostgreSQL gave no answer for {seconds:.0f} s; the connection was given up") from error
         raise
+
+
+@contextlib.contextmanager
+def telling_of_locks(connection: Any, seconds: float = float("inf"), give_up: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Say it if the block waits for another session's lock. `give_up` is called after so many seconds without an answer or a lock."""
+    ended = threading.Event()
+    watching = threading.Thread(target=_watch, args=(connection, ended, seconds, give_up), name="answer-watch", daemon=True)
+    watching.start()
+    try:
+        yield
     finally:
-        timer.cancel()
+        ended.set()
+
+
+def _watch(connection: Any, ended: threading.Event, seconds: float, give_up: Callable[[], None]) -> None:
+    began, told = time.monotonic(), False
+    while not ended.wait(min(LOCK_TOLD_SECONDS, seconds)):
+        waits_for = blocker_of(connection)
+        if ended.is_set():
+            break
+        waited = time.monotonic() - began
+        if waits_for is not None:
+            told = True
+            with _telling:
+                _repeated.say(logging.WARNING, f"waiting for PostgreSQL: {waits_for}")
+        elif waited >= seconds:
+            give_up()
+            return
+    if told:
+        log.warning("the wait for that lock has ended, after %.0f s", time.monotonic() - began)

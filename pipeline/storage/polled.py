@@ -34,7 +34,8 @@ class Polled(Generic[T]):
         self._settings = settings
         self._read = read
         self._connection = database.connect(settings)
-        self.value = read(self._connection)
+        with database.answered(self._connection):
+            self.value = read(self._connection)
         threading.Thread(target=self._poll, args=(seconds,), name="polled", daemon=True).start()
 
     def _poll(self, seconds: float) -> None:

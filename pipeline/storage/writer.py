@@ -61,7 +61,8 @@ class Writer:
         self.away = threading.Event()
         self._queue: queue.SimpleQueue[tuple[Write, Done] | None] = queue.SimpleQueue()
         self._connection: Any = connect(settings)
-        create_tables(self._connection)
+        with answered(self._connection):
+            create_tables(self._connection)
         self._closed = threading.Event()
         self._repeated = Repeated(log)
         # Rows of runs and countries that are written. Each task brings its own, and a process that writes a row locks it, so all processes

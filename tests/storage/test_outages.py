@@ -8,6 +8,8 @@ import queue
 import shutil
 import subprocess
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +169,57 @@ def test_a_statement_time_limit_is_named_as_such(role, tables, query, caplog):
     finally:
         holding.close()
         running.writer.close()
+
+
+@pytest.mark.parametrize("locked", ["LOCK TABLE stock", "ALTER TABLE stock ADD COLUMN later text", "DELETE FROM stock WHERE symbol = 'A'"])
+def test_a_lock_of_another_session_is_named_with_its_holder_and_waited_for(writing, tables, caplog, monkeypatch, locked):
+    writing.submit(task("A"))
+    writing.goes_on()
+    monkeypatch.setattr(database, "LOCK_TOLD_SECONDS", 0.2)
+    monkeypatch.setattr(database, "SILENT_SECONDS", 0.6)
+    where = {"dbname": tables.name, "user": tables.user, "password": tables.password, "host": tables.host, "port": tables.port}
+    holding = psycopg2.connect(**where, application_name="migration")
+    try:
+        process = holding.info.backend_pid
+        with holding.cursor() as cursor:
+            cursor.execute(locked)
+        began = time.monotonic()
+        writing.submit(task("A"))
+        until(lambda: "another session holds a lock on " in caplog.text, 20, "the reason")
+        # A lock is no silence, however long it is held.
+        until(lambda: time.monotonic() - began > 1.5, 20)
+        assert writing.answers.empty()
+        holding.rollback()
+        writing.goes_on()
+        until(lambda: "the wait for that lock has ended" in caplog.text, 20, "its end")
+    finally:
+        holding.close()
+    waits, ends = (record.getMessage() for record in caplog.records)
+    assert ("on rows" if "DELETE" in locked else "on table stock") in waits
+    assert f"PostgreSQL's process {process} (" in waits
+    assert f"(user {tables.user}, migration)" in waits
+    assert "the wait for that lock has ended" in ends
+
+
+def test_a_start_during_a_migration_says_what_it_waits_for(tables, query, caplog, monkeypatch):
+    """Tables of an older version have to be altered, and a transaction that reads them is enough to hold that up."""
+    monkeypatch.setattr(database, "LOCK_TOLD_SECONDS", 0.2)
+    query("DROP INDEX stock_country")
+    where = {"dbname": tables.name, "user": tables.user, "password": tables.password, "host": tables.host, "port": tables.port}
+    holding = psycopg2.connect(**where, application_name="report")
+    try:
+        with holding.cursor() as cursor:
+            cursor.execute("UPDATE stock SET name = ''")
+        with ThreadPoolExecutor() as pool:
+            starting = pool.submit(Writer, tables)
+            try:
+                until(lambda: "report, idle in transaction" in caplog.text, 20, "the reason")
+                assert not starting.done()
+            finally:
+                holding.rollback()
+            starting.result(20).close()
+    finally:
+        holding.close()
 
 
 def test_a_connection_cut_while_idle_is_not_an_outage(role, caplog):

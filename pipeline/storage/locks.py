@@ -16,7 +16,8 @@ _ASK_SECONDS = 3
 # A pooler does not tell the server's process: then any session of this program's user in this database that waits is meant. Advisory
 # locks are left out: processes of this program wait for each other by them, as long as the site takes to answer.
 _BLOCKERS = """
-SELECT l.relation::regclass::text, b.pid, b.usename::text, b.application_name, b.state, to_char(b.xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS')
+SELECT l.relation::regclass::text, b.pid, b.usename::text, b.application_name, b.state,
+    to_char(b.xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS')
 FROM pg_stat_activity w JOIN pg_locks l ON l.pid = w.pid AND NOT l.granted AND l.locktype <> 'advisory'
 CROSS JOIN unnest(pg_blocking_pids(w.pid)) AS blocker LEFT JOIN pg_stat_activity b ON b.pid = blocker
 WHERE w.datname = current_database() AND w.usename = current_user AND w.application_name = %(name)s
@@ -48,7 +49,8 @@ def _text(table: str | None, process: int | None, user: str | None, application:
     what = f"table {table}" if table else "rows"
     if process is None:
         return f"another session holds a lock on {what}"
-    doing = ", ".join(filter(None, (f"user {user}" if user else "", application, state, f"its transaction began {since} UTC" if since else "")))
+    known = (user and f"user {user}", application, state, since and f"its transaction began {since} UTC")
+    doing = ", ".join(part for part in known if part)
     return one_line(
         f"another session holds a lock on {what}: PostgreSQL's process {process} ({doing}). It goes on when that transaction ends; "
         f"SELECT pg_terminate_backend({process}) ends it",

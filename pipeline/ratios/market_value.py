@@ -14,6 +14,15 @@ from typing import Any
 from pipeline.ratios.figure import Figure, Rank
 from pipeline.ratios.fundamentals import Fundamentals, Points, major, unit_value
 from pipeline.ratios.periods import Period
+from pipeline.ratios.quoted_cap import (
+    QUOTE_AND_CLOSE,
+    ROUNDING,
+    SHARE_UNIT,
+    UNIT_STEP,
+    quoted_market_cap,
+    shares_behind_earnings,
+    within,
+)
 from pipeline.ratios.rates import rate
 from pipeline.ratios.share_counts import SHARES, ShareCounts, is_real_split, product
 
@@ -21,16 +30,9 @@ from pipeline.ratios.share_counts import SHARES, ShareCounts, is_real_split, pro
 CLOSE_DAYS = 10
 #: A quote whose last trade is more than this many days old is not today's price. The longest holidays close an exchange for nine.
 QUOTE_DAYS = 10
-#: Two market values whose quotient is within these are of the same shares; it is not 1, since prices and counts are of different days.
-SHARE_UNIT = (0.67, 1.5)
-#: How many times a market cap in a trading unit may be off the unit's own factor.
-UNIT_BAND = 2.0
-#: Relative tolerance of all bounds.
-ROUNDING = 1e-9
 
-#: No price moves by so many times from one close to the next: that is a change of the unit (a hundredth, a thousandth). Upwards, fewer
-#: times are enough: a share can lose nearly all its value in a day, but it does not become eight times as dear.
-UNIT_STEP = 50.0
+#: Upwards, fewer times than UNIT_STEP are enough: a share can lose nearly all its value in a day, but it does not become eight times as
+#: dear.
 STEP_UP = 8.0
 #: Closes between a step by so many times and one back are mistakes.
 THERE_AND_BACK = 3.0
@@ -51,8 +53,6 @@ EURO_DAYS = {date(2023, 1, 1): 7.5345, date(2026, 1, 1): 1.95583}
 PRICE_OFF, SAME_DAYS = 5.0, 3
 #: Days from a split on a holiday's eve to the next close.
 _WEEKEND = 4
-#: A quote and a close of the same days are within this of each other.
-QUOTE_AND_CLOSE = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -103,81 +103,11 @@ def market_of(fundamentals: Fundamentals, periods: list[Period]) -> Market:
     unclear = newest is not None and newest[1] is None
     price = fundamentals.price * unit_value(fundamentals.currency) if fundamentals.price and fundamentals.price > 0 else None
     witnesses: dict[str, float] = {}
-    for name, count in (("price_times_shares", shares), ("price_times_earnings_by_eps", _shares_behind_earnings(fundamentals, periods))):
+    for name, count in (("price_times_shares", shares), ("price_times_earnings_by_eps", shares_behind_earnings(fundamentals, periods))):
         if price and count and 0 < price * count < float("inf"):
             witnesses[name] = price * count
-    market_cap, check = _quoted_market_cap(fundamentals, price, witnesses)
+    market_cap, check = quoted_market_cap(fundamentals, price, witnesses)
     return Market(fundamentals, annual, quarterly, price, shares, unclear, witnesses, market_cap, check)
-
-
-def _shares_behind_earnings(fundamentals: Fundamentals, periods: list[Period]) -> float | None:
-    """Earnings ÷ earnings per share of the newest period that has both in one currency; None if a split came after it."""
-    for flows in sorted((period.flows for period in periods), key=lambda flows: flows.end, reverse=True):
-        eps, earnings = (flows.lines.get(key) for key in ("DilutedEPS", "NetIncomeCommonStockholders"))
-        earnings = earnings or flows.lines.get("NetIncome")
-        if not eps or not earnings or abs(eps[1]) < 0.02 or eps[1] * earnings[1] <= 0 or flows.odd_length or flows.unit:
-            continue
-        if any(day > flows.end and abs(log(factor)) > 0.02 for day, factor in fundamentals.splits.items()):
-            return None
-        # Of foreign companies the figure per share can be in the quote's currency.
-        exchange = rate(fundamentals, flows.currency, flows.codes.get("DilutedEPS", flows.currency), None).value
-        return earnings[1] * exchange / eps[1] if exchange else None
-    return None
-
-
-def _quoted_market_cap(fundamentals: Fundamentals, price: float | None, witnesses: Mapping[str, float]) -> tuple[float | None, str]:
-    """The quoted market cap in the currency, and what speaks for it."""
-    quoted, unit = fundamentals.market_cap, unit_value(fundamentals.currency)
-    if quoted is None or quoted <= 0:
-        return quoted, "none quoted"
-    candidates = {quoted: ""} if unit == 1 else {quoted: "", quoted * unit: " in the trading unit"}
-    if unit != 1 and _is_disputed(fundamentals, price):
-        # A price that is a hundred times off would make pence of a market cap that is right.
-        candidates = {quoted: ""}
-    for market_cap, how in candidates.items():
-        for name, witness in witnesses.items():
-            if _within(market_cap / witness, SHARE_UNIT):
-                return (quoted, "disagrees") if _are_other_shares(fundamentals, price, market_cap, witnesses) else (market_cap, name + how)
-    if unit != 1 and _is_in_the_major_unit(fundamentals, quoted, witnesses):
-        return quoted, "closes_times_shares"
-    if witnesses:
-        return quoted, "disagrees"
-    if unit != 1 and price and fundamentals.shares_outstanding and fundamentals.shares_outstanding > 0:
-        times = quoted / (price * fundamentals.shares_outstanding) * unit
-        if _within(times, (1 / UNIT_BAND, UNIT_BAND)):
-            # Either it is in pence, or the count is of one listing, a hundredth of the company.
-            return quoted, "disagrees"
-    return quoted, "no witness"
-
-
-def _are_other_shares(fundamentals: Fundamentals, price: float | None, market_cap: float, witnesses: Mapping[str, float]) -> bool:
-    """Whether the market cap is a depositary receipt's price times the ordinary shares: earnings per share and the quote's count, which
-    are of the receipts, agree against it."""
-    by_earnings, outstanding = witnesses.get("price_times_earnings_by_eps"), fundamentals.shares_outstanding
-    if not by_earnings or not outstanding or outstanding <= 0 or not price:
-        return False
-    return _within(price * outstanding / by_earnings, SHARE_UNIT) and not _within(market_cap / by_earnings, (0.5, 2.0))
-
-
-def _is_in_the_major_unit(fundamentals: Fundamentals, quoted: float, witnesses: Mapping[str, float]) -> bool:
-    """Whether a price that is labelled with a trading unit is in the currency: closes and market cap say so, each for itself."""
-    newest, code, unit = fundamentals.newest_close, fundamentals.chart_currency, unit_value(fundamentals.currency)
-    if not newest or not code or major(code) != major(fundamentals.currency) or not fundamentals.price:
-        return False
-    agrees = _within(newest[1] * unit_value(code) / fundamentals.price, QUOTE_AND_CLOSE)
-    return agrees and any(_within(quoted * unit / witness, SHARE_UNIT) for witness in witnesses.values())
-
-
-def _is_disputed(fundamentals: Fundamentals, price: float | None) -> bool:
-    """Whether the newest close, in the same currency, is in another unit than the quoted price."""
-    newest, code = fundamentals.newest_close, fundamentals.chart_currency
-    if newest is None or price is None or (code and major(code) != major(fundamentals.currency)):
-        return False
-    return not _within(newest[1] * unit_value(code or fundamentals.currency) / price, (1 / UNIT_STEP, UNIT_STEP))
-
-
-def _within(value: float, bounds: tuple[float, float]) -> bool:
-    return bounds[0] * (1 - ROUNDING) <= value <= bounds[1] * (1 + ROUNDING)
 
 
 # Today ----------------------------------------------------------------------------------------------------------------------
@@ -224,7 +154,7 @@ def _off_the_closes(market: Market) -> float | None:
     times = newest[1] * unit_value(code) / market.price
     # The two may be as before and as after a split of these days, or the chart in another unit than it says: then nobody knows which is.
     late = any(abs((day - newest[0]).days) <= SPLIT_DAYS for day in fundamentals.splits)
-    return None if late or _within(times, (1 / PRICE_OFF, PRICE_OFF)) or not _within(times, (1 / UNIT_STEP, UNIT_STEP)) else times
+    return None if late or within(times, (1 / PRICE_OFF, PRICE_OFF)) or not within(times, (1 / UNIT_STEP, UNIT_STEP)) else times
 
 
 # At a period's end -------------------------------------------------------------------------------------------------------
@@ -293,7 +223,7 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     # `rate` gives units of the quote.
     times = newest[1] * unit_value(market.chart_currency) * exchange * unit_value(fundamentals.currency) / market.price
     near = fundamentals.quoted_on is not None and abs((fundamentals.quoted_on - newest[0]).days) <= QUOTE_DAYS
-    if not _within(times, QUOTE_AND_CLOSE if near else (1 / UNIT_STEP, UNIT_STEP)):
+    if not within(times, QUOTE_AND_CLOSE if near else (1 / UNIT_STEP, UNIT_STEP)):
         return f"the newest close is {times:.3g} times the quote", False
     return "one unit", True
 
@@ -331,11 +261,11 @@ def _share_unit(market: Market) -> tuple[str, bool]:
     if market.market_cap_check == "disagrees":
         return "market cap is of other shares", False
     if market.market_cap and market.price:
-        agrees = _within(market.market_cap / (market.price * shares), SHARE_UNIT)
+        agrees = within(market.market_cap / (market.price * shares), SHARE_UNIT)
         return ("market cap" if agrees else "market cap is of other shares"), agrees
     outstanding = fundamentals.shares_outstanding
     if outstanding and outstanding > 0:
-        agrees = _within(outstanding / shares, SHARE_UNIT)
+        agrees = within(outstanding / shares, SHARE_UNIT)
         return ("shares outstanding" if agrees else "shares outstanding are other shares"), agrees
     return "not shown", False
 

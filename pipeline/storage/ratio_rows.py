@@ -41,6 +41,10 @@ _IF_CHANGED = (
     f" AND ({', '.join(f'financial_ratios.{name}' for name in _COMPARED)})"
     f" IS DISTINCT FROM ({', '.join(f'EXCLUDED.{name}' for name in _COMPARED)})"
 )
+# Whether the table has a trigger that runs before each row is written (bits 1 and 2): it may drop rows without an error.
+_MAY_DROP = """
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'financial_ratios'::regclass AND tgenabled <> 'D' AND tgtype & 3 = 3)
+"""
 _DELETE_OLD_TRAILING = f"""
 DELETE FROM financial_ratios old USING (VALUES %s) AS new (symbol, ttm_end, year_end)
 WHERE old.symbol = new.symbol AND old.period_type = 'ttm'
@@ -81,11 +85,26 @@ def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_change
     redated = [(symbol, end, ends) for symbol, ends in sorted(years.items()) for end in ends]
     if redated:
         execute_values(cursor, _DELETE_REDATED, redated, page_size=1000)
-    texts = [_as_json(*pair) for pair in rows]
-    cursor.execute(_UPSERT + _NOT_OLDER + (_IF_CHANGED if only_changes else ""), (json.dumps(texts, allow_nan=False, ensure_ascii=False),))
+    text = json.dumps([_as_json(*pair) for pair in rows], allow_nan=False, ensure_ascii=False)
+    years_sent = sum(row.period_type == "annual" for _, row in rows)
+    if only_changes:
+        _refuse_triggers_that_drop(cursor, text, years_sent)
+    cursor.execute(_UPSERT + _NOT_OLDER + (_IF_CHANGED if only_changes else ""), (text,))
     if not only_changes:
-        # Those of fiscal years are always written.
-        refuse_dropped("financial_ratios", cursor.rowcount, sum(row.period_type == "annual" for _, row in rows))
+        refuse_dropped("financial_ratios", cursor.rowcount, years_sent)  # those of fiscal years are always written
+
+
+def _refuse_triggers_that_drop(cursor: Any, text: str, years_sent: int) -> None:
+    """Raises RowsDropped if a trigger drops rows: if only changes are written, their number does not show it.
+
+    So all are written, and taken back. That takes time, but hardly any table has such a trigger.
+    """
+    cursor.execute(_MAY_DROP)
+    if cursor.fetchone()[0]:
+        cursor.execute("SAVEPOINT trial")
+        cursor.execute(_UPSERT + _NOT_OLDER, (text,))
+        refuse_dropped("financial_ratios", cursor.rowcount, years_sent)
+        cursor.execute("ROLLBACK TO SAVEPOINT trial")
 
 
 def _with_what_is_known(cursor: Any, rows: list[tuple[str, RatioRow]]) -> list[tuple[str, RatioRow]]:

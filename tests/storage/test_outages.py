@@ -311,6 +311,35 @@ def test_rows_that_vanish_without_an_error_are_waited_for(writing, query, caplog
     assert query(f"SELECT symbol FROM {table} ORDER BY 1") == [("A",), ("B",)]
 
 
+def test_changed_rows_of_a_night_that_vanish_without_an_error_are_waited_for(writing, query, caplog):
+    """On a night only rows that differ from the stored ones are written, so that fewer than sent are no sign."""
+    night = replace(task("A"), only_changes=True)
+    for _ in range(2):
+        writing.submit(night)
+        writing.goes_on()
+    query("UPDATE financial_ratios SET price_to_book = 99")
+    query(DROP_ROWS.format("financial_ratios", "").replace("INSERT", "UPDATE"))
+    try:
+        writing.submit(night)
+        writing.waits()
+        until(lambda: "table financial_ratios has kept 0 of 1 rows" in caplog.text, 20, "the reason")
+    finally:
+        query(NO_DROPPING)
+    writing.goes_on()
+    assert query("SELECT count(*) FROM financial_ratios WHERE price_to_book = 99") == [(0,)]
+
+
+def test_a_trigger_that_changes_rows_drops_none(writing, query):
+    query("CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.price_to_book = 99; RETURN NEW; END $$;")
+    query("CREATE TRIGGER drop_row BEFORE INSERT OR UPDATE ON financial_ratios FOR EACH ROW EXECUTE FUNCTION drop_row()")
+    try:
+        for _ in range(2):
+            writing.submit(replace(task("A"), only_changes=True))
+            writing.goes_on()
+    finally:
+        query(NO_DROPPING)
+
+
 def test_a_row_that_alone_vanishes_without_an_error_fails_its_own_task(writing, query):
     query(DROP_ROWS.format("financial_ratios", "WHEN (NEW.symbol = 'B')"))
     try:

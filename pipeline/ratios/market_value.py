@@ -15,10 +15,14 @@ from pipeline.ratios.figure import Figure, Rank
 from pipeline.ratios.fundamentals import Fundamentals, Points, major, unit_value
 from pipeline.ratios.periods import Period
 from pipeline.ratios.quoted_cap import (
+    NO_SHARE,
+    OTHER_CURRENCY,
     QUOTE_AND_CLOSE,
+    REFUSED,
     ROUNDING,
     SHARE_UNIT,
     UNIT_STEP,
+    UNIT_UNCLEAR,
     quoted_market_cap,
     shares_behind_earnings,
     within,
@@ -81,7 +85,7 @@ class Market:
     witnesses: Mapping[str, float]
     #: The quoted market cap in the currency, also if it was quoted in pence; None without one.
     market_cap: float | None
-    #: The witness that confirmed it, or "no witness", or "disagrees".
+    #: The witness that confirmed it, or "no witness", or why it is refused (quoted_cap.REFUSED).
     market_cap_check: str
 
     @property
@@ -106,7 +110,7 @@ def market_of(fundamentals: Fundamentals, periods: list[Period]) -> Market:
     for name, count in (("price_times_shares", shares), ("price_times_earnings_by_eps", shares_behind_earnings(fundamentals, periods))):
         if price and count and 0 < price * count < float("inf"):
             witnesses[name] = price * count
-    market_cap, check = quoted_market_cap(fundamentals, price, witnesses)
+    market_cap, check = quoted_market_cap(fundamentals, periods, price, witnesses)
     return Market(fundamentals, annual, quarterly, price, shares, unclear, witnesses, market_cap, check)
 
 
@@ -134,7 +138,9 @@ def market_now(market: Market, period: Period) -> Value:
     }
     if market.market_cap is None or age is None or age > QUOTE_DAYS:
         return _none(Rank.NO_PRICE, "no_price", inputs, checks)
-    if market.market_cap_check == "disagrees":
+    if market.market_cap_check == UNIT_UNCLEAR:
+        return _none(Rank.PRICE_UNIT, "price_unit", inputs, checks)
+    if market.market_cap_check in REFUSED:
         return _none(Rank.SHARE_UNIT, "share_unit", inputs, checks)
     if market.market_cap_check != "closes_times_shares" and (times := _off_the_closes(market)) is not None:
         return _none(Rank.PRICE_UNIT, "price_unit", inputs, {**checks, "price_unit": f"the newest close is {times:.3g} times the quote"})
@@ -203,6 +209,8 @@ def market_then(market: Market, period: Period) -> Value:
 def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     """Whether the close of `day` is in the unit of today's price: what was found, and whether it holds."""
     fundamentals = market.fundamentals
+    if market.market_cap_check == UNIT_UNCLEAR:
+        return "the company's figures speak against the unit of the price", False
     for when, step in sorted(fundamentals.steps.items()):
         if when > day and not 1 / UNIT_STEP < step < STEP_UP:
             return f"closes change by {step:.3g} times on {when}", False
@@ -258,7 +266,11 @@ def _share_unit(market: Market) -> tuple[str, bool]:
     if market.split_unclear or shares is None:
         # This has a reason of its own: without a count nothing is computed anyway.
         return "not shown", True
-    if market.market_cap_check == "disagrees":
+    if market.market_cap_check == NO_SHARE:
+        return "a warrant, a right or a preferred share", False
+    if market.market_cap_check == OTHER_CURRENCY:
+        return "shares outstanding", True
+    if market.market_cap_check in REFUSED:
         return "market cap is of other shares", False
     if market.market_cap and market.price:
         agrees = within(market.market_cap / (market.price * shares), SHARE_UNIT)

@@ -1,0 +1,98 @@
+"""Situations from public reports about the site's figures, and the ordinary ones that resemble them; the form is test_kinds'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cases.direct import rows_of
+from tests.cases.stand_in import BASE, MONTHS
+from tests.cases.test_kinds import CAP, NULL, Expected, wrong
+
+POUNDS = {"financial_currency": "GBP", "fx": {"GBPUSD": {"price": 1.25}}}
+EUROS = {"fx": {"EURUSD": {"price": 1.25}, "USDEUR": {"price": 0.8}}}
+
+
+def every_amount(times: float) -> dict[str, Any]:
+    return {table: {day: figure * times for day, figure in BASE[table].items()} for table in MONTHS}
+
+
+CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
+    # The whole quote in one wrong unit
+    (
+        "price, market cap and closes in pounds, labelled pence",
+        {**POUNDS, "currency": "GBp", "price": 20, "market_cap": CAP},
+        {"ttm market_cap": "price_unit", "2025 market_cap": "price_unit", "2025 return_on_equity": 0.1833333333},
+    ),
+    (
+        "price and closes in pounds, labelled pence, and no market cap",
+        {**POUNDS, "currency": "GBp", "price": 20, "quote": {"*.marketCap": None}},
+        {"ttm market_cap": "no_price", "2025 market_cap": "price_unit"},
+    ),
+    (
+        "price, market cap and closes in pence, labelled pounds",
+        {**POUNDS, "currency": "GBP", "price": 2000, "market_cap": CAP * 100},
+        {"ttm market_cap": "price_unit", "2025 market_cap": "price_unit"},
+    ),
+    (
+        "market cap in pence, as the price",
+        {**POUNDS, "currency": "GBp", "price": 2000, "market_cap": CAP * 100},
+        {"ttm market_cap": CAP, "2025 market_cap": CAP},
+    ),
+    (
+        "a company that is worth a twentieth of its revenue, in pence",
+        {**POUNDS, "currency": "GBp", "price": 60},
+        {"ttm market_cap": 6e7, "2025 market_cap": 6e7},
+    ),
+    # One class
+    (
+        "market cap and all counts of one class of two, by earnings per share",
+        {"shares": 5e7, "times": {"*.DilutedEPS": 0.5}},
+        {"ttm market_cap": "share_unit", "2025 market_cap": "share_unit", "2025 share_count_change": 0},
+    ),
+    (
+        "all counts half of what earnings per share say, but for one year",
+        {"shares": 5e7, "times": {"*.DilutedEPS": 0.5, "annual.DilutedEPS": {"2024-12-31": 2}}},
+        {"ttm market_cap": CAP / 2, "2025 market_cap": CAP / 2},
+    ),
+    (
+        "amounts in yuan, labelled dollars",
+        {**every_amount(7.2), "times": {"*.DilutedEPS": 1 / 7.2}},
+        {"ttm price_to_sales": "share_unit", "2025 price_to_sales": "share_unit", "ttm net_margin": 0.105},
+    ),
+    # The market cap in another currency than the price
+    (
+        "market cap in dollars beside a price in euros",
+        {**EUROS, "currency": "EUR", "financial_currency": "EUR", "market_cap": CAP * 1.25},
+        {"ttm market_cap": "share_unit", "2025 market_cap": CAP},
+    ),
+    (
+        "market cap in the statements' euros beside a price in dollars",
+        {**EUROS, "financial_currency": "EUR", "market_cap": CAP * 0.8},
+        {"ttm market_cap": "share_unit", "2025 market_cap": CAP * 0.8},
+    ),
+    (
+        "market cap a fifth less than price × shares, by no rate",
+        {**EUROS, "currency": "EUR", "financial_currency": "EUR", "market_cap": CAP * 0.9},
+        {"ttm market_cap": CAP * 0.9},
+    ),
+    # Not a share
+    (
+        "a warrant beside the company's own count",
+        {"symbol": "KINDW", "price": 0.5, "quote": {"price.longName": "Kind Corp - Warrant", "*.marketCap": None}},
+        {"ttm market_cap": "no_price", "2025 market_cap": "share_unit", "2025 net_margin": 0.105},
+    ),
+    (
+        "a preferred share's price times the ordinary shares",
+        {"symbol": "KIND-PB"},
+        {"ttm market_cap": "share_unit", "2025 market_cap": NULL},
+    ),
+    ("one of two classes by its symbol", {"symbol": "KIND-B"}, {"ttm market_cap": CAP, "2025 market_cap": CAP}),
+    ("units of a trust", {"symbol": "KIND-UN.TO"}, {"ttm market_cap": CAP, "2025 market_cap": CAP}),
+)
+
+
+@pytest.mark.parametrize(("changes", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_reported_fault_gives_no_wrong_number(changes: dict[str, Any], expected: Expected) -> None:
+    assert wrong(rows_of({"symbol": "KIND", **changes}), expected) == {}

@@ -8,7 +8,7 @@
     python run_pipeline.py --check                     test what works on this machine, and say how to fix the rest
 
 Exit codes: 0 done, nothing failed; 1 done, some tasks failed; 2 bad settings or arguments; 3 a service can't be reached
-or started; 4 stalled; 130 Ctrl+C during a run.
+or started; 4 stalled; 130 Ctrl+C or SIGTERM during a run.
 """
 
 from __future__ import annotations

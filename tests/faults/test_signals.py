@@ -17,11 +17,11 @@ def start_demo(terminal, *more):
     return terminal.start("run_pipeline.py", "--demo", "--stocks", "300", "--latency-ms", "2000", *more)
 
 
-@pytest.mark.parametrize("moment", ["services", "children", "work"])
-def test_ctrl_c_at_any_moment_leaves_no_process_and_the_next_run_starts_at_once(terminal, moment):
+@pytest.mark.parametrize(("number", "moment"), [(signal.SIGINT, "services"), (signal.SIGTERM, "children"), (signal.SIGINT, "work")])
+def test_a_stop_signal_at_any_moment_leaves_no_process_and_the_next_run_starts_at_once(terminal, number, moment):
     process = start_demo(terminal)
     wait_for(terminal, process, moment)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(40) == config.EXIT_INTERRUPTED, terminal.errors(process)
     if moment == "work":
         assert "stopped before the run was done: the next run asks for what is still missing" in terminal.output(process)

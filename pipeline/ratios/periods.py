@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,13 +80,31 @@ def usable(fundamentals: Fundamentals) -> Fundamentals:
     return replace(fundamentals, statements=believed_counts(past, fundamentals))
 
 
+class _Last(threading.local):
+    """What this thread asked for last: a first fetch asks before the company's chart is there, and again for its rows."""
+
+    asked: tuple[Statements, str] | None = None
+    found: Sequence[Period] = ()
+
+
+_last = _Last()
+
+
 def periods(fundamentals: Fundamentals) -> list[Period]:
     """Up to four fiscal years, newest first, then the trailing twelve months if they are not older than those.
 
-    Of fundamentals as `usable` gives them.
+    Of fundamentals as `usable` gives them. They depend on the statements and on the currency of points that name none.
     """
-    years = fiscal_years(fundamentals)
-    trailing = _trailing_year(fundamentals, years)
+    asked = fundamentals.statements, currency_code(fundamentals.financial_currency) or major(fundamentals.currency)
+    if _last.asked != asked:
+        _last.found = _periods(*asked)
+        _last.asked = asked
+    return list(_last.found)
+
+
+def _periods(statements: Statements, default: str) -> list[Period]:
+    years = fiscal_years(statements.annual, default)
+    trailing = _trailing_year(statements, default, years)
     if trailing:
         newest, *years = without_odd_parts([_in_one(trailing), *years])
         trailing = _with_lines_of(trailing, newest)
@@ -99,7 +118,7 @@ def periods(fundamentals: Fundamentals) -> list[Period]:
         earlier = ending_before(years, year.end)
         checks = {"length": "odd" if year.odd_length else "a year" if number + 1 < len(years) else "not shown"}
         three = ending_before(years, year.end, 3)
-        chosen.append(Period("annual", year, year, earlier, earlier, three, *_dividends(fundamentals, year.end), checks))
+        chosen.append(Period("annual", year, year, earlier, earlier, three, *_dividends(statements, year.end), checks))
     if trailing and (not years or (years[0].end - trailing.end).days <= SAME_PERIOD_DAYS):
         chosen.append(_in_unit(trailing, units[0]))
     return chosen
@@ -131,11 +150,9 @@ def _in_unit(trailing: Period, unit: int) -> Period:
     return replace(trailing, flows=replace(trailing.flows, unit=unit), earlier_flows=earlier_flows, earlier_balance=earlier_balance)
 
 
-def fiscal_years(fundamentals: Fundamentals) -> list[Statement]:
+def fiscal_years(annual: Points, default: str) -> list[Statement]:
     """Every fiscal year with TotalAssets and (TotalRevenue or NetIncome), newest first: the fifth year that the site
-    can send has two or three keys and is none, but it ends somewhere."""
-    annual = fundamentals.statements.annual
-    default = _default_currency(fundamentals)
+    can send has two or three keys and is none, but it ends somewhere. `default` is the currency of points that name none."""
     ends = _ends_of_statements(annual)
     years = [statement_of(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in ends_of(annual, DATING_KEYS)]
     complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in DATING_KEYS)]
@@ -175,20 +192,18 @@ def _odd_length(end: date, ends: Sequence[date]) -> bool:
     return not YEAR_DAYS[0] * years <= min(before) <= YEAR_DAYS[1] * years
 
 
-def _dividends(fundamentals: Fundamentals, end: date) -> tuple[bool, frozenset[str]]:
+def _dividends(statements: Statements, end: date) -> tuple[bool, frozenset[str]]:
     """Whether any date of the year until `end` has a line about dividends; the lines in which a quarter of it has some."""
     first, last = end - timedelta(days=YEAR_DAYS[0]), end + timedelta(days=SAME_PERIOD_DAYS)
-    statements = fundamentals.statements
     tables = (statements.annual, statements.quarterly, statements.trailing)
     seen = any(first < day <= last for table in tables for key in DIVIDEND_KEYS for day in table.get(key, ()))
     quarters = ((key, statements.quarterly.get(key, {})) for key in DIVIDEND_KEYS) if seen else ()
     return seen, frozenset(key for key, by_day in quarters if any(first < day <= last and one.value for day, one in by_day.items()))
 
 
-def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period | None:
+def _trailing_year(statements: Statements, default: str, years: list[Statement]) -> Period | None:
     """The trailing twelve months: of the site's own trailing points, else of four quarters that agree with the fiscal year among them."""
-    trailing, quarterly = fundamentals.statements.trailing, fundamentals.statements.quarterly
-    default = _default_currency(fundamentals)
+    trailing, quarterly = statements.trailing, statements.quarterly
     points = [statement_of(trailing, FLOW_KEYS, end, default) for end in ends_of(trailing, DATING_KEYS)]
     lengths = [is_a_year(one, quarterly, default, years) for one in points]
     if lengths and lengths[0] is not False:
@@ -210,7 +225,7 @@ def _trailing_year(fundamentals: Fundamentals, years: list[Statement]) -> Period
     earlier = ending_before(balances, flows.end)
     if year is not None:
         earlier = _filled(earlier, ending_before(years, flows.end))
-    return Period("ttm", flows, balance, earlier_flows, earlier, None, *_dividends(fundamentals, flows.end), checks)
+    return Period("ttm", flows, balance, earlier_flows, earlier, None, *_dividends(statements, flows.end), checks)
 
 
 def _of_the_day(balances: list[Statement], end: date, year: Statement | None) -> Statement | None:
@@ -229,11 +244,6 @@ def _filled(quarterly: Statement | None, annual: Statement | None) -> Statement 
         return quarterly
     missing = {key: line for key, line in annual.lines.items() if key in _BALANCES and key not in quarterly.lines}
     return replace(quarterly, lines={**missing, **quarterly.lines})
-
-
-def _default_currency(fundamentals: Fundamentals) -> str:
-    """Currency of points that name none."""
-    return currency_code(fundamentals.financial_currency) or major(fundamentals.currency)
 
 
 def has_cash_flow_statement(statement: Statement) -> bool:

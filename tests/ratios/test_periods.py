@@ -59,7 +59,7 @@ def test_a_sparse_fifth_year_is_not_a_fiscal_year_and_not_compared_with() -> Non
     ],
 )
 def test_a_fiscal_year_needs_assets_and_revenue_or_income(lines: dict[str, float], counts: bool) -> None:
-    assert bool(fiscal_years(plain(statements=Statements(annual=points({NOW: lines}))))) is counts
+    assert bool(fiscal_years(points({NOW: lines}), "USD")) is counts
 
 
 def test_the_year_after_a_missing_year_has_no_comparison() -> None:
@@ -290,3 +290,13 @@ def test_a_trailing_year_in_a_new_currency_takes_no_balance_in_the_old_one() -> 
 
 def test_a_company_without_points_has_no_periods() -> None:
     assert periods(Fundamentals("NONE", TODAY)) == []
+
+
+def test_the_periods_of_one_company_are_never_given_for_another() -> None:
+    statements = Statements(annual=points({NOW: {"TotalAssets": 1, "TotalRevenue": 1}}, ""))
+    first, other = plain(statements=statements, financial_currency="EUR"), plain(statements=Statements())
+    assert [one.currency for one in periods(first)] == ["EUR"]
+    assert [one.currency for one in periods(first)] == ["EUR"]
+    assert [one.currency for one in periods(replace(first, financial_currency="USD"))] == ["USD"]
+    assert periods(other) == []
+    assert [one.currency for one in periods(first)] == ["EUR"]

@@ -207,7 +207,8 @@ class Stand:
         self._runs += runs
         tasks = [ProcessingTask(run_id, one["symbol"], one["name"], one["region"], one["quote"]) for run_id in run_ids for one in companies]
         wanted = {task.task_id for task in tasks}
-        watch = Watch(self.settings, topics.PROCESSING)
+        # What earlier runs left in the topics is not read again while this one is measured.
+        watch = Watch(self.settings, topics.PROCESSING, from_now=True)
         cpu, requests = self._cpu_seconds(), self.requests()
         began = time.time()
         self.producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
@@ -239,12 +240,16 @@ class Stand:
 class Watch:
     """Follows a stage: `final` has the time stamp (epoch seconds) of each task's final state, `children` those it was split into."""
 
-    def __init__(self, settings: Settings, stage: topics.StageTopics) -> None:
+    def __init__(self, settings: Settings, stage: topics.StageTopics, from_now: bool = False) -> None:
         self._stage = stage
         self._consumer = clients.reader(settings.kafka)
         partitions = partitions_of(self._consumer, [stage.tasks, stage.completion, stage.errors])
         self._consumer.assign(partitions)
-        self._consumer.seek_to_beginning(*partitions)
+        if from_now:
+            for partition, end in self._consumer.end_offsets(partitions).items():
+                self._consumer.seek(partition, end)
+        else:
+            self._consumer.seek_to_beginning(*partitions)
         #: Time stamp of the first task.
         self.first_task = float("inf")
         self.final: dict[str, float] = {}

@@ -28,8 +28,10 @@ log = logging.getLogger(__name__)
 
 #: How many results one transaction takes at most.
 BATCH = 200
-#: Seconds from the begin of one transaction to the next: under load, what comes in between is one batch.
-BATCH_SECONDS = 0.2
+#: After a transaction the writer rests so many times as long as that took, and this many seconds at most: under load, what comes in
+#: meanwhile is one batch. A transaction costs as much as some rows, and each commit waits for the disk.
+REST = 3
+LONGEST_REST_SECONDS = 0.2
 #: Seconds between two checks whether the database works again, while there is nothing to write.
 PROBE_SECONDS = 2.0
 #: Seconds before a transaction that collided is tried again: doubles each time, up to the second figure.
@@ -89,14 +91,14 @@ class Writer:
         self._thread.join(5)
 
     def _loop(self) -> None:
-        began = 0.0
+        rested = 0.0
         while True:
             try:
                 batch = [self._queue.get(timeout=PROBE_SECONDS if self.away.is_set() else None)]
             except queue.Empty:
                 self._probe()
                 continue
-            self._closed.wait(max(0.0, began + BATCH_SECONDS - time.monotonic()))
+            self._closed.wait(max(0.0, rested - time.monotonic()))
             began = time.monotonic()
             while len(batch) < BATCH:
                 try:
@@ -106,6 +108,8 @@ class Writer:
             work = [item for item in batch if item is not None]
             if work:
                 self._write_batch(work)
+                ended = time.monotonic()
+                rested = ended + min(REST * (ended - began), LONGEST_REST_SECONDS)
             if None in batch:
                 if self._connection is not None:
                     self._connection.close()

@@ -64,8 +64,8 @@ class Info:
         return next((figure for figure in found if figure > 0), found[0] if found else None)
 
     def day(self, name: str) -> date | None:
-        """The UTC day of epoch seconds."""
-        seconds = self.figure(name)
+        """The UTC day of epoch seconds, or milliseconds."""
+        seconds = _seconds(self.figure(name))
         return _local_day(int(seconds), timezone.utc) if seconds is not None and 0 < seconds < _LAST_SECOND else None
 
     def other_symbol(self, symbol: str) -> str | None:
@@ -166,7 +166,7 @@ class Chart:
     #: Day of the newest price.
     quoted_on: date | None
     zone: tzinfo
-    timestamps: Sequence[int]
+    timestamps: Sequence[float]
     values: Sequence[float]
     splits: Mapping[date, float]
 
@@ -206,7 +206,7 @@ def parse_chart(payload: Any) -> Chart:
     meta = meta if isinstance(meta, dict) else {}
     zone = _zone(meta)
     pairs = _closes(result)
-    currency, quoted = meta.get("currency"), number(meta.get("regularMarketTime"))
+    currency, quoted = meta.get("currency"), _seconds(number(meta.get("regularMarketTime")))
     return Chart(
         price=number(meta.get("regularMarketPrice")),
         currency=currency if isinstance(currency, str) and currency else None,
@@ -229,7 +229,12 @@ _MILLISECONDS = 1e11
 _FIRST_SECOND, _LAST_SECOND = -2_208_988_800, 7_258_118_400
 
 
-def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
+def _seconds(stamp: float | None) -> float | None:
+    """A time in seconds, which can come in milliseconds."""
+    return stamp / 1000 if stamp is not None and stamp >= _MILLISECONDS else stamp
+
+
+def _closes(result: dict[str, Any]) -> list[tuple[float, float]]:
     """(timestamp, close) pairs, oldest first; `quote.close`, never `adjclose`, which is adjusted for dividends."""
     try:
         closes = result["indicators"]["quote"][0]["close"]
@@ -238,11 +243,13 @@ def _closes(result: dict[str, Any]) -> list[tuple[int, float]]:
         return []
     if not isinstance(closes, list) or not isinstance(stamps, list):
         return []
+    if stamps and type(stamps[0]) in _NUMBERS and stamps[0] >= _MILLISECONDS:
+        stamps = [stamp // 1000 if type(stamp) in _NUMBERS else stamp for stamp in stamps]
     pairs = [
         (stamp, float(close))
         for stamp, close in zip(stamps, closes, strict=False)
         # NaN fails the comparison. Anything but a plain number is not a close.
-        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) is int and _FIRST_SECOND < stamp < _LAST_SECOND
+        if type(close) in _NUMBERS and 0 < close < _LARGEST and type(stamp) in _NUMBERS and _FIRST_SECOND < stamp < _LAST_SECOND
     ]
     # Equal stamps keep their order, so the last of two closes of one day wins.
     pairs.sort(key=itemgetter(0))
@@ -257,9 +264,7 @@ def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
     for event in splits.values() if isinstance(splits, dict) else splits if isinstance(splits, list) else ():
         if not isinstance(event, dict):
             continue
-        stamp, factor = _figure(event.get("date")), _split_factor(event)
-        if stamp is not None and stamp >= _MILLISECONDS:
-            stamp /= 1000
+        stamp, factor = _seconds(_figure(event.get("date"))), _split_factor(event)
         if stamp is not None and factor is not None and _FIRST_SECOND < stamp < _LAST_SECOND:
             found[_local_day(int(stamp), zone)] = factor
     return found
@@ -296,7 +301,7 @@ def _zone(meta: dict[str, Any]) -> tzinfo:
     return timezone(timedelta(seconds=offset)) if offset is not None and abs(offset) < 86_400 else timezone.utc
 
 
-def _local_day(stamp: int, zone: tzinfo) -> date:
+def _local_day(stamp: float, zone: tzinfo) -> date:
     return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=stamp)).astimezone(zone).date()
 
 

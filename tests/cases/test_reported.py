@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cases.direct import rows_of
 from tests.cases.stand_in import BASE, MONTHS
-from tests.cases.test_kinds import CAP, NULL, Expected, wrong
+from tests.cases.test_kinds import ABSENT, CAP, NULL, YEARS, Expected, counts, of_chart, split, wrong
 
 POUNDS = {"financial_currency": "GBP", "fx": {"GBPUSD": {"price": 1.25}}}
+NO_REVENUE: dict[str, Any] = dict.fromkeys(("*.TotalRevenue", "*.CostOfRevenue", "*.GrossProfit"))
+BEFORE = YEARS[:3]
 EUROS = {"fx": {"EURUSD": {"price": 1.25}, "USDEUR": {"price": 0.8}}}
 
 
@@ -77,6 +80,60 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {**EUROS, "currency": "EUR", "financial_currency": "EUR", "market_cap": CAP * 0.9},
         {"ttm market_cap": CAP * 0.9},
     ),
+    # A split beside a large change of the count
+    (
+        "2:1 and two fifths bought back, earnings per share restated",
+        {
+            **split(["2025-05-02", 2, 1]),
+            "lines": counts(*[5e8 / 6] * 3, None),
+            "times": {"annual.DilutedEPS": dict.fromkeys(BEFORE, 0.6)},
+        },
+        {"2024 market_cap": CAP / 0.6, "2025 share_count_change": -0.4, "2025 diluted_eps_growth": 1.1 / 0.6 - 1},
+    ),
+    (
+        "2:1 and two fifths bought back, by the cash flows",
+        {
+            **split(["2025-05-02", 2, 1]),
+            "lines": {**counts(*[5e8 / 6] * 3, None), "annual.NetCommonStockIssuance": {"2025-12-31": -8e8}},
+            "times": {"annual.DilutedEPS": dict.fromkeys(BEFORE, 1.2)},
+        },
+        {
+            "2024 market_cap": "split_unclear",
+            "2025 share_count_change": "split_unclear",
+            "2025 diluted_eps_growth": "split_unclear",
+            "2025 market_cap": CAP,
+        },
+    ),
+    (
+        "2:1 and a fifth more shares issued, all restated",
+        {
+            **split(["2025-05-02", 2, 1]),
+            "lines": {**counts(*[5e8 / 6] * 3, None), "annual.NetCommonStockIssuance": {"2025-12-31": 3e8}},
+            "times": {"annual.DilutedEPS": dict.fromkeys(BEFORE, 1.2)},
+        },
+        {"2024 market_cap": CAP / 1.2, "2025 share_count_change": 0.2, "2025 diluted_eps_growth": 1.1 / 1.2 - 1},
+    ),
+    (
+        "2:1 ten days ago, and all of the quote of before it, the count of one class of two",
+        {**split(["today-10d", 2, 1]), "shares": 5e7, "shares_outstanding": 2.5e7, "market_cap": CAP / 2},
+        {"ttm market_cap": "split_unclear", "2025 market_cap": "split_unclear"},
+    ),
+    (
+        "1:1000, earnings per share restated and counts not",
+        {**split(["2025-05-02", 1, 1000]), "shares": 1e5, "price": 20000, "lines": counts(1e8, 1e8, 1e8, None)},
+        {"2024 price_to_sales": 2, "2025 price_to_sales": 2 / 1.1, "ttm price_to_sales": 2 / 1.15, "2025 revenue_growth": 0.1},
+    ),
+    # Statements
+    (
+        "no revenue, and trailing earnings that are the newest quarter's",
+        {"lines": NO_REVENUE, "trailing": {"2025-09-30": 1080e6, "2026-09-30": [295e6, 12]}},
+        {"ttm price_to_earnings": ABSENT, "2025 price_to_earnings": 2e9 / 115.5e6},
+    ),
+    (
+        "no revenue, trailing earnings right",
+        {"lines": NO_REVENUE},
+        {"ttm price_to_earnings": 2e9 / 120.75e6, "ttm price_to_sales": "missing:TotalRevenue", "2025 return_on_equity": 0.1833333333},
+    ),
     # Not a share
     (
         "a warrant beside the company's own count",
@@ -96,3 +153,13 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
 @pytest.mark.parametrize(("changes", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_reported_fault_gives_no_wrong_number(changes: dict[str, Any], expected: Expected) -> None:
     assert wrong(rows_of({"symbol": "KIND", **changes}), expected) == {}
+
+
+@pytest.mark.parametrize("form", [lambda seconds: seconds * 1000, float])
+def test_times_in_milliseconds_or_with_a_fraction_cost_no_close(form: Callable[[int], float]) -> None:
+    def change(result: dict[str, Any]) -> None:
+        result["timestamp"] = [form(stamp) for stamp in result["timestamp"]]
+        result["meta"]["regularMarketTime"] = form(result["meta"]["regularMarketTime"])
+
+    rows = rows_of({"symbol": "KIND", "quote": {"price.regularMarketTime": None}}, of_chart(change))
+    assert wrong(rows, {"2024 market_cap": CAP, "2025 market_cap": CAP, "ttm market_cap": CAP}) == {}

@@ -31,7 +31,7 @@ def is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[
     revenue = revenue_of(trailing)
     year = next((year for year in years if same_period(year.end, trailing.end) and year.currency == trailing.currency), None)
     if revenue is None:
-        return None
+        return False if _is_the_quarters(trailing, quarterly, default) else None
     if year is not None and not year.odd_length and (whole := revenue_of(year)) is not None:
         # Hundreds of times off is another unit (amounts.py), no other length.
         off = revenue / whole
@@ -44,6 +44,16 @@ def is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[
         return False
     newest = parts[0] if same_period(quarters[0].end, trailing.end) else None
     return False if newest is not None and abs(newest - revenue) <= SAME_FIGURE * revenue else None
+
+
+def _is_the_quarters(trailing: Statement, quarterly: Points, default: str) -> bool:
+    """Whether the trailing net income of a company without revenue is that of the newest quarter alone: an earlier one has some too."""
+    ends = _quarters_until(trailing.end, ends_of(quarterly, DATING_KEYS))[:4]
+    quarters = [statement_of(quarterly, ("NetIncome",), end, default).lines.get("NetIncome") for end in ends]
+    earned, (newest, *others) = trailing.lines.get("NetIncome"), quarters
+    if earned is None or newest is None or abs(newest[1] - earned[1]) > SAME_FIGURE * abs(earned[1]):
+        return False
+    return any(other and abs(other[1]) > SUM_TOLERANCE * abs(earned[1]) for other in others)
 
 
 def _part_of_a_year(trailing: Statement, quarterly: Points, default: str, years: list[Statement]) -> float:

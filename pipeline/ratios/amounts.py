@@ -11,9 +11,8 @@ from math import log, log10
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline.ratios.count_checks import LEAST_EPS
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, INCOME_KEYS, KEYS, major, unit_value
-from pipeline.ratios.share_counts import SHARES
+from pipeline.ratios.share_counts import LEAST_EPS, SHARES
 
 if TYPE_CHECKING:
     from pipeline.ratios.statement import Statement
@@ -50,22 +49,31 @@ _THOUSANDS = (3.0, 6.0)
 _NEARLY = 0.12
 
 
-def odd_amounts(statements: Sequence[Statement], balance: Statement | None = None) -> list[int]:
+def odd_amounts(statements: Sequence[Statement], balance: Statement | None = None, by_splits: Sequence[float] = ()) -> list[int]:
     """A number for each statement, 0 for those in single units or, if nothing tells, in the unit that most of them have.
 
     The same number is the same unit. If there is no most, none gets 0. Statements in different currencies are not compared. `balance`
-    belongs to the first statement, if that has none of its own.
+    belongs to the first statement, if that has none of its own. `by_splits`: by how many powers of ten a split can have parted counts and
+    earnings per share.
     """
     levels = _levels(statements, _AMOUNTS)
     shown: Counter[int] = Counter()
     for number, (level, one) in enumerate(zip(levels, statements, strict=True)):
         off = _off_per_share(one, balance if not number else None)
+        if off is not None and any(abs(abs(off) - power) < _NEARLY for power in by_splits):
+            off = None
         shown[level] += 0 if off is None else 1 if abs(off) < _ONE_UNIT else -any(abs(off - power) < _NEARLY for power in _THOUSANDS)
     best = max(shown.values(), default=0)
     fitting = [level for level in levels if shown[level] == best] if best >= 0 else []
     counts = Counter(fitting).most_common(2)
     usual = counts[0][0] if len(counts) == 1 or (counts and counts[0][1] > counts[1][1]) else None
     return [2 * level + 1 if usual is None else level - usual for level in levels]
+
+
+def split_powers(splits: Mapping[date, float]) -> tuple[float, ...]:
+    """By how many powers of ten the splits since each of them changed a count, if by so many that it looks like another unit."""
+    powers = (abs(sum(log10(factor) for when, factor in splits.items() if when >= day)) for day in splits)
+    return tuple(power for power in powers if power >= _ONE_UNIT)
 
 
 def _off_per_share(one: Statement, balance: Statement | None = None) -> float | None:

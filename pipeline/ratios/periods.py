@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from pipeline.ratios.amounts import in_one_unit, odd_amounts, without_odd_parts
+from pipeline.ratios.amounts import in_one_unit, odd_amounts, split_powers, without_odd_parts
 from pipeline.ratios.count_checks import believed_counts
 from pipeline.ratios.fundamentals import BALANCE_KEYS, CASH_FLOW_KEYS, FLOW_KEYS, Fundamentals, Points, Statements, currency_code, major
 from pipeline.ratios.quarters import four_quarters, is_a_year
@@ -83,7 +83,7 @@ def usable(fundamentals: Fundamentals) -> Fundamentals:
 class _Last(threading.local):
     """What this thread asked for last: a first fetch asks before the company's chart is there, and again for its rows."""
 
-    asked: tuple[Statements, str] | None = None
+    asked: tuple[Statements, str, tuple[float, ...]] | None = None
     found: Sequence[Period] = ()
 
 
@@ -93,16 +93,18 @@ _last = _Last()
 def periods(fundamentals: Fundamentals) -> list[Period]:
     """Up to four fiscal years, newest first, then the trailing twelve months if they are not older than those.
 
-    Of fundamentals as `usable` gives them. They depend on the statements and on the currency of points that name none.
+    Of fundamentals as `usable` gives them. They depend on the statements and on the currency of points that name none, and on
+    splits only if those are large enough to be taken for another unit.
     """
-    asked = fundamentals.statements, currency_code(fundamentals.financial_currency) or major(fundamentals.currency)
+    default = currency_code(fundamentals.financial_currency) or major(fundamentals.currency)
+    asked = fundamentals.statements, default, split_powers(fundamentals.splits)
     if _last.asked != asked:
         _last.found = _periods(*asked)
         _last.asked = asked
     return list(_last.found)
 
 
-def _periods(statements: Statements, default: str) -> list[Period]:
+def _periods(statements: Statements, default: str, large_splits: tuple[float, ...]) -> list[Period]:
     years = fiscal_years(statements.annual, default)
     trailing = _trailing_year(statements, default, years)
     if trailing:
@@ -111,7 +113,7 @@ def _periods(statements: Statements, default: str) -> list[Period]:
     else:
         years = without_odd_parts(years)
     first = [trailing.flows] if trailing else []
-    units = odd_amounts([*first, *years], trailing.balance if trailing else None)
+    units = odd_amounts([*first, *years], trailing.balance if trailing else None, large_splits)
     years = [replace(year, unit=unit) for year, unit in zip(years, units[len(first) :], strict=True)]
     chosen = []
     for number, year in enumerate(years[:4]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from math import inf, log
+from math import log
 from statistics import median
 
 from pipeline.ratios.fundamentals import Fundamentals, Point, Points, Statements
-from pipeline.ratios.share_counts import SHARES, counts_of_the_quote, product
+from pipeline.ratios.share_counts import SHARES, counts_of_the_quote, product, shares_behind
 
 #: A count this many times off both its neighbours is none.
 COUNT_STEP = 100.0
@@ -19,8 +19,6 @@ PLACEHOLDERS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 LARGE_MOVE = log(2.5)
 #: Counts within this of each other say the same.
 _ABOUT_EQUAL = log(1.5)
-#: Earnings per share nearer to zero than this are rounded too much to tell a number of shares.
-LEAST_EPS = 0.02
 #: Days within which two dates are of one period.
 _SAME_DAYS = 7
 #: Earnings per share are of a mean over the period: a new count shows in full only in the period after.
@@ -84,18 +82,6 @@ def _is_spike(one: Count, counts: list[Count], splits: Mapping[date, float]) -> 
         return False
     up, down = log(one[1]) - log(before[1]), log(one[1]) - log(after[1])
     return up * down > 0 and min(abs(up), abs(down)) >= LARGE_MOVE and abs(up - down) <= _ABOUT_EQUAL
-
-
-def shares_behind(points: Points) -> dict[date, float]:
-    """Earnings ÷ earnings per share: by period end, the mean number of shares that the site divided by, in any one unit."""
-    eps = points.get("DilutedEPS", {})
-    common, all_of_it = points.get("NetIncomeCommonStockholders", {}), points.get("NetIncome", {})
-    found = {}
-    for day, per_share in eps.items():
-        earned = common.get(day) or all_of_it.get(day)
-        if earned and abs(per_share.value) >= LEAST_EPS and 0 < (shares := earned.value / per_share.value) < inf:
-            found[day] = shares
-    return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from statistics import median
 from pipeline.ratios.fundamentals import MINOR_UNITS, Fundamentals, major, unit_value
 from pipeline.ratios.periods import Period
 from pipeline.ratios.rates import rate
-from pipeline.ratios.share_counts import SHARES
+from pipeline.ratios.share_counts import LEAST_EPS, SHARES
 
 #: Two market values whose quotient is within these are of the same shares; it is not 1, since prices and counts are of different days.
 SHARE_UNIT = (0.67, 1.5)
@@ -51,7 +51,7 @@ def shares_behind_earnings(fundamentals: Fundamentals, periods: list[Period]) ->
     for flows in sorted((period.flows for period in periods), key=lambda flows: flows.end, reverse=True):
         eps, earnings = (flows.lines.get(key) for key in ("DilutedEPS", "NetIncomeCommonStockholders"))
         earnings = earnings or flows.lines.get("NetIncome")
-        if not eps or not earnings or abs(eps[1]) < 0.02 or eps[1] * earnings[1] <= 0 or flows.odd_length or flows.unit:
+        if not eps or not earnings or abs(eps[1]) < LEAST_EPS or eps[1] * earnings[1] <= 0 or flows.odd_length or flows.unit:
             continue
         if any(day > flows.end and abs(log(factor)) > 0.02 for day, factor in fundamentals.splits.items()):
             return None
@@ -121,7 +121,7 @@ def _is_one_class(fundamentals: Fundamentals, periods: list[Period]) -> bool:
         eps, earned = flows.get("DilutedEPS"), flows.get("NetIncomeCommonStockholders") or flows.get("NetIncome")
         count = (period.balance or period.flows).lines.get(SHARES)
         codes = {period.currency, period.flows.codes.get("DilutedEPS", period.currency), major(fundamentals.currency)}
-        if eps and earned and count and abs(eps[1]) >= 0.02 and count[1] > 0 and len(codes) == 1 and not period.flows.unit:
+        if eps and earned and count and abs(eps[1]) >= LEAST_EPS and count[1] > 0 and len(codes) == 1 and not period.flows.unit:
             times.append(earned[1] / eps[1] / count[1])
     return len(times) >= _LEAST_PERIODS and min(times) >= ONE_CLASS and max(times) <= _ALIKE * min(times)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
-from math import log
+from math import inf, log
 
 from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
 
@@ -29,6 +29,12 @@ _NEAR_DAYS = 10
 _EXACTLY = log(1.03)
 #: Earnings per share say nothing if the shares behind them moved so many times more than the count did; fewer times, if that stood still.
 _ODD, _ODD_IF_COUNT_STANDS = log(5.0), log(3.5)
+#: Earnings per share nearer to zero than this are rounded too much to tell a number of shares.
+LEAST_EPS = 0.02
+#: What splits leave of a count's move is explained by something else, from here on.
+_MORE_THAN_SPLITS = log(1.15)
+#: Shares issued or bought back for less than this of the total assets do not move a count so much.
+_LEAST_ISSUANCE = 0.05
 #: A real split's factor is a ratio of whole numbers, the smaller of them at most this.
 _LARGEST_WHOLE = 100
 
@@ -63,6 +69,18 @@ def nearest(jump: float, factors: Iterable[float]) -> float | None:
     return None
 
 
+def shares_behind(points: Points) -> dict[date, float]:
+    """Earnings ÷ earnings per share: by period end, the mean number of shares that the site divided by, in any one unit."""
+    eps = points.get("DilutedEPS", {})
+    common, all_of_it = points.get("NetIncomeCommonStockholders", {}), points.get("NetIncome", {})
+    found = {}
+    for day, per_share in eps.items():
+        earned = common.get(day) or all_of_it.get(day)
+        if earned and abs(per_share.value) >= LEAST_EPS and 0 < (shares := earned.value / per_share.value) < inf:
+            found[day] = shares
+    return found
+
+
 class ShareCounts:
     """Counts of shares by day, and by what to multiply each so that it fits closes, which are as after every split.
 
@@ -75,6 +93,7 @@ class ShareCounts:
         newest = max(counts, default=date.min)
         counts |= {day: point.value for day, point in later.get(SHARES, {}).items() if day > newest and point.value > 0}
         self._splits = fundamentals.splits
+        self._series = series
         self._counts = dict(sorted(counts.items()))
         self._factors: dict[date, float | None] = {}
         self.spin_offs: set[date] = set()
@@ -115,9 +134,10 @@ class ShareCounts:
             if verdict is not None:
                 verdicts.add({1.0: "still", factor: "reported"}.get(verdict, "restated"))
         odd = {when for when, one in splits.items() if not is_real_split(one)}
+        # Just after a split, a count that says "restated" beside a market cap that says "still" can be that of one class of two.
         if "reported" in verdicts and "restated" not in verdicts:
             return factor
-        if "restated" in verdicts and "reported" not in verdicts:
+        if "restated" in verdicts and "reported" not in verdicts and (settled or "still" not in verdicts):
             return 1.0
         if verdicts == {"still"} and settled:
             self.spin_offs |= odd
@@ -147,10 +167,32 @@ class ShareCounts:
         if abs(log(factor)) >= _FLIP and abs(log(jump) + log(factor)) < _EXACTLY:
             return None
         chosen = nearest(jump, (1.0, factor))
+        if splits and (chosen is None or abs(log(jump) - log(chosen)) >= _MORE_THAN_SPLITS):
+            said = self._by_earnings_per_share(day, after, jump, factor)
+            if said is not None:
+                return known * said
+            if chosen is not None and self._is_denied(after, jump / chosen):
+                return None
         own = None if chosen is None else known if chosen == 1.0 else known * factor
         if chosen == 1.0:
             self.spin_offs |= {when for when, one in splits.items() if not is_real_split(one)}
         return own if chosen is None else self._flipped(day, jump, known, own)
+
+    def _by_earnings_per_share(self, day: date, after: date, jump: float, factor: float) -> float | None:
+        """1 if the count of `day` was restated for the split and its earnings per share were not, `factor` if it is the other way round."""
+        behind = shares_behind(self._series)
+        if day not in behind or after not in behind:
+            return None
+        # If both were restated, or neither was, the two move alike.
+        said = nearest(behind[day] / behind[after] * jump, (1.0, factor, 1 / factor))
+        return None if said is None or said == 1.0 else factor if said == factor else 1.0
+
+    def _is_denied(self, after: date, grew: float) -> bool:
+        """Whether by the cash-flow statement shares were bought back while the count grew so many times, or issued while it fell."""
+        issued, assets = (self._series.get(key, {}).get(after) for key in ("NetCommonStockIssuance", "TotalAssets"))
+        if issued is None or assets is None or abs(issued.value) < _LEAST_ISSUANCE * assets.value:
+            return False
+        return (grew > 1) != (issued.value > 0)
 
     def _flipped(self, day: date, jump: float, known: float, own: float | None) -> float | None:
         """`own`, or another factor if only one of this count and the next was restated."""
@@ -180,7 +222,10 @@ def growth_by_splits(jump: float | None, between: Iterable[float], later: Iterab
     """
     factor, after = product(between), product(later)
     if abs(log(factor)) >= 1e-9:
-        return nearest(jump, (1.0, factor)) if jump is not None else None
+        if jump is None or grew is None or not 0 < jump / grew < float("inf"):
+            said = nearest(jump, (1.0, factor)) if jump is not None else None
+            return None if said is None or abs(log(jump or 1.0) - log(said)) >= _MORE_THAN_SPLITS else said
+        return nearest(jump / grew, (1.0, factor))
     if jump is None or not 0 < jump < float("inf"):
         # Splits after both dates alone: both figures come in one answer, restated or not.
         return 1.0

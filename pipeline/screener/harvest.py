@@ -23,13 +23,15 @@ def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iter
     The site decides how many rows an answer has. The list ends at the largest total that was given or, if none was given or it cannot
     be right, at an answer without rows. A site that repeats the same rows is not asked again.
     """
-    offset, total = 0, 1
+    offset, total, known_again = 0, 1, 0
     seen: set[str] = set()
     while offset < total:
         answer = first if first is not None and not offset else ask(offset)
         yield answer
         symbols = {listing.symbol for listing in answer.listings}
-        if not answer.rows or (len(symbols) > TOLERATED and symbols <= seen):
+        # Rows move while a list is read, so that a few known ones in a row say nothing. An answer without any stock counts as one.
+        known_again = known_again + max(len(symbols), 1) if symbols <= seen else 0
+        if not answer.rows or known_again > TOLERATED:
             return
         seen |= symbols
         is_page = not offset and answer.rows == answer.total and answer.rows in _PAGE_SIZES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from dataclasses import replace
 from typing import Any
 
@@ -169,7 +170,7 @@ def the_list(total: int, *passes: list[Answer]) -> RegionList:
     return RegionList("a list", "api", total, one)
 
 
-def of(total: int, symbols: str, **skipped: int) -> Answer:
+def of(total: int | None, symbols: str, **skipped: int) -> Answer:
     return Answer(total, tuple(Listing(symbol, symbol) for symbol in symbols.split()), skipped)
 
 
@@ -268,9 +269,12 @@ def test_the_site_decides_how_many_rows_an_answer_has(per_answer: int, says_tota
     assert len(asked) == -(-260 // per_answer) + (not says_total), "no second pass"
 
 
-def test_a_site_that_repeats_its_rows_is_not_asked_for_ever() -> None:
-    rows = tuple(Listing(symbol, symbol) for symbol in "ABCDEFGH")
-    assert len(list(all_pages(lambda offset: Answer(None, rows)))) == 2
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [(of(None, "A B C D E F G H"), 2), (of(None, "A B C"), 3), (of(None, "A"), 7), (of(None, "", no_symbol=25), 6), (of(300, "A A A"), 7)],
+)
+def test_a_site_that_repeats_its_rows_is_not_asked_for_ever(answer: Answer, asked: int) -> None:
+    assert len(list(islice(all_pages(lambda offset: answer), 20))) == asked
 
 
 def test_more_than_the_site_can_give_is_refused_with_advice() -> None:

@@ -207,8 +207,12 @@ class Table:
         """The pages from the first to the last. A page that does not come is an error, never the last one."""
         state = self._driver.wait(self._shows_all, "shows no table")
         rows = 0
+        seen: set[str] = set()
         while True:
             self._check(state)
+            if seen and not state.is_numbered and seen.issuperset(state.symbols):
+                raise TransientError(f"{self._wanted}: the next page shows stocks of earlier pages alone: it may be the first one again")
+            seen.update(state.symbols)
             rows = state.last if state.is_numbered else rows + len(state.rows)
             total = state.shown_total
             if total is None and state.next_is_there and not state.has_next:

@@ -147,12 +147,12 @@ def serving(site: Site) -> Iterator[None]:
 
     thread = threading.Thread(target=run, name="other pages", daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
 
 
 async def dropped(request: web.Request) -> web.StreamResponse:
@@ -241,8 +241,13 @@ PAID_ROW = '<tr class="row promoted"><td><a href="/quote/PAID?ncid=ad">PAID</a><
 CODES = {"Japan": "jp", "United States": "us", "Iceland": "is", "France": "fr", "Germany": "de", "Canada": "ca", "Italy": "it"}
 
 
-def rendered(says: Callable[[int, int, int], str], by_select: bool = False, ignores_region: bool = False) -> Callable[[web.Request], str]:
-    """The page, 60 rows at once. says: its words for the first row, the last row and the total."""
+def rendered(
+    says: Callable[[int, int, int], str], by_select: bool = False, ignores_region: bool = False, goes_round: bool = False
+) -> Callable[[web.Request], str]:
+    """The page, 60 rows at once. says: its words for the first row, the last row and the total.
+
+    goes_round: the control for the next page leads from the last page to the first one.
+    """
 
     def answer(request: web.Request) -> str:
         asked = request.query
@@ -252,13 +257,14 @@ def rendered(says: Callable[[int, int, int], str], by_select: bool = False, igno
         shown = every[start : start + 60]
         listed = [f'<tr><td>{n}</td><td><a href="/quote/{one}?p={one}">{one}</a></td></tr>' for n, one in enumerate(shown, start + 1)]
         onward = "&amp;".join(f"{name}={asked[name]}" for name in ("region", "min", "max") if name in asked)
-        onward = f"{onward}&amp;start={start + 60}"
+        is_last = not every[start + 60 :]
+        onward = f"{onward}&amp;start={0 if is_last else start + 60}"
         return RENDERED.format(
             filters=(_select if by_select else _dialogs)(chosen, asked),
             heads="<tr><th>#</th><th>Symbol</th></tr>",
             rows=PAID_ROW + "".join(listed + listed[-1:]),
             says=says(start + bool(shown), start + len(shown), len(every)),
-            following=f'<a rel=next href="?{onward}">Next ›</a>' if every[start + 60 :] else "<span aria-disabled=true>Next ›</span>",
+            following=f'<a rel=next href="?{onward}">Next ›</a>' if goes_round or not is_last else "<span aria-disabled=true>Next ›</span>",
         )
 
     return answer

@@ -510,8 +510,8 @@ CONSENTS = {
 def test_consent_is_given(consent: str, site: Site, browser: Browser) -> None:
     site.page = lambda request: page(FETCH) if "seen" in request.cookies else f"<html><body>{CONSENTS[consent]}</body></html>"
     started = time.monotonic()
-    assert lists(browser, site) == ALL
-    assert time.monotonic() - started < 30, "without waiting for a deadline"
+    assert lists(browser, site, seconds=90.0) == ALL
+    assert time.monotonic() - started < 90, "without waiting for a deadline"
 
 
 # What is left if there is no data to ask for
@@ -545,6 +545,13 @@ def test_rows_that_stay_the_same_whatever_is_chosen_are_not_the_region_s(site: S
     site.page = rendered(lambda first, last, total: f"{first}-{last} of {total}", ignores_region=True)
     site.crumb, site.query_path = 404, "/nowhere"
     with pytest.raises(TransientError, match="the same stocks as before Japan was chosen"):
+        lists(browser, site)
+
+
+def test_a_list_that_begins_again_after_its_last_page_is_an_error(site: Site, browser: Browser) -> None:
+    site.page = rendered(lambda first, last, total: "", by_select=True, goes_round=True)
+    site.crumb, site.query_path = 404, "/nowhere"
+    with pytest.raises(TransientError, match="the next page shows stocks of earlier pages alone"):
         lists(browser, site)
 
 

@@ -109,7 +109,7 @@ def test_a_producer_without_a_broker_gives_up_in_time_and_sends_all_when_it_is_b
     send = ("kafka_scraper_producer.py", "--regions", "us,fr", "--market-cap-currency", "local")
     done = live.run(*send)
     assert done.returncode == config.EXIT_SERVICE, done.stderr
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 45, "it says so after 10 s, on a machine that is not busy"
     assert done.stderr.count("\n") == 1
     apache_kafka.start_again()
     done = live.run(*send)

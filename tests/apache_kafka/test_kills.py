@@ -176,7 +176,7 @@ def test_consumers_may_join_and_leave_during_a_run(start, check, live):
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(30) == 0, live.terminal.errors(guest)
+        assert guest.wait(60) == 0, live.terminal.errors(guest)
     check(run, "consumers of both kinds join and leave")
 
 

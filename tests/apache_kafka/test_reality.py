@@ -237,7 +237,7 @@ def test_a_missing_write_permission_is_named_once_and_work_continues_after_the_g
             granting = until(lambda: _sends_in_a_thread(sender, topic), 1)
             until(lambda: f"to write to topic {topic}" in caplog.text, 30, "the line")
             rights.grant(ACLOperation.WRITE, ResourceType.TOPIC, topic)
-            granting.join(20)
+            granting.join(60)
             assert not granting.is_alive()
         else:
             until(lambda: f"to write to topic {topic}" in caplog.text, 30, "the line")
@@ -286,11 +286,11 @@ def test_a_group_that_another_program_uses_is_named_and_work_begins_after_it(kaf
         with Running(kafka):
             until(lambda: "another program is a member of this consumer group" in caplog.text, 30, "its name")
             left.set()
-            member.join(30)
+            member.join(60)
             done(kafka, run_id, 1)
     finally:
         left.set()
-        member.join(30)
+        member.join(60)
 
 
 def test_a_sender_replaces_a_client_that_no_longer_works(kafka, run_id, caplog):

@@ -60,7 +60,7 @@ def put(settings: Kafka, topic: str, partition: int, built: bytes) -> int:
     producer = KafkaProducer(**options, enable_idempotence=False, acks="all", retries=0, max_request_size=10**8)
     MemoryRecordsBuilder.close = close_with_it
     try:
-        return producer.send(topic, b"any", partition=partition).get(timeout=30).offset
+        return producer.send(topic, b"any", partition=partition).get(timeout=60).offset
     finally:
         MemoryRecordsBuilder.close = close
         producer.close()

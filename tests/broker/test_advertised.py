@@ -29,7 +29,7 @@ def test_an_unreachable_advertised_address_is_named(tmp_path: Path, advertised: 
         broker.kill()
         broker.wait()
     assert (process.returncode, said) == (3, "")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 45, "it says so after 10 s, on a machine that is not busy"
     assert complained.startswith(
         f"kafka_scraper_producer.py: Kafka at 127.0.0.1:{port} answers, and sends its clients on to {advertised}, "
     )

@@ -44,7 +44,7 @@ class Address:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def move_to(self, port: int) -> None:
         """0: nobody is there."""
@@ -54,7 +54,7 @@ class Address:
     def close(self) -> None:
         self.move_to(0)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -139,7 +139,7 @@ class Pair:
     def close(self) -> None:
         if self.standby is not None:
             self.standby.kill()
-            self.standby.wait(10)
+            self.standby.wait(60)
         self.primary.stop()
         shutil.rmtree(self.standby_data, ignore_errors=True)
 

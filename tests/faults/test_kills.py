@@ -79,7 +79,7 @@ def test_consumers_may_join_and_leave_during_a_run(terminal, check):
     for guest in guests:
         guest.send_signal(signal.SIGTERM)
     for guest in guests:
-        assert guest.wait(30) == 0, terminal.errors(guest)
+        assert guest.wait(60) == 0, terminal.errors(guest)
     check(run, run.end(), terminal.home)
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=60)
 
 
 class Host:
@@ -114,7 +114,7 @@ def test_a_host_cut_off_during_a_run_loses_nothing_and_doubles_nothing(terminal,
     for process in (scraper, stays, goes):
         process.send_signal(signal.SIGTERM)
     for process in (scraper, stays, goes):
-        assert process.wait(40) == 0, terminal.errors(process)
+        assert process.wait(60) == 0, terminal.errors(process)
 
     # What it had in hand, it has done by now a second time.
     tally.read_to_now()

@@ -96,7 +96,7 @@ def test_a_night_with_six_killed_consumers_gives_the_same_rows_as_a_first_run(te
         killer.kill_one_at_work(after=number // 2 * STOCKS // 5)
     killer.tally.close()
     until(lambda: disturbed.shows("stays up until Ctrl+C"), 300, "the end of the run")
-    with urllib.request.urlopen(f"{terminal.demo_settings()['YAHOO_BASE_URL']}/market/stats", timeout=10) as answer:
+    with urllib.request.urlopen(f"{terminal.demo_settings()['YAHOO_BASE_URL']}/market/stats", timeout=60) as answer:
         answered = json.load(answer)["answered"]
     disturbed.process.send_signal(signal.SIGINT)
     summary = disturbed.end()

@@ -110,7 +110,7 @@ def test_redelivering_everything_after_a_finished_run_changes_nothing(terminal, 
     rows_before = all_rows(connection)
     for process in first:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
     for stage in topics.STAGES:
         reset_group(settings.kafka, stage.group, [stage.tasks, stage.retries])

@@ -22,7 +22,7 @@ def test_a_stop_signal_at_any_moment_leaves_no_process_and_the_next_run_starts_a
     process = start_demo(terminal)
     wait_for(terminal, process, moment)
     process.send_signal(number)
-    assert process.wait(40) == config.EXIT_INTERRUPTED, terminal.errors(process)
+    assert process.wait(60) == config.EXIT_INTERRUPTED, terminal.errors(process)
     if moment == "work":
         assert "stopped before the run was done: the next run asks for what is still missing" in terminal.output(process)
     until(lambda: not terminal.processes(), 5, "the end of all processes")

@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,6 @@ sys.stdin.read()
 postgres.stop()
 broker.stop()
 """
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Poll until the condition holds; fails the test where it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.02)
 
 
 def is_running(process_id: int) -> bool:

@@ -11,7 +11,8 @@ from local.postgres import Postgres
 from local.tansu import Broker
 from pipeline.process.guardian import Guardian
 from pipeline.process.ports import answers
-from tests.local.helpers import OWNER, is_running, python, said, sql, wait_until
+from tests.conftest import until
+from tests.local.helpers import OWNER, is_running, python, said, sql
 
 
 def test_a_killed_owner_leaves_no_process_and_the_next_start_finds_the_rows(folder: Path) -> None:
@@ -24,7 +25,7 @@ def test_a_killed_owner_leaves_no_process_and_the_next_start_finds_the_rows(fold
         # At once: whatever still runs of the old ones, the new ones come up.
         broker = Broker.start(folder / "broker.log", 19092)
         postgres = Postgres.start(folder / "postgres", folder / "postgres.log", 15432)
-        wait_until(lambda: not any(map(is_running, up["processes"] + up["guardians"])), 10)
+        until(lambda: not any(map(is_running, up["processes"] + up["guardians"])), 10)
         assert sql(postgres.settings, "SELECT count(*) FROM kept") == [(1000,)]
         postgres.stop()
         broker.stop()
@@ -41,7 +42,7 @@ def test_an_owner_ended_by_another_signal_leaves_no_process(folder: Path) -> Non
                 owner.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     owner.wait(5)
-            wait_until(lambda: not any(map(is_running, up["processes"] + up["guardians"])), 10)  # noqa: B023
+            until(lambda: not any(map(is_running, up["processes"] + up["guardians"])), 10)  # noqa: B023
 
 
 def test_ctrl_c_in_the_terminal_reaches_neither_service(folder: Path) -> None:
@@ -68,7 +69,7 @@ guardian.start(["touch", sys.argv[1]])
 """
     with python(code, str(tmp_path / "ran"), stderr=subprocess.PIPE) as owner:
         _, errors = owner.communicate()
-        wait_until(lambda: not is_running(int(errors)))
+        until(lambda: not is_running(int(errors)))
     assert not (tmp_path / "ran").exists()
 
 
@@ -78,10 +79,10 @@ def test_a_guardian_kills_a_program_that_ignores_sigterm_and_its_children(tmp_pa
         f"trap '' TERM; sleep 600 & echo $! > {tmp_path}/child.new; mv {tmp_path}/child.new {tmp_path}/child; while :; do sleep 1; done"
     )
     process, _ = guardian.start(["sh", "-c", script], patience_seconds=0.2)
-    wait_until((tmp_path / "child").exists)
+    until((tmp_path / "child").exists)
     guardian.finish()
-    assert process.wait(5) == -signal.SIGKILL
-    wait_until(lambda: not is_running(int((tmp_path / "child").read_text())))
+    assert process.wait(60) == -signal.SIGKILL
+    until(lambda: not is_running(int((tmp_path / "child").read_text())))
 
 
 def test_a_guardian_does_not_wait_for_a_dead_program() -> None:
@@ -89,7 +90,7 @@ def test_a_guardian_does_not_wait_for_a_dead_program() -> None:
     process, _ = guardian.start(["sleep", "600"], patience_seconds=60)
     # Nobody reaps the process while its owner waits here.
     guardian.finish(timeout_seconds=10)
-    assert process.wait(5) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
 
 
 def test_a_forgotten_duty_is_not_carried_out(tmp_path: Path) -> None:

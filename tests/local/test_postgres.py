@@ -26,7 +26,8 @@ from local.postgres_place import has_data, psql_path, remove_data
 from pipeline.errors import ServiceError
 from pipeline.process.ports import answers, free_port
 from pipeline.storage import database
-from tests.local.helpers import is_running, kill, python, said, sql, wait_until
+from tests.conftest import until
+from tests.local.helpers import is_running, kill, python, said, sql
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to start processes as another user")
@@ -191,10 +192,10 @@ def test_an_interrupted_initdb_leaves_no_half_made_data(folder: Path) -> None:
 
     with python(code, str(data_dir), str(folder / "postgres.log")) as owner:
         # Some of the folders that initdb makes are there.
-        wait_until(lambda: any((path / "data" / "base").exists() for path in half_made()))
+        until(lambda: any((path / "data" / "base").exists() for path in half_made()))
         owner.kill()
         owner.wait()
-        wait_until(lambda: not half_made())
+        until(lambda: not half_made())
     assert not has_data(data_dir)
     server = start(folder)
     remember(server.settings)

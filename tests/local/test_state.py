@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import config
 from local.state import State, dotenv_text
 from pipeline.errors import ServiceError
-from tests.local.helpers import is_running, kill, python, said, wait_until
+from tests.conftest import until
+from tests.local.helpers import is_running, kill, python, said
 
 HOLDER = """
 import json, subprocess, sys
@@ -132,7 +133,7 @@ def test_a_lock_with_an_unreadable_pid_still_refuses(tmp_path: Path) -> None:
                 State.acquire(tmp_path)
         finally:
             kill(child)
-    wait_until(lambda: not is_running(child))
+    until(lambda: not is_running(child))
 
 
 def test_a_folder_that_cannot_be_created_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

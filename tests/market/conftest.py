@@ -8,7 +8,6 @@ import re
 import select
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +27,12 @@ class RunningMarket:
         self.process = process
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Any:
-        with urllib.request.urlopen(urllib.request.Request(self.base + path, headers=headers or {}), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, headers=headers or {}), timeout=60) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: object) -> Any:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.base + path, data=data, method="POST"), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, data=data, method="POST"), timeout=60) as answer:
             return json.load(answer)
 
     def faults(self, **rates: float) -> None:
@@ -55,7 +54,7 @@ def running(*arguments: str) -> Iterator[RunningMarket]:
             yield RunningMarket(found[1], process)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +69,3 @@ def market_server(shared_market: RunningMarket) -> Iterator[RunningMarket]:
     shared_market.faults()
     yield shared_market
     shared_market.faults()
-
-
-def until(condition: Any, seconds: float = 5) -> None:
-    """Wait for what another process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

@@ -44,7 +44,7 @@ def test_an_invalid_limit_is_refused(text: str) -> None:
 def answer(server: RunningMarket, path: str) -> tuple[int, str | None]:
     """Status and Retry-After."""
     try:
-        with urllib.request.urlopen(server.base + path, timeout=10) as found:
+        with urllib.request.urlopen(server.base + path, timeout=60) as found:
             return int(found.status), None
     except urllib.error.HTTPError as error:
         with error:

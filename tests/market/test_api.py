@@ -21,7 +21,8 @@ import pytest
 
 from local.market.companies import BAND_HIGH, BAND_LOW, Market, build_market
 from local.market.regions import MARKET_DAY, rate
-from tests.market.conftest import PROJECT, RunningMarket, running, until
+from tests.conftest import until
+from tests.market.conftest import PROJECT, RunningMarket, running
 
 CHART = "/v8/finance/chart/EURUSD=X?range=1mo"
 SCREENER = "/research-hub/screener/equity/?start=0&count=100"
@@ -35,7 +36,7 @@ def market() -> Market:
 
 def status(server: RunningMarket, path: str, headers: dict[str, str] | None = None) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(server.base + path, headers=headers or {}), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(server.base + path, headers=headers or {}), timeout=60) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:
@@ -44,7 +45,7 @@ def status(server: RunningMarket, path: str, headers: dict[str, str] | None = No
 
 
 def text(server: RunningMarket, path: str, headers: dict[str, str]) -> str:
-    with urllib.request.urlopen(urllib.request.Request(server.base + path, headers=headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(server.base + path, headers=headers), timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -117,7 +118,7 @@ def test_yfinance_sees_missing_data_as_on_the_site(probe: dict[str, Any]) -> Non
 
 def test_absolute_request_lines_work_as_with_a_proxy(market_server: RunningMarket) -> None:
     host, _, port = market_server.base.removeprefix("http://").partition(":")
-    with closing(http.client.HTTPConnection(host, int(port), timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as connection:
         connection.request("GET", "http://query2.finance.yahoo.com" + CHART, headers={"Host": "query2.finance.yahoo.com"})
         assert json.load(connection.getresponse())["chart"]["error"] is None
 
@@ -150,7 +151,7 @@ def test_price_to_book_of_a_london_stock_is_a_hundred_times_off(market_server: R
     company = next(c for c in market.with_trait("pence") if c.financial_currency == "GBP" and not c.traits & {"gone", "no_statements"})
     crumb = text(market_server, "/v1/test/getcrumb", {"Cookie": "A3=d=1"})
     path = f"{market_server.base}/v7/finance/quote?symbols={company.symbol}&crumb={crumb}"
-    with urllib.request.urlopen(urllib.request.Request(path, headers={"Cookie": "A3=d=1"}), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(path, headers={"Cookie": "A3=d=1"}), timeout=60) as answer:
         quote = json.load(answer)["quoteResponse"]["result"][0]
     book = company.statements.latest("CommonStockEquity")
     assert book
@@ -170,7 +171,7 @@ def test_a_wrong_chart_request_gets_an_error(market_server: RunningMarket) -> No
 def rows(server: RunningMarket, **wanted: object) -> dict[str, Any]:
     """What a page without data of its own gets: rows as a piece of HTML, read back here."""
     request = urllib.request.Request(server.base + "/research-hub/screener/rows", json.dumps(wanted).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         piece = answer.read().decode()
     found = re.findall(r'data-field="ticker" data-value="([^"]*)".*?data-field="intradaymarketcap" data-value="(\d+)"', piece)
     total = re.search(r'data-total="(\d+)"', piece)
@@ -180,12 +181,12 @@ def rows(server: RunningMarket, **wanted: object) -> dict[str, Any]:
 
 def test_the_consent_page_is_first_and_leads_back(market_server: RunningMarket) -> None:
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with opener.open(market_server.base + SCREENER, timeout=10) as answer:
+    with opener.open(market_server.base + SCREENER, timeout=60) as answer:
         page = answer.read().decode()
         assert "/consent" in answer.url
     assert 'id="consent-page"' in page
     form = b"originalDoneUrl=%2Fresearch-hub%2Fscreener%2Fequity%2F&reject=reject"
-    with opener.open(market_server.base + "/v2/collectConsent?sessionId=1", form, timeout=10) as answer:
+    with opener.open(market_server.base + "/v2/collectConsent?sessionId=1", form, timeout=60) as answer:
         assert answer.url.endswith("/research-hub/screener/equity/")
         assert "screener-table" in answer.read().decode()
 
@@ -223,7 +224,7 @@ def test_nothing_on_the_page_comes_from_another_host(market_server: RunningMarke
 def outcome(server: RunningMarket, path: str) -> object:
     """A status, or the name of what broke."""
     try:
-        with urllib.request.urlopen(server.base + path, timeout=10) as answer:
+        with urllib.request.urlopen(server.base + path, timeout=60) as answer:
             json.load(answer)
             return answer.status
     except urllib.error.HTTPError as error:
@@ -286,18 +287,18 @@ def test_the_page_has_its_own_faults(market_server: RunningMarket, fault: str, s
 def test_a_hanging_answer_ends_with_its_client_and_does_not_delay_stopping() -> None:
     with running("--faults", "hang=1") as server:
         host, _, port = server.base.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as waiting:
+        with socket.create_connection((host, int(port)), timeout=60) as waiting:
             waiting.sendall(f"GET {CHART} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             until(lambda: server.get("/market/counts")["faults"].get("hang") == 1)
             server.process.send_signal(signal.SIGINT)
-            assert server.process.wait(5) == 0
+            assert server.process.wait(60) == 0
 
 
 # The command
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "local.market", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-m", "local.market", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=60)
 
 
 def test_a_taken_port_is_one_line_and_exit_code_3(market_server: RunningMarket) -> None:
@@ -332,7 +333,7 @@ def test_help_lists_the_faults() -> None:
 @pytest.mark.parametrize("path", ["/market/faults", "/market/allowance"])
 def test_a_page_of_another_site_cannot_control_the_market(shared_market: RunningMarket, path: str, headers: dict[str, str]) -> None:
     port = shared_market.base.rpartition(":")[2]
-    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
     with closing(connection):
         connection.request("POST", path, '{"http500": 1.0}', {name: text.format(port=port) for name, text in headers.items()})
         assert connection.getresponse().status == 403

@@ -97,14 +97,14 @@ class Window:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.wait(seconds)
-        self._thread.join(5)
+        self._thread.join(60)
         return plain(self.said.rpartition(_HOME)[2].rpartition("\x1b[?1049l")[2]).replace("\r\n", "\n")
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._thread.join(5)
+        self._thread.join(60)
         with contextlib.suppress(OSError):
             os.close(self._master)
 

@@ -207,7 +207,7 @@ def test_the_terminal_is_restored_when_the_orchestrator_is_gone(kafka, window, t
     seen = window(kafka, command=command, **{PARENT_PIPE: "1"})
     until(lambda: seen.shows("Waiting for a run…"), 30, "the first picture")
     seen.type("\n")
-    seen.process.wait(20)
+    seen.process.wait(60)
     assert "\x1b[?1049l" in until(lambda: seen.said if "\x1b[?1049l" in seen.said else None, 10, "the terminal's own screen")
     assert seen.said.rindex("\x1b[?25h") > seen.said.rindex("\x1b[?25l")
 
@@ -235,7 +235,7 @@ def test_plain_lines_are_printed_without_rich_and_into_a_pipe(kafka, window, tmp
         assert piped.stdout is not None
         found = next(text for text in piped.stdout if text.startswith(run_id))
         piped.terminate()
-        piped.communicate(timeout=20)
+        piped.communicate(timeout=60)
     assert line.match(found), found
 
 
@@ -307,7 +307,7 @@ def test_json_output_is_one_object_per_line(kafka, tmp_path):
         assert piped.stdout is not None
         assert json.loads(piped.stdout.readline())["run_id"] == NEW
         piped.terminate()
-        rest, _ = piped.communicate(timeout=20)
+        rest, _ = piped.communicate(timeout=60)
     assert all(json.loads(line)["run_id"] == NEW for line in rest.splitlines())
 
 

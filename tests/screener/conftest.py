@@ -8,7 +8,6 @@ import re
 import select
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,12 +61,12 @@ class LocalMarket:
 
     def requests(self, name: str) -> int:
         """How many requests of a kind it has had."""
-        with urllib.request.urlopen(f"{self.url}/market/counts", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/market/counts", timeout=60) as answer:
             return int(json.load(answer)["requests"].get(name, 0))
 
     def _post(self, what: str, body: object) -> None:
         request = urllib.request.Request(f"{self.url}/market/{what}", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
 
 
@@ -83,7 +82,7 @@ def local_market(menu: str, stocks: int, page_latency_ms: int = 0, **switches: o
         yield LocalMarket(found[0], build_market(stocks, 1), switches)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -94,14 +93,6 @@ def line_within(process: subprocess.Popen[str], seconds: float) -> str:
     ready, _, _ = select.select([process.stdout], [], [], seconds)
     assert ready, f"{process.args!r} said nothing for {seconds} s"
     return process.stdout.readline()
-
-
-def wait_until(condition: object, what: str, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session", params=["1", "2"], ids=["menu-1", "menu-2"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest

@@ -19,7 +19,8 @@ from selenium.common.exceptions import WebDriverException
 from pipeline.errors import BrowserLost, ServiceError
 from pipeline.screener.binaries import find_browser, usable_browser
 from pipeline.screener.browser import Browser
-from tests.screener.conftest import PROJECT, line_within, wait_until
+from tests.conftest import until
+from tests.screener.conftest import PROJECT, line_within
 
 PAGE = "data:text/html,<h1>here</h1>"
 OWNER = """
@@ -86,7 +87,7 @@ def test_a_dead_browser_is_replaced_at_the_next_use(accident: object) -> None:
                 with pytest.raises(BrowserLost):
                     works(browser)
         assert not folder.exists()
-        wait_until(lambda: not alive(group), "the old processes are gone")
+        until(lambda: not alive(group), what="the old processes are gone")
         assert works(browser)
 
 
@@ -98,8 +99,8 @@ def test_an_endless_script_is_noticed_within_the_time_limit() -> None:
         started = time.monotonic()
         with pytest.raises(BrowserLost):
             browser.execute("for (;;);")
-        assert time.monotonic() - started < 10
-        wait_until(lambda: not alive(group), "the old processes are gone")
+        assert time.monotonic() - started < 25, "the limit is 3 s; the driver's own is 30 s"
+        until(lambda: not alive(group), what="the old processes are gone")
         assert works(browser)
 
 
@@ -111,8 +112,8 @@ def test_no_process_is_left_of_a_browser_whose_owner_is_killed(owner: str, numbe
         assert len(alive(group)) > 3
         assert folder.exists()
         process.send_signal(number)
-        process.wait(10)
-    wait_until(lambda: not alive(group) and not folder.exists(), "processes and profile are gone")
+        process.wait(60)
+    until(lambda: not alive(group) and not folder.exists(), what="processes and profile are gone")
 
 
 def test_a_driver_whose_port_is_taken_is_started_again(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_close_leaves_no_process_and_the_browser_can_be_used_again() -> None:
             assert folder is not None
             browser.close()
             assert not folder.exists()
-            wait_until(lambda group=group: not alive(group), "the processes are gone")
+            until(lambda group=group: not alive(group), what="the processes are gone")
     finally:
         browser.close()
 
@@ -175,7 +176,7 @@ def test_images_are_not_fetched(browser: Browser) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser.load(f"http://127.0.0.1:{server.server_port}/page")
-        assert loaded.wait(10)
+        assert loaded.wait(60)
         server.shutdown()
     assert "/page" in asked
     assert "/image.png" not in asked

@@ -50,12 +50,12 @@ def of_region(terminal: Terminal, topic: str, region: str) -> list[dict[str, Any
 
 def set_faults(terminal: Terminal, **rates: float) -> None:
     address = terminal.demo_settings()["YAHOO_BASE_URL"]
-    urllib.request.urlopen(urllib.request.Request(f"{address}/market/faults", json.dumps(rates).encode()), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{address}/market/faults", json.dumps(rates).encode()), timeout=60).close()
 
 
 def faults(terminal: Terminal) -> dict[str, int]:
     address = terminal.demo_settings()["YAHOO_BASE_URL"]
-    with urllib.request.urlopen(f"{address}/market/counts", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/market/counts", timeout=60) as answer:
         return json.load(answer)["faults"]
 
 
@@ -75,7 +75,7 @@ def test_a_changed_page_fails_its_task_at_the_first_attempt_and_is_saved(termina
     assert found_in(terminal, topics.SCRAPING_RETRIES) == []
     assert faults(terminal)["changed_layout"] == 1, "the region is not asked for again"
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 @pytest.mark.parametrize(("source", "region"), [("api", "gb"), ("auto", "de")])
@@ -95,7 +95,7 @@ def test_the_endpoint_replaces_the_page_and_the_completion_says_so(terminal: Ter
     if source == "api":
         assert not [command for command in terminal.processes().values() if "chromedriver" in command], "no browser is needed"
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
@@ -109,7 +109,7 @@ def test_a_429_to_the_endpoint_slows_all_processes(terminal: Terminal) -> None:
     (completion,) = until(lambda: of_region(terminal, topics.SCRAPING_COMPLETION, "jp"), 180, "the completion")
     assert completion["tickers_found"] > 0
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_emits_nothing(terminal: Terminal) -> None:
@@ -132,7 +132,7 @@ def test_a_site_that_filters_in_dollars_fails_the_task_with_examples_and_emits_n
     assert counts["requests"] == error["requests"] + 3
     set_faults(terminal, changed_layout=1.0)
     consumer.terminate()
-    assert consumer.wait(30) == 0
+    assert consumer.wait(60) == 0
 
 
 @pytest.mark.parametrize(

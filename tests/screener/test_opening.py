@@ -14,7 +14,7 @@ def test_an_early_caller_waits_for_the_source() -> None:
     may_open, source = threading.Event(), Source(cast(Any, "a page"), None, None)
 
     def open_source() -> Source:
-        assert may_open.wait(10)
+        assert may_open.wait(60)
         return source
 
     opening = Opening(open_source)
@@ -32,7 +32,7 @@ def test_an_opening_error_is_raised_at_once_and_at_every_use() -> None:
 
     opening = Opening(open_source)
     opening.start(on_failure=stopped.set)
-    assert stopped.wait(10)
+    assert stopped.wait(60)
     assert str(opening.failed) == "no browser"
     for _ in range(2):
         with pytest.raises(ServiceError, match="no browser"):

@@ -49,7 +49,7 @@ def test_a_recording_is_listed_without_the_site_and_contains_no_secret(
         assert lists(address[0]) == expected
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 

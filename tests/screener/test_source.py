@@ -88,7 +88,7 @@ def test_auto_falls_back_to_the_endpoint_and_says_so(
 ) -> None:
     yfinance_on(market.url)
     with Browser() as own:
-        both = Source(PagedScreener(own, market.url, settle_timeout_seconds=3.0), own, ApiScreener())
+        both = Source(PagedScreener(own, market.url, settle_timeout_seconds=6.0), own, ApiScreener())
         found = both.open("fr", LOW, HIGH, tmp_path)
         assert listed(found) == market.symbols("fr", LOW, HIGH)
         assert (found.source, both.uses_page) == ("page-data", True)

@@ -139,15 +139,16 @@ def test_a_page_whose_rows_could_be_mistaken_for_the_answer_is_not_reused(
 
 
 def test_a_page_is_reused_neither_after_an_error_nor_for_ever(
-    quick: PagedScreener, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    next(quick.open("us", LOW, HIGH).pages())  # given up in mid-way
+    screener = PagedScreener(browser, table_market.url)
+    next(screener.open("us", LOW, HIGH).pages())  # given up in mid-way
     loads = table_market.requests("page")
-    listed(quick.open("fr", LOW, HIGH))
+    listed(screener.open("fr", LOW, HIGH))
     assert table_market.requests("page") > loads
     monkeypatch.setattr(page_module.time, "monotonic", lambda clock=time.monotonic: clock() + page_module.KEEP_SECONDS)
     loads = table_market.requests("page")
-    quick.open("de", LOW, HIGH)
+    screener.open("de", LOW, HIGH)
     assert table_market.requests("page") > loads
 
 
@@ -170,11 +171,12 @@ def after_load(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_a_page_that_rejects_plain_numbers_gets_abbreviated_ones(
-    quick: PagedScreener, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    screener = PagedScreener(browser, table_market.url, settle_timeout_seconds=8.0)
     after_load(monkeypatch, "const plain = window.amount; window.amount = (text) => (/[KMBT]$/.test(text) ? plain(text) : NaN)")
     for _ in range(2):  # the second time in short form at once
-        assert listed(quick.open("fr", LOW, HIGH)) == table_market.symbols("fr", LOW, HIGH)
+        assert listed(screener.open("fr", LOW, HIGH)) == table_market.symbols("fr", LOW, HIGH)
 
 
 def test_a_browser_that_dies_between_two_pages_is_replaced(browser: Browser, table_market: LocalMarket) -> None:
@@ -244,7 +246,7 @@ def test_an_endless_script_is_noticed_and_the_next_region_works(table_market: Lo
         started = time.monotonic()
         with table_market.faults(endless_script=1), pytest.raises(BrowserLost):
             screener.open("fr", LOW, HIGH)
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60, "three limits, of 2 and 3 s"
         assert listed(screener.open("fr", LOW, HIGH)) == table_market.symbols("fr", LOW, HIGH)
 
 

@@ -94,7 +94,7 @@ def test_a_whole_run_prints_no_password(terminal: Terminal, settings: dict[str, 
             assert not telling_command_lines()
             address = re.search(r"page: (http://\S+)", terminal.errors(run))
             if address and not page:
-                with contextlib.suppress(OSError), urllib.request.urlopen(address[1], timeout=10) as answer:
+                with contextlib.suppress(OSError), urllib.request.urlopen(address[1], timeout=60) as answer:
                     page = answer.read().decode()
             return run.poll() is not None
 

@@ -28,7 +28,7 @@ from pipeline.yahoo.throttle import Throttle
 clients.quiet()
 throttle = Throttle(8.0, "processing", lambda: 0.5, sender="elsewhere:1")
 follower = shared_throttle.Follower(Kafka(bootstrap_servers=sys.argv[1], source=sys.argv[2]), throttle)
-assert follower.ready.wait(30)
+assert follower.ready.wait(60)
 print("ready", flush=True)
 for line in sys.stdin:
     throttle.noted(int(line))
@@ -44,7 +44,7 @@ def follow(kafka):
     def start(throttle):
         follower = shared_throttle.Follower(kafka, throttle)
         running.append(follower)
-        assert follower.ready.wait(30)
+        assert follower.ready.wait(60)
         return follower
 
     yield start
@@ -59,7 +59,7 @@ def other_process(kafka, python):
     )
     assert process.stdout.readline() == "ready\n"
     yield process
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 

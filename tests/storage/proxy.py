@@ -29,7 +29,7 @@ class Proxy:
 
     def close(self) -> None:
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:

@@ -50,7 +50,7 @@ def test_unstorable_rows_fail_only_their_own_task(writer, query, inputs):
     answers = queue.SimpleQueue()
     for symbol, found in (("A", {}), ("B", inputs), ("C", {})):
         writer.submit(task(symbol, found), lambda error, symbol=symbol: answers.put((symbol, type(error))))
-    assert dict(answers.get(timeout=20) for _ in range(3)) == {"A": type(None), "B": PermanentError, "C": type(None)}
+    assert dict(answers.get(timeout=60) for _ in range(3)) == {"A": type(None), "B": PermanentError, "C": type(None)}
     assert query("SELECT symbol FROM financial_ratios ORDER BY 1") == [("A",), ("C",)]
 
 

@@ -137,7 +137,7 @@ class RunningPage:
         return urlsplit(self.url).port or 0
 
     def ask(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             sent = {"Host": f"localhost:{self.port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
             connection.request(method, path, body, sent)
@@ -181,7 +181,7 @@ def page_process(folder: Path, environ: dict[str, str], *arguments: str, program
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

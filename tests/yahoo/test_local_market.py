@@ -90,7 +90,7 @@ def test_a_stock_takes_three_requests_and_a_pair_of_currencies_one(local_market:
 
 
 def counts(url: str) -> dict[str, int]:
-    with urllib.request.urlopen(f"{url}/market/counts", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}/market/counts", timeout=60) as answer:
         return dict(json.load(answer)["requests"])
 
 

@@ -143,12 +143,12 @@ def test_a_time_out_is_capped_and_transient(site: Site, tmp_path: Path) -> None:
     site.answers["chart"] = {}
     yahoo.get_json(URL)
     yahoo.setup(site.url, tmp_path / "c", timeout_seconds=0.3)
-    site.delay_seconds = 1.5
+    site.delay_seconds = 25
     site.answers["chart"] = {}
     begin = time.monotonic()
     with pytest.raises(TransientError, match="Timeout"):
         ask_with_yfinances_own_time_out()
-    assert time.monotonic() - begin < 1.4
+    assert time.monotonic() - begin < 20
 
 
 def ask_with_yfinances_own_time_out() -> None:

@@ -89,9 +89,15 @@ def write_ratios(cursor: Any, found: Iterable[tuple[str, RatioRow]], only_change
     years_sent = sum(row.period_type == "annual" for _, row in rows)
     if only_changes:
         _refuse_triggers_that_drop(cursor, text, years_sent)
-    cursor.execute(_UPSERT + _NOT_OLDER + (_IF_CHANGED if only_changes else ""), (text,))
-    if not only_changes:
-        refuse_dropped("financial_ratios", cursor.rowcount, years_sent)  # those of fiscal years are always written
+        cursor.execute(_UPSERT + _NOT_OLDER + _IF_CHANGED, (text,))
+    else:
+        _write_all(cursor, text, years_sent)
+
+
+def _write_all(cursor: Any, text: str, years_sent: int) -> None:
+    """Raises RowsDropped if not all fiscal years are written. A trailing row may rightly be skipped, for a newer one."""
+    cursor.execute(f"{_UPSERT} {_NOT_OLDER} RETURNING period_type", (text,))
+    refuse_dropped("financial_ratios", sum(kind == "annual" for (kind,) in cursor), years_sent)
 
 
 def _refuse_triggers_that_drop(cursor: Any, text: str, years_sent: int) -> None:
@@ -102,8 +108,7 @@ def _refuse_triggers_that_drop(cursor: Any, text: str, years_sent: int) -> None:
     cursor.execute(_MAY_DROP)
     if cursor.fetchone()[0]:
         cursor.execute("SAVEPOINT trial")
-        cursor.execute(_UPSERT + _NOT_OLDER, (text,))
-        refuse_dropped("financial_ratios", cursor.rowcount, years_sent)
+        _write_all(cursor, text, years_sent)
         cursor.execute("ROLLBACK TO SAVEPOINT trial")
 
 

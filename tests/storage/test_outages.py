@@ -352,6 +352,18 @@ def test_a_row_that_alone_vanishes_without_an_error_fails_its_own_task(writing, 
     assert stocks(query) == ["A", "C"]
 
 
+def test_a_fiscal_year_that_vanishes_is_noticed_beside_trailing_figures_that_do_not(writing, query):
+    query(DROP_ROWS.format("financial_ratios", "WHEN (NEW.symbol = 'B' AND NEW.period_type = 'annual')"))
+    write = task("B")
+    ((run_id, year),) = write.ratios
+    write.ratios.append((run_id, replace(year, period_type="ttm")))
+    try:
+        writing.submit(write)
+        assert isinstance(writing.answer(), PermanentError)
+    finally:
+        query(NO_DROPPING)
+
+
 def test_the_reason_does_not_depend_on_the_row_so_that_it_is_said_once(query):
     said = set()
     for symbol in ("A", "B"):

@@ -140,18 +140,18 @@ def telling_of_locks(connection: Any, seconds: float = float("inf"), give_up: Ca
 
 
 def _watch(connection: Any, ended: threading.Event, seconds: float, give_up: Callable[[], None]) -> None:
-    began, told = time.monotonic(), False
+    began = silent_since = time.monotonic()
+    told = False
     while not ended.wait(min(LOCK_TOLD_SECONDS, seconds)):
         waits_for = blocker_of(connection)
         if ended.is_set():
             break
-        waited = time.monotonic() - began
         if waits_for is not None:
-            told = True
+            told, silent_since = True, time.monotonic()
             with _telling:
                 _repeated.say(logging.WARNING, f"waiting for PostgreSQL: {waits_for}")
-        elif waited >= seconds:
+        elif time.monotonic() - silent_since >= seconds:
             give_up()
-            return
+            break
     if told:
         log.warning("the wait for that lock has ended, after %.0f s", time.monotonic() - began)

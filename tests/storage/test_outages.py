@@ -8,6 +8,7 @@ import queue
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -176,7 +177,7 @@ def test_a_lock_of_another_session_is_named_with_its_holder_and_waited_for(writi
     writing.submit(task("A"))
     writing.goes_on()
     monkeypatch.setattr(database, "LOCK_TOLD_SECONDS", 0.2)
-    monkeypatch.setattr(database, "SILENT_SECONDS", 0.6)
+    monkeypatch.setattr(database, "SILENT_SECONDS", 1.2)
     where = {"dbname": tables.name, "user": tables.user, "password": tables.password, "host": tables.host, "port": tables.port}
     holding = psycopg2.connect(**where, application_name="migration")
     try:
@@ -187,7 +188,7 @@ def test_a_lock_of_another_session_is_named_with_its_holder_and_waited_for(writi
         writing.submit(task("A"))
         until(lambda: "another session holds a lock on " in caplog.text, 20, "the reason")
         # A lock is no silence, however long it is held.
-        until(lambda: time.monotonic() - began > 1.5, 20)
+        until(lambda: time.monotonic() - began > 1.8, 20)
         assert writing.answers.empty()
         holding.rollback()
         writing.goes_on()
@@ -199,6 +200,22 @@ def test_a_lock_of_another_session_is_named_with_its_holder_and_waited_for(writi
     assert f"PostgreSQL's process {process} (" in waits
     assert f"(user {tables.user}, migration)" in waits
     assert "the wait for that lock has ended" in ends
+
+
+def test_the_first_moment_after_a_long_wait_for_a_lock_is_no_silence(monkeypatch, caplog):
+    began, ended, given_up = time.monotonic(), threading.Event(), []
+
+    def blocker(connection):
+        if time.monotonic() - began < 1.2:
+            return "a lock"
+        threading.Timer(0.2, ended.set).start()  # the statement goes on, and ends
+        return None
+
+    monkeypatch.setattr(database, "LOCK_TOLD_SECONDS", 0.05)
+    monkeypatch.setattr(database, "blocker_of", blocker)
+    database._watch(None, ended, 1.0, lambda: given_up.append(True))
+    assert not given_up
+    assert "the wait for that lock has ended" in caplog.text
 
 
 def test_a_start_during_a_migration_says_what_it_waits_for(tables, query, caplog, monkeypatch):

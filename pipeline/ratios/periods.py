@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from math import isclose
 
 from pipeline.ratios.amounts import in_one_unit, odd_amounts, split_powers, without_odd_parts
 from pipeline.ratios.count_checks import believed_counts
@@ -33,6 +34,8 @@ DIVIDEND_KEYS = ("CommonStockDividendPaid", "CashDividendsPaid", "PreferredStock
 REDATED_DAYS = 20
 #: New shares for one old share; outside these it is not a split.
 SPLIT_FACTORS = (1e-6, 1e6)
+#: A split by the same factor so many days after another is that one.
+SAME_SPLIT_DAYS = 10
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,18 @@ def usable(fundamentals: Fundamentals) -> Fundamentals:
     past = Statements(ended(found.annual), ended(found.quarterly), ended(found.trailing))
     low, high = SPLIT_FACTORS
     splits = {day: factor for day, factor in fundamentals.splits.items() if low < factor < high and day <= fundamentals.as_of}
+    splits = _without_repeated(splits) if len(splits) > 1 else splits
     fundamentals = replace(fundamentals, splits=splits)
     return replace(fundamentals, statements=believed_counts(past, fundamentals))
+
+
+def _without_repeated(splits: Mapping[date, float]) -> dict[date, float]:
+    """A split that is listed on the day it was announced for and on the one it was made counts once, on the later."""
+    kept: dict[date, float] = {}
+    for day, factor in sorted(splits.items(), reverse=True):
+        if not any((later - day).days <= SAME_SPLIT_DAYS and isclose(factor, other, rel_tol=1e-3) for later, other in kept.items()):
+            kept[day] = factor
+    return dict(sorted(kept.items()))
 
 
 class _Last(threading.local):

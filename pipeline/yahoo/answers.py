@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from math import isfinite
+from math import isclose, isfinite
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -257,16 +257,23 @@ def _closes(result: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def _splits(result: dict[str, Any], zone: tzinfo) -> dict[date, float]:
-    """Day → new shares for one old. A split that is lost makes a value wrong, so texts and lists are read as well."""
+    """Day → new shares for one old. A split that is lost makes a value wrong, so texts and lists are read as well.
+
+    Two of one day are made one after the other (1:500 and 500:1, to pay off small holders), if it is not one that is there twice.
+    """
     events = result.get("events")
     splits = events.get("splits") if isinstance(events, dict) else None
     found: dict[date, float] = {}
-    for event in splits.values() if isinstance(splits, dict) else splits if isinstance(splits, list) else ():
+    # The site names each by its time, which stands in it as well.
+    events = splits.items() if isinstance(splits, dict) else ((None, one) for one in splits) if isinstance(splits, list) else ()
+    for name, event in events:
         if not isinstance(event, dict):
             continue
-        stamp, factor = _seconds(_figure(event.get("date"))), _split_factor(event)
+        stamp, factor = _seconds(_figure(event.get("date", name))), _split_factor(event)
         if stamp is not None and factor is not None and _FIRST_SECOND < stamp < _LAST_SECOND:
-            found[_local_day(int(stamp), zone)] = factor
+            day = _local_day(int(stamp), zone)
+            known = found.get(day)
+            found[day] = factor if known is None or isclose(known, factor, rel_tol=0.01) else known * factor
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cases.direct import rows_of
 from tests.cases.stand_in import BASE, MONTHS
-from tests.cases.test_kinds import ABSENT, CAP, NULL, YEARS, Expected, counts, of_chart, split, wrong
+from tests.cases.test_kinds import ABSENT, BEFORE_SPLIT, CAP, NULL, YEARS, Expected, counts, of_chart, split, wrong
 
 POUNDS = {"financial_currency": "GBP", "fx": {"GBPUSD": {"price": 1.25}}}
 NO_REVENUE: dict[str, Any] = dict.fromkeys(("*.TotalRevenue", "*.CostOfRevenue", "*.GrossProfit"))
@@ -19,6 +19,11 @@ EUROS = {"fx": {"EURUSD": {"price": 1.25}, "USDEUR": {"price": 0.8}}}
 
 def every_amount(times: float) -> dict[str, Any]:
     return {table: {day: figure * times for day, figure in BASE[table].items()} for table in MONTHS}
+
+
+def before_the_split(count: float) -> dict[str, Any]:
+    """The count of the years before 2025, and earnings per share of so many shares."""
+    return {"lines": counts(count, count, count, None), "times": {"annual.DilutedEPS": dict.fromkeys(BEFORE, 2e6 / count)}}
 
 
 CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
@@ -123,6 +128,11 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {**split(["2025-05-02", 1, 1000]), "shares": 1e5, "price": 20000, "lines": counts(1e8, 1e8, 1e8, None)},
         {"2024 price_to_sales": 2, "2025 price_to_sales": 2 / 1.1, "ttm price_to_sales": 2 / 1.15, "2025 revenue_growth": 0.1},
     ),
+    (
+        "1:50 on the day it was announced for and again on the one it was made, counts as reported",
+        {**split(["2025-05-02", 1, 50], ["2025-05-09", 1, 50]), "shares": 2e6, "price": 1000, **before_the_split(1e8)},
+        {"2024 market_cap": CAP, "2025 share_count_change": 0, "2025 diluted_eps_growth": 0.1},
+    ),
     # Statements
     (
         "no revenue, and trailing earnings that are the newest quarter's",
@@ -162,4 +172,28 @@ def test_times_in_milliseconds_or_with_a_fraction_cost_no_close(form: Callable[[
         result["meta"]["regularMarketTime"] = form(result["meta"]["regularMarketTime"])
 
     rows = rows_of({"symbol": "KIND", "quote": {"price.regularMarketTime": None}}, of_chart(change))
+    assert wrong(rows, {"2024 market_cap": CAP, "2025 market_cap": CAP, "ttm market_cap": CAP}) == {}
+
+
+AT, NEWEST = 1_746_190_000, 1_794_840_000  # 2 May 2025, 16 November 2026
+
+
+@pytest.mark.parametrize(
+    ("events", "changes"),
+    [
+        pytest.param({str(AT): {"numerator": 4, "denominator": 1}}, BEFORE_SPLIT, id="no day but its name"),
+        pytest.param(
+            [{"date": NEWEST, "numerator": 1, "denominator": 500}, {"date": NEWEST, "numerator": 500, "denominator": 1}],
+            {},
+            id="1:500 and 500:1 on one day, to pay off small holders",
+        ),
+        pytest.param(
+            [{"date": AT, "numerator": 4, "denominator": 1}, {"date": AT + 60, "splitRatio": "4:1"}],
+            BEFORE_SPLIT,
+            id="twice a day",
+        ),
+    ],
+)
+def test_splits_are_read_as_they_are_listed(events: Any, changes: dict[str, Any]) -> None:
+    rows = rows_of({"symbol": "KIND", **changes}, of_chart(lambda result: result.update(events={"splits": events})))
     assert wrong(rows, {"2024 market_cap": CAP, "2025 market_cap": CAP, "ttm market_cap": CAP}) == {}

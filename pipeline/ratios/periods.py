@@ -171,7 +171,10 @@ def fiscal_years(annual: Points, default: str) -> list[Statement]:
     ends = _ends_of_statements(annual)
     years = [statement_of(annual, FLOW_KEYS + BALANCE_KEYS, end, default) for end in ends_of(annual, DATING_KEYS)]
     complete = [year for year in years if "TotalAssets" in year.lines and any(key in year.lines for key in DATING_KEYS)]
-    return [replace(year, odd_length=_odd_length(year.end, ends)) for year in _of_one_date(complete)]
+    years = _of_one_date(complete)
+    # Between two years that have all statements the site can list trailing figures as if they were a fiscal year's.
+    after_a_year = {year.end for year in years if (before := _before(year.end, [one.end for one in years])) and _is_a_year(before)}
+    return [replace(year, odd_length=year.end not in after_a_year and _odd_length(year.end, ends)) for year in years]
 
 
 def _ends_of_statements(annual: Points) -> list[date]:
@@ -200,11 +203,17 @@ def _days_off_whole_years(end: date, other: date) -> float:
 
 def _odd_length(end: date, ends: Sequence[date]) -> bool:
     """Whether the fiscal year before ended neither a year before nor a whole number of years."""
-    before = [(end - other).days for other in ends if (end - other).days >= REDATED_DAYS]
-    if not before:
-        return False
-    years = max(1, round(min(before) / 365.25))
-    return not YEAR_DAYS[0] * years <= min(before) <= YEAR_DAYS[1] * years
+    days = _before(end, ends)
+    return days is not None and not _is_a_year(days, max(1, round(days / 365.25)))
+
+
+def _before(end: date, ends: Sequence[date]) -> int | None:
+    """How many days before `end` the one before it is."""
+    return min((days for other in ends if (days := (end - other).days) >= REDATED_DAYS), default=None)
+
+
+def _is_a_year(days: int, years: int = 1) -> bool:
+    return YEAR_DAYS[0] * years <= days <= YEAR_DAYS[1] * years
 
 
 def _dividends(statements: Statements, end: date) -> tuple[bool, frozenset[str]]:

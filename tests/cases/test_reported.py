@@ -14,6 +14,7 @@ from tests.cases.test_kinds import ABSENT, BEFORE_SPLIT, CAP, NULL, YEARS, Expec
 POUNDS = {"financial_currency": "GBP", "fx": {"GBPUSD": {"price": 1.25}}}
 NO_REVENUE: dict[str, Any] = dict.fromkeys(("*.TotalRevenue", "*.CostOfRevenue", "*.GrossProfit"))
 BEFORE = YEARS[:3]
+INCOME = ["TotalRevenue", "NetIncome", "DilutedEPS"]
 EUROS = {"fx": {"EURUSD": {"price": 1.25}, "USDEUR": {"price": 0.8}}}
 
 
@@ -134,6 +135,16 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {"2024 market_cap": CAP, "2025 share_count_change": 0, "2025 diluted_eps_growth": 0.1},
     ),
     # Statements
+    (
+        "trailing figures of June and September among the fiscal years",
+        {"annual": {**BASE["annual"], "2025-06-30": [1050e6, 12, INCOME], "2025-09-30": [1080e6, 12, INCOME]}},
+        {"2025 revenue_growth": 0.1, "2025 price_to_sales": 2 / 1.1, "2025 diluted_eps_growth": 0.1, "rows": 5},
+    ),
+    (
+        "the oldest year is six months long, by a year before it that has no balance sheet",
+        {"annual": {"2022-06-30": [750e6, 12, INCOME], **BASE["annual"]}},
+        {"2022 price_to_sales": "period_length", "2023 revenue_growth": "period_length", "2024 revenue_growth": 1 / 9},
+    ),
     (
         "no revenue, and trailing earnings that are the newest quarter's",
         {"lines": NO_REVENUE, "trailing": {"2025-09-30": 1080e6, "2026-09-30": [295e6, 12]}},

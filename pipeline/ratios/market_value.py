@@ -210,7 +210,7 @@ def _price_unit(market: Market, day: date) -> tuple[str, bool]:
     """Whether the close of `day` is in the unit of today's price: what was found, and whether it holds."""
     fundamentals = market.fundamentals
     if market.market_cap_check == UNIT_UNCLEAR:
-        return "the company's figures speak against the unit of the price", False
+        return "the company's figures speak against price and market cap", False
     for when, step in sorted(fundamentals.steps.items()):
         if when > day and not 1 / UNIT_STEP < step < STEP_UP:
             return f"closes change by {step:.3g} times on {when}", False

@@ -32,8 +32,9 @@ ONE_CLASS, _ALIKE, _LEAST_PERIODS = 1.6, 1.25, 3
 _THE_SAME, _ABOUT_THE_SAME = (1 / 1.02, 1.02), (1 / 1.05, 1.05)
 #: Earnings are taken as so many times, so that they are of a market cap's size.
 _USUAL_PE = 15.0
-#: Prices in a trading unit that are labelled with its currency make market values of this many times a company's figures.
-_TOO_LARGE = 30.0
+#: Prices in a trading unit that are labelled with its currency make market values of this many times a company's figures; prices in
+#: the currency that are labelled with the unit, of fewer than so many units' worth.
+_TOO_LARGE, _TOO_SMALL = 30.0, 5.0
 #: Warrants, rights and preferred shares by their symbols (ABC-WT, ABC-PB) or names: their price is no ordinary share's.
 _OTHER_SYMBOL = re.compile(r"-(?:P(?:REF|[A-Z]{0,2})|W[TS][A-Z]?|W\d|RI|RTS?)(?:\.[A-Z]{1,2})?$")
 _OTHER_NAME = re.compile(r"\bwarrants?\b|- ?rights?$", re.IGNORECASE)
@@ -42,7 +43,7 @@ _OTHER_NAME = re.compile(r"\bwarrants?\b|- ?rights?$", re.IGNORECASE)
 _WITH_A_TRADING_UNIT = frozenset(currency for currency, _ in MINOR_UNITS.values())
 
 #: Words for what speaks against a market cap, so that nothing is made from it.
-NO_SHARE, ONE_CLASS_ONLY, OTHER_CURRENCY, UNIT_UNCLEAR = "not a share", "one class", "another currency", "pence or pounds"
+NO_SHARE, ONE_CLASS_ONLY, OTHER_CURRENCY, UNIT_UNCLEAR = "not a share", "one class", "another currency", "not of its size"
 REFUSED = frozenset({"disagrees", NO_SHARE, ONE_CLASS_ONLY, OTHER_CURRENCY, UNIT_UNCLEAR})
 
 
@@ -104,10 +105,8 @@ def _against(
         return ONE_CLASS_ONLY
     if not within(market_cap / by_shares, _ABOUT_THE_SAME) and _is_in_another_currency(fundamentals, periods, price, market_cap, by_shares):
         return OTHER_CURRENCY
-    in_major = unit_value(fundamentals.currency) != 1 and not how
-    if not in_major and not _is_of_this_unit(fundamentals, periods, market_cap):
-        return UNIT_UNCLEAR
-    return ""
+    is_shown = unit_value(fundamentals.currency) != 1 and not how
+    return "" if is_shown or _is_of_this_unit(fundamentals, periods, market_cap) else UNIT_UNCLEAR
 
 
 def _is_one_class(fundamentals: Fundamentals, periods: list[Period]) -> bool:
@@ -138,26 +137,19 @@ def _is_in_another_currency(
 
 
 def _is_of_this_unit(fundamentals: Fundamentals, periods: list[Period], market_cap: float) -> bool:
-    """Whether a market value is of the size of the company's figures. Price and market cap in pounds that are both labelled pence look as
-    if the market cap were in pence; both in pence and labelled pounds look right. Only the company's own figures tell."""
-    unit = unit_value(fundamentals.currency)
-    if major(fundamentals.currency) not in _WITH_A_TRADING_UNIT:
-        return True
+    """Whether a market value is of the size of the company's figures, if they are in the quote's currency and that has a trading unit.
+
+    Price and market cap in pounds that are both labelled pence look as if the market cap were in pence; both in pence and labelled pounds
+    look right. Only the company's own figures tell.
+    """
+    currency, unit = major(fundamentals.currency), unit_value(fundamentals.currency)
     newest = max(periods, key=lambda period: period.end, default=None)
-    if newest is None or newest.flows.unit:
+    if currency not in _WITH_A_TRADING_UNIT or newest is None or newest.currency != currency or newest.flows.unit:
         return True
-    lines = {**(newest.balance.lines if newest.balance else {}), **newest.flows.lines}
-    exchange = rate(fundamentals, fundamentals.currency or "", newest.currency, None).value
-    figures = [
-        lines[key][1] * times
-        for key, times in (("StockholdersEquity", 1.0), ("TotalRevenue", 1.0), ("NetIncome", _USUAL_PE))
-        if key in lines
-    ]
-    sizes = [market_cap * exchange / figure for figure in figures if figure > 0] if exchange else []
-    if len(sizes) < 2:
-        return True
-    # Half way to the other unit, in logarithms.
-    return median(sizes) >= unit**0.5 if unit != 1 else median(sizes) <= _TOO_LARGE
+    flows, balance = newest.flows.lines, newest.balance.lines if newest.balance else {}
+    figures = [(balance.get("StockholdersEquity"), 1.0), (flows.get("TotalRevenue"), 1.0), (flows.get("NetIncome"), _USUAL_PE)]
+    sizes = [market_cap / (line[1] * times) for line, times in figures if line and line[1] > 0]
+    return len(sizes) < 2 or (median(sizes) >= _TOO_SMALL * unit if unit != 1 else median(sizes) <= _TOO_LARGE)
 
 
 def _are_other_shares(fundamentals: Fundamentals, price: float | None, market_cap: float, witnesses: Mapping[str, float]) -> bool:

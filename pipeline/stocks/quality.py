@@ -29,7 +29,7 @@ _TEXTS = {
     ("market_cap", "not a share"): "not used: the symbol or name is that of a warrant, a right or a preferred share",
     ("market_cap", "one class"): "not used: by its earnings per share the company has far more shares",
     ("market_cap", "another currency"): "not used: it is in another currency than the price",
-    ("market_cap", "pence or pounds"): "not used: beside the company's figures, the price is not in the unit that it is labelled with",
+    ("market_cap", "not of its size"): "not used: beside the company's figures, the price is not in the unit that it is labelled with",
     ("market_cap", "none quoted"): "none is quoted",
     ("quote_age", "unknown"): "unknown, so the quote may not be today's",
     ("price_unit", "one unit"): "no break between the close and today's quote",

@@ -48,7 +48,7 @@ def test_topics_recreated_during_a_run_are_read_from_the_beginning(kafka, admin,
     symbols, later, release = [f"S{number}" for number in range(30)], messages.new_run_id(), threading.Event()
 
     def handler(delivery):
-        assert delivery.task.symbol != "HELD" or release.wait(120)
+        assert delivery.task.symbol != "HELD" or release.wait(240)
         return complete(delivery)
 
     with Running(kafka, handler) as running:

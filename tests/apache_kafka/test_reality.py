@@ -33,7 +33,7 @@ from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.worker import dead_letters
 from pipeline.worker.replies import VALUE_BYTES
-from tests.conftest import quiet_port, until
+from tests.conftest import deleted_groups, quiet_port, until
 from tests.worker.test_worker import Running, committed, follow, send_tasks
 
 SMALL_BYTES = 5_000
@@ -70,7 +70,7 @@ def test_deleted_positions_are_reported_and_everything_is_done_again(kafka, admi
     with Running(kafka):
         done(kafka, run_id, 2)
         until(lambda: sum(committed(kafka).values()) == 2, 30, "the commits")
-    until(lambda: not admin.delete_groups([topics.PROCESSING.group]) or True, 30)
+    until(lambda: deleted_groups(admin), 30, "the end of the group")
     caplog.clear()
     with Running(kafka):
         until(lambda: sum(committed(kafka).values()) == 2, 30, "the commits")

@@ -127,7 +127,7 @@ def test_a_slow_task_delays_no_other_and_is_not_committed_past(kafka, run_id):
 
     def handler(delivery):
         if delivery.task.symbol == "SLOW":
-            assert release.wait(60)
+            assert release.wait(240)
         return complete(delivery)
 
     (slow,) = send_tasks(kafka, run_id, ["SLOW"])
@@ -174,7 +174,7 @@ def test_what_a_task_needs_is_begun_before_a_thread_is_free_but_not_before_an_ea
         return begun[-1]
 
     def handler(delivery):
-        assert may_end.wait(60)
+        assert may_end.wait(240)
         found.append(delivery.ahead)
         return complete(delivery)
 
@@ -360,12 +360,12 @@ def test_a_stopped_worker_finishes_and_commits_its_tasks_in_work(kafka, run_id):
 
     def handler(delivery):
         started.set()
-        assert release.wait(60)
+        assert release.wait(240)
         return complete(delivery)
 
     send_tasks(kafka, run_id, ["A"])
     running = Running(kafka, handler)
-    assert started.wait(60)
+    assert started.wait(240)
     running.worker.stop()
     release.set()
     running.stop()

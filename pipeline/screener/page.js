@@ -75,8 +75,14 @@ const TOTAL_ALONE = new RegExp(
   `^\\D{0,20}${FIGURE}\\s*(?:\\p{L}+\\s+)?(?:results?|matches|hits|stocks|companies|equities|entries|resultados|resultat|ergebnis|treffer|aktien|résultat|risultat|acciones|件|条|개)`,
   "iu",
 );
+// "200+" and "over 200" are no total: the list goes on behind them.
+const AT_LEAST = new RegExp(
+  `(?:\\b(?:over|more than|at least|mehr als|über|mindestens|plus de|au moins|más de|mais de|oltre|più di|meer dan)\\s*|>\\s*)${FIGURE}|${FIGURE}\\s*(?:\\+|(?:plus|or more|oder mehr|以上)(?!\\p{L}))`,
+  "iu",
+);
 // Numbers of the first and last row, and the total; only the total if the page does not number its rows.
 function rangeIn(text) {
+  if (AT_LEAST.test(text)) return null;
   const [, first, last, total] = text.match(SPAN_OF) ?? [];
   if (first && number(first) <= number(last)) return { first: number(first), last: number(last), total: number(total) };
   const [, all, from, to] = text.match(OF_SPAN) ?? [];
@@ -142,7 +148,7 @@ function rowsOf(table) {
       const named = every("name", row)[0];
       return {
         link: link?.getAttribute("href") ?? "",
-        symbol: textOf(every("symbol", row)[0]),
+        symbols: [textOf(every("symbol", row)[0]), textOf(link)],
         names: [named?.getAttribute("title"), textOf(named), link?.getAttribute("title"), link?.getAttribute("aria-label")].filter(Boolean),
         market_cap: valueOf(row, "intradaymarketcap"),
         region: valueOf(row, "region") ?? under(row, /^(region|country)$/i),
@@ -246,6 +252,20 @@ function tableOfStocks() {
   return alike.length < 2 ? first : alike.reduce((best, table) => (rowsOf(table).length > rowsOf(best).length ? table : best), first);
 }
 
+// Whether rows are only made once they are scrolled into sight: empty places are kept for the others, beyond what can be seen.
+function hasUnmadeRows(table) {
+  const made = every("row", table ?? document);
+  const body = made[0]?.parentElement;
+  if (!body) return false;
+  let box = body;
+  while (box.parentElement && !/auto|scroll/.test(getComputedStyle(box).overflowY)) box = box.parentElement;
+  const { top, bottom } = body.getBoundingClientRect();
+  const filled = [...body.children].filter((element) => textOf(element) || element.querySelector("img, iframe, svg"));
+  const places = filled.map((element) => element.getBoundingClientRect()).sort((a, b) => a.top - b.top);
+  const gaps = [...places.map((place, index) => place.top - (places[index - 1]?.bottom ?? top)), bottom - (places.at(-1)?.bottom ?? top)];
+  return bottom - top > box.clientHeight && Math.max(...gaps) > 3 * made[0].getBoundingClientRect().height;
+}
+
 function state() {
   const table = tableOfStocks();
   // Without the container its rows may still be there: one(…) above says which is missing, the rows are read either way.
@@ -277,8 +297,8 @@ function state() {
     missing: [
       ...(table ? [] : ["table"]),
       ...(!rows.length && (!table || found?.total > 0) ? ["row", "ticker_link"] : []),
-      // Without a total, the control for the next page shows where the list ends.
-      ...(!found && (!table || (rows.length && !next)) ? ["total"] : []),
+      // Without a total, the control for the next page shows where the list ends, if all rows of this one are there.
+      ...(!found && (!table || (rows.length && (!next || hasUnmadeRows(table)))) ? ["total"] : []),
     ],
   };
 }

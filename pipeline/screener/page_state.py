@@ -272,8 +272,9 @@ def state_of(found: Mapping[str, Any]) -> State:
 
 
 def _row(found: Mapping[str, Any]) -> Row:
-    # The link first: a row's first cell can begin with a letter that stands for a logo.
-    symbol = answers.symbol_of_link(found["link"]) or answers.symbol_of(found["symbol"])
+    # The link first: a row's first cell can begin with a letter that stands for a logo. But an address may be in small letters.
+    linked, shown = answers.symbol_of_link(found["link"]), [answers.symbol_of(text) for text in found["symbols"]]
+    symbol = next((one for one in shown if one.lower() == linked.lower()), linked) or shown[0]
     return Row(symbol, answers.name_of(found["names"], symbol), read_market_cap(found["market_cap"]), found["region"])
 
 

@@ -242,11 +242,17 @@ CODES = {"Japan": "jp", "United States": "us", "Iceland": "is", "France": "fr", 
 
 
 def rendered(
-    says: Callable[[int, int, int], str], by_select: bool = False, ignores_region: bool = False, goes_round: bool = False
+    says: Callable[[int, int, int], str],
+    by_select: bool = False,
+    ignores_region: bool = False,
+    goes_round: bool = False,
+    small_letters: bool = False,
+    unmade: bool = False,
 ) -> Callable[[web.Request], str]:
     """The page, 60 rows at once. says: its words for the first row, the last row and the total.
 
-    goes_round: the control for the next page leads from the last page to the first one.
+    goes_round: the control for the next page leads from the last page to the first one.  small_letters: of the addresses of stocks.
+    unmade: only twenty of the rows are made, and an empty one keeps the place of the others, as long as nobody scrolls there.
     """
 
     def answer(request: web.Request) -> str:
@@ -255,7 +261,13 @@ def rendered(
         start = int(asked.get("start", 0))
         every = sorted(LISTS.get("us" if ignores_region else chosen, []))
         shown = every[start : start + 60]
-        listed = [f'<tr><td>{n}</td><td><a href="/quote/{one}?p={one}">{one}</a></td></tr>' for n, one in enumerate(shown, start + 1)]
+        paths = [one.lower() if small_letters else one for one in shown]
+        listed = [
+            f'<tr><td>{n}</td><td><a href="/quote/{path}?p={path}">{one}</a></td></tr>'
+            for n, (path, one) in enumerate(zip(paths, shown, strict=True), start + 1)
+        ]
+        if unmade:
+            listed[20:] = ['<tr style="height: 1500px"></tr>']
         onward = "&amp;".join(f"{name}={asked[name]}" for name in ("region", "min", "max") if name in asked)
         is_last = not every[start + 60 :]
         onward = f"{onward}&amp;start={0 if is_last else start + 60}"

@@ -528,6 +528,7 @@ def test_menus_and_table_of_other_markup_work(region: str, site: Site, browser: 
 RENDERED: dict[str, tuple[str, Callable[[web.Request], str]]] = {
     "the total comes first": ("jp", rendered(lambda first, last, total: f"{total:,} results, showing {first} to {last}")),
     "no total, and a select": ("jp", rendered(lambda first, last, total: "", by_select=True)),
+    "addresses in small letters": ("jp", rendered(lambda first, last, total: f"{first}-{last} of {total}", small_letters=True)),
     "only a total": ("jp", rendered(lambda first, last, total: f"{total} resultados")),
     "empty": ("is", rendered(lambda first, last, total: f"{first}–{last} / {total}")),
 }
@@ -555,6 +556,13 @@ def test_a_list_that_begins_again_after_its_last_page_is_an_error(site: Site, br
         lists(browser, site)
 
 
+def test_rows_that_are_made_only_when_scrolled_to_never_pass_for_all(site: Site, browser: Browser) -> None:
+    site.page = rendered(lambda first, last, total: "", by_select=True, unmade=True)
+    site.crumb, site.query_path = 404, "/nowhere"
+    with pytest.raises(LayoutChanged, match="missing total"):
+        lists(browser, site, seconds=4.0)
+
+
 def test_where_a_list_stands_is_read_in_many_words(browser: Browser) -> None:
     driver = PageDriver(browser, NetworkLog(browser), "about:blank", 1.0)
     browser.load("about:blank")
@@ -564,6 +572,9 @@ def test_where_a_list_stands_is_read_in_many_words(browser: Browser) -> None:
         "Showing 1 to 2 of about 1,131 stocks": (1, 2, 1131),
         "131 Treffer (1 bis 2)": (1, 2, 131),
         "1.131 resultados": (None, None, 1131),
+        "1-2 of 200+": None,
+        "1 to 2 of over 200": None,
+        "more than 1,000 stocks": None,
         "Page 1 of 66": None,
         "5-9 days of 2026": None,
     }.items():

@@ -35,8 +35,8 @@ MOST_LOADS = 4
 KEEP_SECONDS = 600.0
 #: Seconds for which a page that shows its rows is watched on: the browser's log of its requests comes a moment later.
 LOG_SECONDS = 1.5
-#: Seconds that a loaded page gets to send its own query, by its state of loading: some wait for an advertisement for ever.
-#: After that we ask without having seen one.
+#: Seconds that a loaded page gets to send its own query, by its state of loading: some wait for an advertisement for ever,
+#: and so does one whose table says that it is busy. After that we ask without having seen one.
 PATIENCE_SECONDS = {"complete": 1.5, "interactive": 4.0}
 
 
@@ -195,12 +195,12 @@ class PagedScreener:
                     self._navigate()
                 deadline, quiet_since = self._driver.deadline(), None
                 continue
-            if (door := self._data.seen()) is not None and door.is_page_s:
+            # An address that the server has put into the page comes first. Only a query says in what form the page asks.
+            if (door := self._data.seen()) is not None and door.template is not None:
                 return state
             if state.ready in PATIENCE_SECONDS and not state.waits:
                 quiet_since = quiet_since or time.monotonic()
-                is_done = state.settled and state.ready == "complete"
-                if time.monotonic() - quiet_since >= (LOG_SECONDS if is_done else PATIENCE_SECONDS[state.ready]):
+                if time.monotonic() - quiet_since >= _patience_seconds(state):
                     return state
             if time.monotonic() >= deadline:
                 return state
@@ -255,6 +255,13 @@ class PagedScreener:
             return False
 
         driver.repeat(press, lambda: driver.state().kind != "consent", "the button of the consent page", "consent_reject")
+
+
+def _patience_seconds(state: State) -> float:
+    """For how long a page in this state, with no request of its own under way, may still send its query."""
+    if state.ready == "complete" and state.settled:
+        return LOG_SECONDS
+    return PATIENCE_SECONDS["interactive" if state.busy else state.ready]
 
 
 def _is_host_of(base_url: str) -> Callable[[str], bool]:

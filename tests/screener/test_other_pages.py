@@ -79,6 +79,15 @@ ALL = (LISTS["jp"], "page-data", 0, {})
 # What the page shows of its own query
 
 
+def test_a_query_that_comes_after_its_address_is_waited_for(browser: Browser, site: Site) -> None:
+    """Only the page's query says that it names its fields, so that sector and industry can be asked for with them."""
+    fetch = FETCH.replace('"query": {', '"includeFields": ["ticker"], "query": {', 1)
+    assert "includeFields" in fetch
+    site.page = page(f"setTimeout(() => {{ {fetch} }}, 700);")
+    assert lists(browser, site) == ALL
+    assert [body["includeFields"] for body in site.asked if body["size"] == 250][:1] == [["ticker", "sector", "industry"]]
+
+
 def embedded(attributes: str, text: str) -> str:
     return page(body=f"{MAIN}<script type=application/json {attributes}>{text}</script>")
 

@@ -66,6 +66,8 @@ class Writer:
         with answered(self._connection):
             create_tables(self._connection)
         self._closed = threading.Event()
+        # Ends a rest: no more rows are to come, or the end is near.
+        self._no_rest = threading.Event()
         self._repeated = Repeated(log)
         # Rows of runs and countries that are written. Each task brings its own, and a process that writes a row locks it, so all processes
         # would wait for each other's commits.
@@ -85,8 +87,13 @@ class Writer:
         if error is not None:
             raise error
 
+    def hurry(self) -> None:
+        """Write what has been submitted at once: nothing is in work that could be written with it."""
+        self._no_rest.set()
+
     def close(self) -> None:
         self._closed.set()
+        self._no_rest.set()
         self._queue.put(None)
         self._thread.join(5)
 
@@ -98,7 +105,8 @@ class Writer:
             except queue.Empty:
                 self._probe()
                 continue
-            self._closed.wait(max(0.0, rested - time.monotonic()))
+            self._no_rest.wait(max(0.0, rested - time.monotonic()))
+            self._no_rest.clear()
             began = time.monotonic()
             while len(batch) < BATCH:
                 try:

@@ -20,6 +20,8 @@ from pipeline.errors import NoData, NotNow, PermanentError, RateLimited, Service
 BASE_SECONDS = 1.0
 #: The longest wait, in seconds.
 LARGEST_SECONDS = 60.0
+#: Seconds before a symbol that the site has called unknown is asked for again: nothing has to recover, and a run waits for its last task.
+GONE_SECONDS = 0.25
 #: This error type in the headers says that the site has called the symbol unknown once before.
 GONE = "Gone"
 
@@ -72,7 +74,7 @@ def judge(error: BaseException, failed_attempts: int, max_attempts: int, now: fl
     if isinstance(error, NotNow):
         return again(failed_attempts)
     if isinstance(error, NoData):
-        return again(attempt, GONE)
+        return ComesBack(now + GONE_SECONDS, attempt, GONE, text)
     expected = isinstance(error, TransientError | PermanentError | ServiceError) and not isinstance(error, Unexpected)
     if isinstance(error, PermanentError) or attempt >= max_attempts:
         return ForGood(error_type, text, expected)

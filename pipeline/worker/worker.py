@@ -104,6 +104,9 @@ class TaskWorker(Generic[T]):
         self._replies: Replies[T] = Replies(topics)
         self._tasks: TaskQueue[T] = TaskQueue()
         self._results: queue.SimpleQueue[tuple[Delivery[T], Outcome | BaseException, int]] = queue.SimpleQueue()
+        # Tasks that threads have or will have next: if there are none, no rows are to come for now.
+        self._handed = 0
+        self._handed_lock = threading.Lock()
         self._stopping = threading.Event()
         self._abandon = threading.Event()
         self._last_poll = 0.0
@@ -214,9 +217,19 @@ class TaskWorker(Generic[T]):
 
     def _submit(self, delivery: Delivery[T] | None) -> None:
         if delivery is not None and not self._stopping.is_set():
+            with self._handed_lock:
+                self._handed += 1
             self._pool.submit(self._work, replace(delivery, ahead=self.ahead(delivery.task)))
 
     def _work(self, delivery: Delivery[T]) -> None:
+        self._do(delivery)
+        with self._handed_lock:
+            self._handed -= 1
+            is_last = not self._handed
+        if is_last and self.writer is not None:
+            self.writer.hurry()
+
+    def _do(self, delivery: Delivery[T]) -> None:
         if self._stopping.is_set():
             self._results.put((delivery, GoesBack(), 0))
             return

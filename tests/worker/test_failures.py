@@ -63,7 +63,7 @@ def test_retry_after_is_honoured_up_to_the_longest_wait(asked, waited):
 
 
 def test_a_missing_symbol_is_retried_with_a_mark():
-    assert verdict(NoData("gone")) == ComesBack(NOW + 1, 1, "Gone", "gone")
+    assert verdict(NoData("gone")) == ComesBack(NOW + 0.25, 1, "Gone", "gone")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), MessageError("x"), KeyboardInterrupt("x"), Unexpected("x")])

@@ -14,6 +14,8 @@ from pipeline.broker import clients, dialect, positions
 from pipeline.broker.sender import Message, Sender
 from pipeline.errors import LayoutChanged, NoData, PermanentError, RateLimited, ServiceError, TransientError
 from pipeline.runs.account_reader import Tally
+from pipeline.storage import writer as writer_module
+from pipeline.storage.rows import ListedStock, Write
 from pipeline.wire import messages, topics
 from pipeline.wire.messages import ProcessingTask
 from pipeline.wire.results import Computed
@@ -265,6 +267,22 @@ def test_a_missing_symbol_is_requested_once_more(kafka, run_id):
     with Running(kafka, handler):
         follow(kafka, run_id, lambda account: account.processing["completed"])
     assert seen == [None, "Gone"]
+
+
+def test_rows_are_written_at_once_if_no_other_task_is_in_work(kafka, tables, run_id, monkeypatch):
+    monkeypatch.setattr(writer_module, "REST", 1e9)
+    monkeypatch.setattr(writer_module, "LONGEST_REST_SECONDS", 1e9)
+
+    def handler(delivery):
+        symbol = delivery.task.symbol
+        return replace(complete(delivery), write=Write(countries={"us": "United States"}, listings=[ListedStock(symbol, symbol, "us")]))
+
+    writer = writer_module.Writer(tables)
+    with Running(kafka, handler, writer=writer):
+        for done, symbol in enumerate(["A", "B", "C"], 1):
+            send_tasks(kafka, run_id, [symbol])
+            follow(kafka, run_id, lambda account, done=done: account.processing["completed"] == done)
+    writer.close()
 
 
 def test_a_waiting_retry_delays_no_other_task(kafka, run_id):

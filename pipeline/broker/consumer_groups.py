@@ -1,7 +1,9 @@
-"""Reads the consumer groups: who is in them, what they have committed, and how far that is behind. Changes nothing."""
+"""Reads the consumer groups: who is in them, what they have committed, and how far that is behind."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +11,11 @@ import kafka.errors
 from kafka import KafkaAdminClient, TopicPartition
 
 from config import Kafka
-from pipeline.broker import clients, positions
+from pipeline.broker import clients, dialect, positions
 from pipeline.broker.patient import partitions_of
 from pipeline.wire.topics import STAGES, StageTopics
+
+log = logging.getLogger(__name__)
 
 #: A member's id is its client's id, a hyphen, and a UUID of 36 characters.
 _UUID_SUFFIX = 37
@@ -103,6 +107,19 @@ def group_state(settings: Kafka, stage: StageTopics) -> GroupState:
         return reader.read((stage,))[stage.group]
     finally:
         reader.close()
+
+
+def renew_if_spoilt(settings: Kafka, group: str) -> None:
+    """Delete a group that refuses this program's members although nobody is in it, if the broker is one that does so.
+
+    Its positions go with it: what was done already is done again. Raises ServiceError if the broker does not answer.
+    """
+    if dialect.of(settings).forgets_protocols:
+        return
+    with closing(clients.admin(settings)) as admin, clients.reaching(settings):
+        if not group_description(admin, group)["members"]:
+            admin.delete_groups([group])
+            log.warning("the other program has left the group %s, which is made anew", group)
 
 
 def _member(description: dict[str, Any]) -> Member:

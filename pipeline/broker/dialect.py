@@ -21,14 +21,17 @@ class Dialect:
     tells_settings: bool
     #: Whether messages survive the broker's process.
     keeps_messages: bool
+    #: Whether a group without members takes in any member, however the earlier ones shared the work out.
+    forgets_protocols: bool
 
 
 #: The partitions of a killed member move after its session. A cluster needs a longer one than a process on the same machine.
-APACHE = Dialect(session_ms=12_000, leaves_by_request=True, tells_settings=True, keeps_messages=True)
+APACHE = Dialect(session_ms=12_000, leaves_by_request=True, tells_settings=True, keeps_messages=True, forgets_protocols=True)
 #: A first join takes half a session. If a follower leaves by a request before the leader, the broker goes on naming the departed
 #: leader as that of every later generation, and nobody is assigned anything ever again: a member that is silent is forgotten after
-#: its session, and that works. A client that asks for settings is disconnected.
-EMBEDDED = Dialect(session_ms=6_000, leaves_by_request=False, tells_settings=False, keeps_messages=False)
+#: its session, and that works. A client that asks for settings is disconnected. A group that another program's
+#: member was in goes on refusing ours after it has left.
+EMBEDDED = Dialect(session_ms=6_000, leaves_by_request=False, tells_settings=False, keeps_messages=False, forgets_protocols=False)
 
 
 def of(settings: Kafka) -> Dialect:

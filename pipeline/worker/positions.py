@@ -13,10 +13,11 @@ import kafka.errors
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 
-from pipeline.broker import internals, lost_positions, positions
+from pipeline.broker import consumer_groups, internals, lost_positions, positions
 from pipeline.broker.internals import Unreadable
 from pipeline.broker.lost_positions import Remade
 from pipeline.broker.outage import BrokerWatch
+from pipeline.errors import ServiceError
 from pipeline.wire.topics import StageTopics
 from pipeline.worker.ledger import OffsetLedger
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two commits.
 COMMIT_SECONDS = 0.5
+#: Seconds between two looks whether a group that refuses this worker is one that nobody is in.
+RENEWAL_SECONDS = 3.0
 
 
 class _Rebalances(ConsumerRebalanceListener):
@@ -57,6 +60,7 @@ class Positions:
         self._ledgers: dict[TopicPartition, OffsetLedger] = {}
         self._rebalances = _Rebalances()
         self._last_commit = 0.0
+        self._last_renewal = float("-inf")
         self._remade = Remade(consumer)
         #: Records of topics that were deleted and made anew, whose tasks are still in hand: the new ones of the same offsets are others.
         self._gone: set[tuple[TopicPartition, int]] = set()
@@ -82,6 +86,8 @@ class Positions:
                 found = {}
         except kafka.errors.KafkaError as error:
             self._watch.trouble("poll failed, trying again", error)
+            if isinstance(error, kafka.errors.InconsistentGroupProtocolError):
+                self._renew_if_spoilt()
             time.sleep(0.2)
             return []
         self._after_rebalance()
@@ -101,6 +107,16 @@ class Positions:
                 elif ledger.take(record.offset):
                     taken.append(record)
         return taken
+
+    def _renew_if_spoilt(self) -> None:
+        now = time.monotonic()
+        if now - self._last_renewal < RENEWAL_SECONDS:
+            return
+        self._last_renewal = now
+        try:
+            consumer_groups.renew_if_spoilt(self._watch.settings, self._group)
+        except (ServiceError, kafka.errors.KafkaError) as error:
+            self._watch.trouble("the group can't be looked at, trying again", error)
 
     def finish(self, partition: TopicPartition, offset: int) -> None:
         """All outputs of the record are safe. Nothing is noted if the partition belongs to another consumer now."""

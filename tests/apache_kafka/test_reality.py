@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.admin import (
     ACL,
     ACLFilter,
@@ -267,30 +266,6 @@ def test_a_missing_read_permission_is_named_and_waited_for(guarded, rights, run_
     assert caplog.text.count("poll failed") <= 3
     worse = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(worse) < 12, worse
-
-
-def test_a_group_that_another_program_uses_is_named_and_work_begins_after_it(kafka, run_id, caplog):
-    left = threading.Event()
-    other = KafkaConsumer(topics.PROCESSING_COMPLETION, group_id=topics.PROCESSING.group, **clients.common(kafka))
-
-    def stay():
-        while not left.is_set():
-            other.poll(100)
-        other.close()
-
-    member = threading.Thread(target=stay)
-    member.start()
-    try:
-        until(other.assignment, 30, "the other program's partitions")
-        send_tasks(kafka, run_id, ["A"])
-        with Running(kafka):
-            until(lambda: "another program is a member of this consumer group" in caplog.text, 30, "its name")
-            left.set()
-            member.join(60)
-            done(kafka, run_id, 1)
-    finally:
-        left.set()
-        member.join(60)
 
 
 def test_a_sender_replaces_a_client_that_no_longer_works(kafka, run_id, caplog):

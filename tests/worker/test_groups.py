@@ -137,3 +137,29 @@ def test_an_idle_consumer_polls_less_often_and_misses_nothing(kafka, monkeypatch
     send_tasks(kafka, messages.new_run_id(), ["LATE"])
     until(lambda: consumer.poll(IDLE_POLL_MS), 5, "the record")
     consumer.close()
+
+
+def test_a_group_that_another_program_uses_is_named_and_work_begins_after_it(kafka, caplog):
+    run_id = messages.new_run_id()
+    left = threading.Event()
+    settings = clients.common(kafka) | {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 1_000}
+    other = KafkaConsumer(topics.PROCESSING_COMPLETION, group_id=topics.PROCESSING.group, **settings)
+
+    def stay():
+        while not left.is_set():
+            other.poll(100)
+        other.close()
+
+    member = threading.Thread(target=stay)
+    member.start()
+    try:
+        until(other.assignment, 30, "the other program's partitions")
+        send_tasks(kafka, run_id, ["A"])
+        with Running(kafka):
+            until(lambda: "another program is a member of this consumer group" in caplog.text, 30, "its name")
+            left.set()
+            member.join(60)
+            follow(kafka, run_id, lambda account: account.processing["completed"] == 1, 60)
+    finally:
+        left.set()
+        member.join(60)

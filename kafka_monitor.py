@@ -109,7 +109,12 @@ def once(tally: Tally, as_json: bool) -> int:
     with clients.reaching(tally.settings):
         if not tally.read_to_now():
             raise ServiceError(f"Kafka at {tally.settings.bootstrap_servers} did not deliver all records of the topics in time: try again")
-    account = tally.newest() or Account(tally.run_id or "")
+    account = tally.newest()
+    if account is None:
+        # Zeros by themselves would say that the run has no tasks.
+        if tally.run_id:
+            print(f"the topics hold nothing of run {tally.run_id}", file=sys.stderr)
+        account = Account(tally.run_id or "")
     if as_json:
         print(json.dumps(account.summary(account.elapsed_seconds(time.time()))))
     else:

@@ -53,9 +53,8 @@ def main() -> int:
     parser.add_argument(
         "--refresh", choices=("due", "all"), default="due", help="ask for statements that may have changed (default), or for everything"
     )
-    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
+    parser.add_argument("--max-age", type=parse_age, metavar="AGE", help="skip stocks whose ratios are younger, such as 24h")
     arguments = parser.parse_args()
-    max_age = parse_age(arguments.max_age) if arguments.max_age else None
     set_up_logging()
     recording.record_to(arguments.record)
     settings = discovery.find_broker_and_database(config.load(demo=arguments.demo))
@@ -85,7 +84,7 @@ def main() -> int:
             buffered=4 * settings.processor_threads,
             max_attempts=settings.max_attempts,
             writer=writer,
-            untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, max_age)),
+            untouched=LeftAlone(abandoned_runs(settings.database), FreshStocks(settings.database, arguments.max_age)),
             ahead=handler.ahead,
             requests=throttle.requests,
         )

@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
         default="due",
         help="due: fetch only statements that may have changed (default); all: fetch everything",
     )
-    parser.add_argument("--max-age", metavar="AGE", help="skip stocks whose ratios are younger than this, such as 24h")
+    parser.add_argument("--max-age", type=_age, metavar="AGE", help="skip stocks whose ratios are younger than this, such as 24h")
     parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run")
     parser.add_argument("--keep-others", action="store_true", help="let older unfinished runs go on too")
     parser.add_argument("--stall-timeout", type=_seconds, default=600.0, metavar="SECONDS", help="stop if no task is finished for so long")
@@ -75,8 +75,6 @@ def parse_arguments() -> argparse.Namespace:
     market.add_argument("--faults", metavar="NAME=RATE,…", help="faults: see python -m local.market --help")
     market.add_argument("--allowance", action="append", metavar="N/SECONDS", help="refuse requests above 600/60, say; may be repeated")
     arguments = parser.parse_args()
-    if arguments.max_age:
-        parse_age(arguments.max_age)
     arguments.market = _market_options(parser, arguments)
     return arguments
 
@@ -91,6 +89,12 @@ def _market_options(parser: argparse.ArgumentParser, arguments: argparse.Namespa
     options = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return flags + [part for limit in arguments.allowance or () for part in ("--allowance", limit)]
+
+
+def _age(text: str) -> str:
+    """The age as it was given, for the consumers."""
+    parse_age(text)
+    return text
 
 
 def _seconds(text: str) -> float:

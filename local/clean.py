@@ -1,4 +1,4 @@
-"""Remove what demos leave behind: `make clean`. A live run's database stays, unless --live is given.
+"""Removes what demos leave behind: `make clean`. A live run's database stays, unless --live is given.
 
 Exit code 3 if services are running in a folder that would be removed.
 """
@@ -10,16 +10,18 @@ if __name__ == "__main__":
 
 # isort: split
 import shutil
-import sys
 
 import config
 from local.postgres_place import remove_data
 from local.state import State, data_dir
+from pipeline.process.arguments import Parser
 from pipeline.process.script import run_script
 
 
-def main(arguments: list[str]) -> int:
-    for is_demo in (True, False) if "--live" in arguments else (True,):
+def main() -> int:
+    parser = Parser(__doc__, prog="python -m local.clean")
+    parser.add_argument("--live", action="store_true", help="remove the live runs' state and database too")
+    for is_demo in (True, False) if parser.parse_args().live else (True,):
         folder = config.state_dir(is_demo)
         if not folder.exists():
             continue
@@ -34,4 +36,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(sys.argv[1:]))
+    run_script(main)

@@ -30,6 +30,7 @@ import config
 from local.postgres_place import remove_data
 from local.state import data_dir
 from pipeline.errors import ServiceError
+from pipeline.process.arguments import Parser
 from pipeline.process.script import run_script
 from pipeline.screener.binaries import find_browser
 
@@ -53,7 +54,9 @@ VIEWS = {
 
 
 def main() -> int:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    parser = Parser(__doc__, prog="python -m tools.screenshots")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, metavar="FOLDER", help="default: docs/screenshots")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="screenshots-", ignore_cleanup_errors=True) as home,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import config
 from pipeline.errors import ServiceError
+from pipeline.process.arguments import Parser
 from pipeline.screener.binaries import find_browser
 from pipeline.screener.browser import Browser
 
@@ -20,6 +21,7 @@ _PACKAGES = ["chromium", "chromium-driver"]
 
 
 def main() -> int:
+    Parser(__doc__, prog="python -m tools.setup_browser").parse_args()
     # Selenium Manager reports each use to a statistics server otherwise.
     os.environ.setdefault("SE_AVOID_STATS", "true")
     try:

@@ -137,6 +137,7 @@ class RunFollower(Following):
             errors=tuple(_error(error) for error in reversed(account.newest_errors()[-ERRORS_SHOWN:])),
             ratio_rows=account.ratio_rows,
             unreadable=account.unreadable,
+            lists=account.lists.text(),
             requests_per_stock=account.requests_per_finished_stock,
             status=self._status[1] if self._status[0] == account.run_id else "",
             runs=self._known_runs(),

@@ -58,6 +58,8 @@ class Snapshot:
     ratio_rows: int = 0
     #: Records in the topics that could not be read and may belong to the run.
     unreadable: int = 0
+    #: Where the lists came from, and how many stocks they leave out and why; "" if nothing is known.
+    lists: str = ""
     requests_per_stock: float = throttle_text.REQUESTS_PER_STOCK
     #: The run's status in the database: running, completed, failed, stalled or abandoned; "" if unknown.
     status: str = ""

@@ -54,10 +54,10 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def parse_age(text: str) -> float:
-    """`"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds. Raises SettingsError."""
+    """The type of an argument that is an age: `"90s"`, `"30m"`, `"2h"`, `"1d"` → seconds."""
     match = _AGE.fullmatch(text.strip().lower())
     if match is None:
-        raise SettingsError(f"age {text!r}: expected a number followed by s, m, h or d, such as 30m")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number followed by s, m, h or d, such as 30m")
     return float(match[1]) * _SECONDS[match[2]]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import config
 import kafka_dead_letters
+import kafka_processing_consumer
 import kafka_scraper_producer
 import kafka_ui
 import run_pipeline
@@ -114,6 +115,10 @@ def test_the_arguments_for_a_producer_read_back_with_their_rates(tmp_path):
     [
         (kafka_ui, "--port ٣"),
         (kafka_ui, "--port 65536"),
+        (kafka_dead_letters, "list --newer-than ٣h"),
+        (kafka_dead_letters, "list --older-than x"),
+        (kafka_processing_consumer, "--max-age 5"),
+        (run_pipeline, "--max-age 5"),
         (kafka_dead_letters, "list --limit ²"),
         (kafka_dead_letters, "list --limit 0"),
         (run_pipeline, "--scrapers 1_0"),
@@ -128,17 +133,10 @@ def test_the_arguments_for_a_producer_read_back_with_their_rates(tmp_path):
 def test_an_invalid_argument_is_one_line_with_its_option(script, given, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [f"{script.__name__}.py", *given.split()])
     with pytest.raises(SystemExit) as ended:
-        script.parse_arguments()
+        script.main()
     complained = capsys.readouterr().err
     assert ended.value.code == config.EXIT_SETTINGS
     assert complained.count("\n") == 1
     assert complained[:-1].isprintable()
     assert complained.startswith(f"{script.__name__}.py: ")
     assert given.split()[-2] in complained
-
-
-def test_a_wrong_age_is_reported_before_a_broker_is_looked_for(monkeypatch):
-    for age in ("x", "٣h"):
-        monkeypatch.setattr("sys.argv", ["kafka_dead_letters.py", "list", "--newer-than", age])
-        with pytest.raises(SettingsError, match=f"age '{age}': expected a number followed by s, m, h or d"):
-            kafka_dead_letters.parse_arguments()

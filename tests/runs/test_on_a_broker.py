@@ -268,7 +268,9 @@ def test_once_prints_the_counts_of_the_tally(kafka, tmp_path):
 
 def test_once_on_an_empty_broker_says_that_there_is_no_run(kafka, tmp_path):
     assert run_monitor(kafka, tmp_path, "--once").stdout == "no run yet\n"
-    shown = json.loads(run_monitor(kafka, tmp_path, "--once", "--json", "--run", OLD).stdout)
+    unknown = run_monitor(kafka, tmp_path, "--once", "--json", "--run", OLD)
+    assert unknown.stderr == f"the topics hold nothing of run {OLD}\n"
+    shown = json.loads(unknown.stdout)
     assert (shown["run_id"], shown["stocks"]) == (OLD, 0)
 
 

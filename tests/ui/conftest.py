@@ -304,8 +304,8 @@ class Producer:
         self._producer.send_all([Message(topics.PROCESSING_TASKS, task.key, messages.pending(task)) for task in tasks])
         return tasks
 
-    def scraped(self, task: ScrapingTask, count: int) -> None:
-        self.send(topics.SCRAPING_COMPLETION, task.task_id, completion(task, Listed(count)))
+    def scraped(self, task: ScrapingTask, count: int, outside_band: int = 0) -> None:
+        self.send(topics.SCRAPING_COMPLETION, task.task_id, completion(task, Listed(count, "page-data", outside_band=outside_band)))
 
     def processed(self, tasks: list[ProcessingTask]) -> None:
         done = [Message(topics.PROCESSING_COMPLETION, task.task_id, completion(task, Computed(5))) for task in tasks]

@@ -66,8 +66,9 @@ def test_a_run_is_watched_from_0_to_100_percent_without_a_reload(window, page):
         watch("scraping", 0)
         tasks = producer.processing([f"WATCH{number}" for number in range(40)], "fr")
         watch("processing", 0)
-        producer.scraped(france, 40)
+        producer.scraped(france, 40, outside_band=9)
         watch("scraping", 50)
+        assert window.text('[data-testid="lists"]') == "Lists: 1 from page-data; stocks left out: 9 outside the band"
         for part in range(0, 40, 10):
             producer.processed(tasks[part : part + 10])
             if part == 20:
@@ -158,6 +159,9 @@ def test_a_name_with_markup_is_shown_as_text_everywhere(window, page):
 def test_a_stocks_page_shows_periods_charts_and_reasons(window, page):
     window.open(page.url + "/stocks/M001")
     until(lambda: window.run("return document.querySelectorAll('[data-testid=ratio-chart] .point').length") == 3, 20, "the chart")
+    marks = window.run("return [...document.querySelectorAll('#ratio-chart .ytick')].map((e) => e.textContent)")
+    assert len(marks) > 1
+    assert len(set(marks)) == len(marks)  # none is rounded to its neighbour's figure
     assert window.texts(".periods thead th")[1:] == ["12 months to\n2026-03-31", "Year to\n2025-12-31", "Year to\n2024-12-31"]
     window.run("const e = document.getElementById('chart-ratio'); e.value = 'current_ratio'; e.dispatchEvent(new Event('change'))")
     assert "ratio=current_ratio" in str(window.run("return location.search"))

@@ -8,7 +8,7 @@ const series = (index) => shown(`--series-${(index % 6) + 1}`);
 const options = { displaylogo: false, responsive: true, displayModeBar: false };
 
 function axis(unit, more) {
-  const form = { percent: { tickformat: ".0%" }, amount: { tickformat: ".3~s" }, dollars: { tickformat: ".3~s" }, days: { ticksuffix: " d" }, multiple: { ticksuffix: "×" } }[unit] || {};
+  const form = { percent: { tickformat: ".3~%" }, amount: { tickformat: ".3~s" }, dollars: { tickformat: ".3~s" }, days: { ticksuffix: " d" }, multiple: { ticksuffix: "×" } }[unit] || {};
   return { gridcolor: shown("--line"), zerolinecolor: shown("--soft"), linecolor: shown("--line"), automargin: true, ...form, ...more };
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import socket
 import threading
 import time
@@ -36,6 +37,8 @@ LOCK_TOLD_SECONDS = 5.0
 #: A process's threads that wait for the same lock say it once.
 _repeated = Repeated(log)
 _telling = threading.Lock()
+#: Where threads that watched earlier wait for what to watch next.
+_idle: queue.SimpleQueue[queue.SimpleQueue[Any]] = queue.SimpleQueue()
 
 
 def forget_other_servers() -> None:
@@ -131,12 +134,27 @@ def answered(connection: Any) -> Iterator[None]:
 def telling_of_locks(connection: Any, seconds: float = float("inf"), give_up: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Say it if the block waits for another session's lock. `give_up` is called after so many seconds without an answer or a lock."""
     ended = threading.Event()
-    watching = threading.Thread(target=_watch, args=(connection, ended, seconds, give_up), name="answer-watch", daemon=True)
-    watching.start()
+    _watch_beside(connection, ended, seconds, give_up)
     try:
         yield
     finally:
         ended.set()
+
+
+def _watch_beside(*watched: Any) -> None:
+    """`_watch` in another thread: an idle one if there is one. Beside busy threads, starting one takes as long as a transaction."""
+    try:
+        jobs = _idle.get_nowait()
+    except queue.Empty:
+        jobs = queue.SimpleQueue()
+        threading.Thread(target=_watch_again_and_again, args=(jobs,), name="answer-watch", daemon=True).start()
+    jobs.put(watched)
+
+
+def _watch_again_and_again(jobs: queue.SimpleQueue[Any]) -> None:
+    while True:
+        _watch(*jobs.get())
+        _idle.put(jobs)
 
 
 def _watch(connection: Any, ended: threading.Event, seconds: float, give_up: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ from pipeline.process.discovery import DEFAULT_SERVERS, ensure_topics, is_embedd
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
 from pipeline.wire import topics
+from pipeline.wire.text import one_line
 from pipeline.yahoo.learned import forget
 
 #: Seconds in which a broker at the default address must accept a connection.
@@ -265,12 +266,24 @@ def reach_site(base_url: str) -> None:
     """Raises ServiceError if the site does not answer. Any answer is good enough, even an HTTP error."""
     address = base_url or LIVE_SITE
     try:
-        urllib.request.urlopen(address, timeout=SITE_SECONDS).close()  # noqa: S310 (http or https, checked by config)
+        # YAHOO_BASE_URL names the server that is asked, as the consumers do: no other proxy stands before it.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if base_url else None))
+        opener.open(address, timeout=SITE_SECONDS).close()
     except urllib.error.HTTPError:
         pass  # it answers; it may serve a browser even if it refuses this request
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise ServiceError(
-            f"the site {address} can't be reached ({reason}). Check the connection, or try the pipeline without the site: "
+            f"the site {address} can't be reached{_by_a_proxy(address, base_url)} ({reason}). Check the connection, "
+            "or try the pipeline without the site: "
             "python run_pipeline.py --demo"
         ) from error
+
+
+def _by_a_proxy(address: str, base_url: str) -> str:
+    """Which proxy of the environment stands before the live site, without its password."""
+    scheme, _, rest = address.partition("://")
+    proxy = urllib.request.getproxies().get(scheme)
+    if base_url or not proxy or urllib.request.proxy_bypass(rest):
+        return ""
+    return f" by the proxy {one_line(proxy.rpartition('@')[2], 100)} ({scheme.upper()}_PROXY in the environment)"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import config
 from config import Database, Kafka
-from launch.services import Services
+from launch.services import Services, reach_site
 from local.state import State
 from pipeline.errors import ServiceError
 
@@ -31,6 +33,19 @@ def test_services_start_without_the_site_and_say_so_but_a_run_does_not_start(bro
     assert [line.partition(":")[0] for line in said] == ["site", "Kafka", "PostgreSQL"]
     with pytest.raises(ServiceError, match=r"the site http://127\.0\.0\.1:1 can't be reached"):
         Services.start(settings, tmp_path / "logs", [], said.append)
+
+
+def test_no_proxy_stands_before_a_server_of_ones_own_and_a_dead_one_before_the_site_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://me:secret@127.0.0.1:1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            reach_site(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+    with pytest.raises(ServiceError, match=r"can't be reached by the proxy 127\.0\.0\.1:1 \(HTTPS_PROXY in the environment\)"):
+        reach_site("")
 
 
 def test_a_check_uses_the_services_that_are_running_in_its_folder(broker: Kafka, tables: Database, tmp_path: Path) -> None:

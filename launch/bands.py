@@ -22,6 +22,7 @@ from config.values import LOCAL
 from pipeline.errors import RateLimited, ServiceError, TaskError, TransientError
 from pipeline.ratios.rates import RATE_DAYS
 from pipeline.storage import database, fx_rates, schema
+from pipeline.storage.judgement import first_cause
 from pipeline.wire.bands import WantedBand, converted
 from pipeline.wire.currencies import REGION_CURRENCIES, DayRate
 from pipeline.wire.regions import AskedBand, RegionBand
@@ -141,6 +142,7 @@ class Converter:
                 return do(connection)
         except (ServiceError, psycopg2.Error) as error:
             log.warning(
-                "the database can't be used, so exchange rates are neither read from it nor stored: %s", " ".join(str(error).split())
+                "the database can't be used, so exchange rates are neither read from it nor stored: %s",
+                " ".join(str(first_cause(error)).split()),
             )
             return None

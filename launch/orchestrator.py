@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 
 import kafka.errors
 import psycopg2
@@ -102,23 +101,24 @@ class Orchestrator:
     def _close_runs_of_terminals(self) -> None:
         """Close the runs that scripts in other terminals have finished. An embedded broker's messages end with it, so this is the time."""
         try:
-            with closing(database.connect(self._settings.database)) as connection:
-                close_finished_runs(connection, self._settings, self._say)
+            close_finished_runs(self._settings, self._say)
         except (ServiceError, kafka.errors.KafkaError, psycopg2.Error) as error:
             self._say(f"the runs of separate scripts stay open: {' '.join(str(error).split())}")
 
     def _open_run(self) -> None:
         given = self._arguments
-        with database.connected(self._settings.database) as connection:
-            old = None
-            if given.resume:
-                bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
-                was_told = any((given.regions, given.regions_file, *bounds))
+        old = None
+        if given.resume:
+            bounds = (given.market_cap_min, given.market_cap_max, given.market_cap_currency)
+            was_told = any((given.regions, given.regions_file, *bounds))
+            with database.connected(self._settings.database) as connection:
                 old = resumed(connection, self._plan, self._settings, self._usual, was_told, self._say)
-            converter = Converter(self._settings)
-            self._plan = old or self._plan.converted(converter)
-            self._own_requests = converter.requests.take_outside()
-            close_finished_runs(connection, self._settings, self._say)
+        # Rates wait for the site, and the end of other runs for Kafka: no connection to the database is held meanwhile.
+        converter = Converter(self._settings)
+        self._plan = old or self._plan.converted(converter)
+        self._own_requests = converter.requests.take_outside()
+        close_finished_runs(self._settings, self._say)
+        with database.connected(self._settings.database) as connection:
             open_run(connection, self._plan, given.keep_others, self._say)
 
     def _hold(self, services: Services, children: Children) -> int:

@@ -57,18 +57,22 @@ class Plan:
         return f"run {self.run_id}: {','.join(self.names)}, {band.replace(LOCAL, 'in local currency')}"
 
 
-def close_finished_runs(connection: Any, settings: Settings, say: Say) -> None:
+def close_finished_runs(settings: Settings, say: Say) -> None:
     """Close the runs of separate scripts if nothing of them is pending. The scripts can't, because none of them sees a run's end.
 
-    Raises ServiceError if the topics can't be read.
+    Raises ServiceError if the topics can't be read, or the database can't be used.
     """
-    for run_id in run_table.runs_without_a_plan(connection):
+    # No connection is held while the topics are read: the server, or what stands before it, may end one that is idle.
+    with database.connected(settings.database) as connection:
+        run_ids = run_table.runs_without_a_plan(connection)
+    for run_id in run_ids:
         account = _account(settings, run_id)
         if account is None or account.pending or not account.scraping.tasks:
             continue
         summary = account.summary(account.elapsed_seconds(time.time()))
         ended = datetime.fromisoformat(account.last_result_at) if account.last_result_at else datetime.now(timezone.utc)
-        run_table.finish_run(connection, run_id, "failed" if account.failed else "completed", summary, ended)
+        with database.connected(settings.database) as connection:
+            run_table.finish_run(connection, run_id, "failed" if account.failed else "completed", summary, ended)
         say(f"run {run_id} of separate scripts is done: {account.finished} tasks, {account.failed} failed")
 
 

@@ -14,6 +14,7 @@ from config import Database
 from pipeline.errors import ServiceError
 from pipeline.repeated import Repeated
 from pipeline.storage import database
+from pipeline.storage.judgement import first_cause
 from pipeline.wire.text import one_line
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Reader:
                     with database.answered(self._connection):
                         return query(self._connection)
                 except (psycopg2.Error, ServiceError) as error:
-                    text = one_line(str(error), 300)
+                    text = one_line(" ".join(str(first_cause(error)).split()), 300)
                     self._repeated.say(logging.WARNING, f"stored statements can't be read, waiting for the database: {text}")
                     if self._connection is not None:
                         self._connection.close()

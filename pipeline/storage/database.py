@@ -18,7 +18,8 @@ import psycopg2.errors
 from config import Database
 from pipeline.errors import ServiceError
 from pipeline.repeated import Repeated
-from pipeline.storage.judgement import Cause, judge
+from pipeline.storage.fitness import hint
+from pipeline.storage.judgement import Cause, first_cause, judge
 from pipeline.storage.locks import APPLICATION, blocker_of
 from pipeline.wire.text import one_line
 
@@ -94,7 +95,8 @@ def connected(settings: Database) -> Iterator[Any]:
         if judge(error) is not Cause.DATABASE:
             raise
         where = f"PostgreSQL {settings.user}@{settings.host}:{settings.port}/{settings.name}"
-        raise ServiceError(f"{where} can't be used for a run: {one_line(' '.join(str(error).split()), 300)}") from error
+        told = one_line(" ".join(str(first_cause(error)).split()), 300)
+        raise ServiceError(f"{where} can't be used for a run: {told}{hint(connection, error)}") from error
     finally:
         connection.close()
 

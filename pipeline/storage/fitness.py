@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2
+import psycopg2.errorcodes
 from psycopg2.extensions import quote_ident
 
 from pipeline.errors import ServiceError
@@ -40,6 +42,8 @@ def check_place(connection: Any) -> None:
 
 def missing(cursor: Any, wanted: Mapping[str, Table]) -> list[str]:
     """What is missing of `wanted`, one text per table, column with its type, or key. Empty if everything fits."""
+    # The names of types and indexes would come in quotes.
+    cursor.execute("SET LOCAL quote_all_identifiers = off")
     cursor.execute(
         """
         SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
@@ -116,6 +120,28 @@ def foreign(connection: Any, faults: list[str]) -> ServiceError:
         f"{place(connection)} has tables of the same names that are another application's ({'; '.join(faults[:3])}{more}): "
         "give the pipeline a database of its own (CREATE DATABASE, then DB_DEV_NAME), or a schema (ALTER ROLE … SET search_path)"
     )
+
+
+def hint(connection: Any, error: psycopg2.Error) -> str:
+    """What to do about a server or role that only reads, with a colon before it; empty for other errors."""
+    if error.pgcode != psycopg2.errorcodes.READ_ONLY_SQL_TRANSACTION:
+        return ""
+    try:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'")
+            standby, by_default = cursor.fetchone()
+    except psycopg2.Error:
+        return ""
+    if standby:
+        return ": it is a standby, so set DB_HOST to the primary server"
+    if by_default:
+        user, name = _quoted(connection, connection.info.user), _quoted(connection, connection.info.dbname)
+        return (
+            ": default_transaction_read_only is on, for this user, this database or the whole server "
+            f"(ALTER ROLE {user} RESET …, ALTER DATABASE {name} RESET …, ALTER SYSTEM RESET …; a provider sets it when the disk is full)"
+        )
+    return ""
 
 
 def place(connection: Any) -> str:

@@ -66,8 +66,16 @@ def was_cancelled(error: BaseException) -> bool:
     return getattr(error, "pgcode", None) in _CANCELLED
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """What ended the connection, if the error only says that it is closed: psycopg2 raises that at the end of a `with connection`."""
+    while isinstance(error, psycopg2.InterfaceError) and isinstance(error.__context__, psycopg2.Error):
+        error = error.__context__
+    return error
+
+
 def reason(error: BaseException) -> str:
     """One line: why the database accepts no rows now."""
+    error = first_cause(error)
     code = getattr(error, "pgcode", None)
     # Its detail is left out: the row that was refused differs each time, so the same reason would be said twice a second.
     told = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)

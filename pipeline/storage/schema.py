@@ -10,6 +10,7 @@ import psycopg2.errors
 from pipeline.errors import ServiceError
 from pipeline.ratios.formulas import RATIOS
 from pipeline.storage import fitness
+from pipeline.storage.judgement import first_cause
 from pipeline.storage.quotes import QUOTE_COLUMNS
 from pipeline.storage.tables import NUMBER, OBJECT, TEXT, TEXT_OR_EMPTY, TIME, Column, Table
 from pipeline.wire.text import one_line
@@ -111,10 +112,10 @@ def create_tables(connection: Any) -> None:
             # Otherwise nothing runs: IF NOT EXISTS locks a table before it looks, and would wait for all writers, and they for it.
             fitness.check_rights(connection, cursor, TABLES)
     except psycopg2.errors.ReadOnlySqlTransaction as error:
-        raise ServiceError(f"{fitness.place(connection)} is read-only, and tables are missing: use the primary server") from error
+        raise ServiceError(f"{fitness.place(connection)} is read-only, and tables are missing{fitness.hint(connection, error)}") from error
     except psycopg2.Error as error:
         where = fitness.place(connection) if not connection.closed else "PostgreSQL"
-        raise ServiceError(f"{where}: the tables can't be made ({one_line(str(error), 300)})") from error
+        raise ServiceError(f"{where}: the tables can't be made ({one_line(str(first_cause(error)), 300)})") from error
 
 
 def _create(connection: Any, cursor: Any) -> None:

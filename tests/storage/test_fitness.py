@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,36 @@ def test_a_search_path_without_a_schema_is_named(postgres: Database, own: Databa
     as_owner(postgres, f"CREATE SCHEMA elsewhere AUTHORIZATION {ROLE}")
     with contextlib.closing(database.connect(own)) as connection:
         schema.create_tables(connection)
+
+
+def write_a_country(settings: Database, ended_by: Database | None = None) -> None:
+    with database.connected(settings) as connection:
+        if ended_by:
+            as_owner(ended_by, f"SELECT pg_terminate_backend({connection.info.backend_pid})")
+        write(connection, [Write(countries={"fr": "France"})])
+
+
+def test_a_user_who_only_reads_is_told_which_setting_does_so(postgres: Database, own: Database) -> None:
+    named = f"default_transaction_read_only is on, for this user, this database or the whole server (ALTER ROLE {ROLE} RESET"
+    as_owner(postgres, f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
+    assert f"tables are missing: {named}" in refusal(own)
+    as_owner(postgres, f"ALTER ROLE {ROLE} RESET default_transaction_read_only")
+    with database.connected(own) as connection:
+        schema.create_tables(connection)
+    as_owner(postgres, f"ALTER DATABASE {ROLE} SET default_transaction_read_only = on")
+    with pytest.raises(ServiceError, match=f"cannot execute INSERT in a read-only transaction: {re.escape(named)}"):
+        write_a_country(own)
+
+
+def test_quoted_identifiers_are_no_other_application(postgres: Database, own: Database) -> None:
+    as_owner(postgres, f"ALTER ROLE {ROLE} SET quote_all_identifiers = on")
+    with database.connected(own) as connection:
+        schema.create_tables(connection)
+
+
+def test_a_connection_that_was_ended_says_what_ended_it(postgres: Database, own: Database) -> None:
+    with pytest.raises(ServiceError, match=r"terminating connection|server closed the connection"):
+        write_a_country(own, ended_by=postgres)
 
 
 def test_the_client_uses_utf_8_whatever_it_is_told(postgres: Database, own: Database, monkeypatch: pytest.MonkeyPatch) -> None:

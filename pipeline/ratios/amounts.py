@@ -130,6 +130,10 @@ def _without_contradictions(one: Statement) -> Statement:
         wrong |= set(larger)
     if 0 < value("TotalDebt") * UNIT_STEP < value("LongTermDebt"):
         wrong.add("TotalDebt")
+    # Cost and gross profit are the revenue's two parts.
+    parts = value("CostOfRevenue") + value("GrossProfit")
+    if {"CostOfRevenue", "GrossProfit"} <= lines.keys() and any(abs(value("TotalRevenue") - n * parts) < 1e-3 * parts for n in (2, 3)):
+        wrong.add("TotalRevenue")
     after_tax = value("PretaxIncome") - value("TaxProvision")
     for key in ("NetIncome", "NetIncomeCommonStockholders") if "TaxProvision" in lines else ():
         if 0 < value(key) * UNIT_STEP < after_tax:

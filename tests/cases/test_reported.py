@@ -136,6 +136,16 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
     ),
     # Statements
     (
+        "a revenue that is counted twice",
+        {"times": {"annual.TotalRevenue": {"2024-12-31": 2}}},
+        {
+            "2024 price_to_sales": "missing:TotalRevenue",
+            "2025 revenue_growth": NULL,
+            "2025 price_to_sales": 2 / 1.1,
+            "2024 price_to_earnings": 2e9 / 105e6,
+        },
+    ),
+    (
         "trailing figures of June and September among the fiscal years",
         {"annual": {**BASE["annual"], "2025-06-30": [1050e6, 12, INCOME], "2025-09-30": [1080e6, 12, INCOME]}},
         {"2025 revenue_growth": 0.1, "2025 price_to_sales": 2 / 1.1, "2025 diluted_eps_growth": 0.1, "rows": 5},

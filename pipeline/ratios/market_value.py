@@ -43,7 +43,7 @@ THERE_AND_BACK = 3.0
 #: A step back undoes the other within this.
 _SAME_STEP = log(1.3)
 #: Splits from this factor on are noticed by a close that moves by it exactly, on the very day.
-EXACT_SPLIT = 1.2
+EXACT_SPLIT = 1.1
 _EXACTLY = log(1.02)
 #: From this factor on, closes show whether a split was left out of them or applied twice.
 LEAST_SPLIT = 1.5

@@ -15,6 +15,7 @@ from math import inf, log
 from pipeline.ratios.fundamentals import Fundamentals, Points, unit_value
 
 SHARES = "OrdinarySharesNumber"
+EARNINGS = ("NetIncomeCommonStockholders", "NetIncome")
 #: After so many days the quote's count and market cap are as after a split; before, they can still be those before it.
 SPLIT_SETTLED_DAYS = 30
 #: One explanation is believed if it is so many times nearer than every other, in logarithms.
@@ -72,7 +73,7 @@ def nearest(jump: float, factors: Iterable[float]) -> float | None:
 def shares_behind(points: Points) -> dict[date, float]:
     """Earnings ÷ earnings per share: by period end, the mean number of shares that the site divided by, in any one unit."""
     eps = points.get("DilutedEPS", {})
-    common, all_of_it = points.get("NetIncomeCommonStockholders", {}), points.get("NetIncome", {})
+    common, all_of_it = (points.get(key, {}) for key in EARNINGS)
     found = {}
     for day, per_share in eps.items():
         earned = common.get(day) or all_of_it.get(day)
@@ -93,7 +94,7 @@ class ShareCounts:
         newest = max(counts, default=date.min)
         counts |= {day: point.value for day, point in later.get(SHARES, {}).items() if day > newest and point.value > 0}
         self._splits = fundamentals.splits
-        self._series = series
+        self._series, self._later = series, later
         self._counts = dict(sorted(counts.items()))
         self._factors: dict[date, float | None] = {}
         self.spin_offs: set[date] = set()
@@ -140,9 +141,21 @@ class ShareCounts:
         if "restated" in verdicts and "reported" not in verdicts and (settled or "still" not in verdicts):
             return 1.0
         if verdicts == {"still"} and settled:
+            if self._by_newest_earnings(day, factor) == factor:
+                return factor  # the whole quote is of before the split, as the count is
             self.spin_offs |= odd
             return 1.0
         return None
+
+    def _by_newest_earnings(self, day: date, factor: float) -> float | None:
+        """How many times the count of `day` the shares behind the newest earnings are: 1, `factor` or its inverse. None: nothing tells."""
+        behind = {when: (shares, points) for points in (self._later, self._series) for when, shares in shares_behind(points).items()}
+        newest = max(behind, default=date.min)
+        if abs((newest - day).days) > _NEAR_DAYS:
+            return None
+        shares, points = behind[newest]
+        codes = {by_day[newest].currency for key in ("DilutedEPS", *EARNINGS) if newest in (by_day := points.get(key, {}))}
+        return nearest(shares / self._counts[day], (1.0, factor, 1 / factor)) if len(codes) == 1 else None
 
     def _of_a_split_on_the_day(self, day: date, fundamentals: Fundamentals) -> float:
         """1, unless all that the quote says is that the newest count is of before a split of the same days."""

@@ -134,6 +134,21 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {**split(["2025-05-02", 1, 50], ["2025-05-09", 1, 50]), "shares": 2e6, "price": 1000, **before_the_split(1e8)},
         {"2024 market_cap": CAP, "2025 share_count_change": 0, "2025 diluted_eps_growth": 0.1},
     ),
+    (
+        "4:1 forty days ago, and all but the price and earnings per share of before it",
+        {**split(["today-40d", 4, 1]), "shares": 2.5e7, "times": {"*.DilutedEPS": 0.25}},
+        {"ttm market_cap": NULL, "2025 market_cap": NULL, "2025 share_count_change": 0, "2025 diluted_eps_growth": 0.1},
+    ),
+    (
+        "4:1 forty days ago, all restated but earnings per share",
+        {**split(["today-40d", 4, 1]), "times": {"*.DilutedEPS": 4}},
+        {"ttm market_cap": CAP, "2025 market_cap": CAP, "2025 share_count_change": 0},
+    ),
+    (
+        "11:10, and not in the closes",
+        {**split(["2025-05-02", 11, 10], levels=[["2016-12-30", 22], ["2025-05-02", 20]])},
+        {"2024 market_cap": "price_unit", "2025 market_cap": CAP, "ttm market_cap": CAP},
+    ),
     # Statements
     (
         "a revenue that is counted twice",

@@ -47,6 +47,8 @@ _LEAST_LINES = 3
 _ONE_UNIT = log10(30.0)
 _THOUSANDS = (3.0, 6.0)
 _NEARLY = 0.12
+#: Figures of several periods within so many times of each other agree.
+_AGREEING = 3.0
 
 
 def odd_amounts(statements: Sequence[Statement], balance: Statement | None = None, by_splits: Sequence[float] = ()) -> list[int]:
@@ -108,7 +110,25 @@ def without_odd_parts(statements: Sequence[Statement]) -> list[Statement]:
         for before, one, after in zip(found, found[1:], found[2:], strict=False):
             if _is_spike([(statement, statement.lines.get(key)) for statement in (before, one, after)]):
                 found = [_without(other, (key,)) if other is one else other for other in found]
-    return found
+    return found if any(_levels(found, _AMOUNTS)) else _without_thousandths(found)
+
+
+def _without_thousandths(statements: Sequence[Statement]) -> list[Statement]:
+    """Without single lines that are a thousand or a million times what they are in all others, which agree."""
+    wrong: dict[int, set[str]] = {}
+    for key in _AMOUNTS:
+        found = [(n, one.currency, one.lines[key][1]) for n, one in enumerate(statements) if key in one.lines]
+        sizes = [abs(value) for _, _, value in found]
+        if len(sizes) < _LEAST_LINES or max(sizes) < UNIT_STEP * min(sizes) or min(sizes) == 0 or len({code for _, code, _ in found}) > 1:
+            continue
+        for n, _, value in found:
+            others = sorted(abs(other) for m, _, other in found if m != n and other * value > 0)
+            if len(others) < len(found) - 1 or others[-1] > _AGREEING * others[0]:
+                continue
+            off = abs(log10(abs(value)) - log10(median(others)))
+            if any(abs(off - power) < _NEARLY for power in _THOUSANDS):
+                wrong.setdefault(n, set()).add(key)
+    return [_without(one, wrong[n]) if n in wrong else one for n, one in enumerate(statements)]
 
 
 def _without_contradictions(one: Statement) -> Statement:

@@ -161,6 +161,39 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         },
     ),
     (
+        "single lines in thousands, or a thousand times too high, of one period each",
+        {
+            "times": {
+                "annual.EBITDA": {"2024-12-31": 1e-3},
+                "annual.InterestExpense": {"2022-12-31": 1e-3},
+                "annual.CommonStockEquity": {"2023-12-31": 1e3},
+                "quarterly.TotalDebt": {"2026-09-30": 1e3},
+                "trailing.NetIncome": {"2026-09-30": 1e-6},
+            }
+        },
+        {
+            "2024 ebitda_margin": "missing:EBITDA",
+            "2025 ebitda_margin": 0.2,
+            "2022 interest_coverage": "missing:InterestExpense",
+            "2023 price_to_book": 2e9 / 540e6,
+            "ttm debt_to_assets": "missing:TotalDebt",
+            "ttm net_margin": "missing:NetIncome",
+            "ttm price_to_earnings": 2e9 / 120.75e6,
+        },
+    ),
+    (
+        "a debt that is repaid but for a few hundredths of a percent, earnings near zero, a first small dividend",
+        {
+            "times": {
+                "annual.TotalDebt": {"2025-12-31": 4e-4},
+                "annual.LongTermDebt": {"2025-12-31": 4e-4},
+                "annual.EBIT": {"2024-12-31": 2e-3},
+                "annual.CommonStockDividendPaid": {"2022-12-31": 2e-3, "2023-12-31": 0.3},
+            }
+        },
+        {"2025 debt_to_assets": 0.25 * 4e-4 / 1.2, "2024 interest_coverage": 0.03, "2022 payout_ratio": 6e-5 / 0.105},
+    ),
+    (
         "trailing figures of June and September among the fiscal years",
         {"annual": {**BASE["annual"], "2025-06-30": [1050e6, 12, INCOME], "2025-09-30": [1080e6, 12, INCOME]}},
         {"2025 revenue_growth": 0.1, "2025 price_to_sales": 2 / 1.1, "2025 diluted_eps_growth": 0.1, "rows": 5},

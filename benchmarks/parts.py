@@ -94,12 +94,12 @@ def _read_back(environ: dict[str, str]) -> Timed:
 
 
 def processing_stage(options: argparse.Namespace) -> Found:
-    """Two consumers and the tasks of a first run, all sent at once, in turn with a bare loop of as many processes and threads."""
+    """Two consumers and the tasks of a first run, all sent at once, in turn with bare loops of as many processes and threads."""
     with home() as folder, Stand(folder, ["--latency-ms", str(LATENCY_MS), "--stocks", str(options.stocks)], THREADS) as stand:
         companies = stand.companies()
         # The market makes each answer at its first request, so the first measurement would pay for it.
-        bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS)
-        bares, timed = [], []
+        bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS, everything=True)
+        bares, plain, timed = [], [], []
         stand.start("processing", PROCESSORS)
         stand.process(companies[: 4 * THREADS])  # cookies, connections, exchange rates
         market_cpu = 0.0
@@ -111,9 +111,12 @@ def processing_stage(options: argparse.Namespace) -> Found:
             before = stand.market_cpu_seconds()
             timed.append(stand.process(companies))
             market_cpu += stand.market_cpu_seconds() - before
+            plain.append(bare.run(stand.settings.yahoo_base_url, companies, PROCESSORS, THREADS, everything=True))
             cpu_ms = 1000 * timed[-1].cpu_seconds / timed[-1].tasks
             say(f"processing: {timed[-1].per_second:.1f} stocks/s, {cpu_ms:.1f} ms of CPU per stock")
+            say(f"bare loop of three requests: {plain[-1].per_second:.1f} stocks/s")
     best, best_bare = max(timed, key=lambda one: one.per_second), max(bares, key=lambda one: one.per_second)
+    best_plain = max(one.per_second for one in plain)
     total = sum(one.tasks for one in timed)
     return {
         "processing_stocks_per_second": best.per_second,
@@ -122,6 +125,8 @@ def processing_stage(options: argparse.Namespace) -> Found:
         "bare_cpu_ms_per_stock": 1000 * sum(one.cpu_seconds_per_stock for one in bares) / len(bares),
         "market_cpu_ms_per_stock": 1000 * market_cpu / total,
         "efficiency_vs_bare_fetch": best.per_second / best_bare.per_second,
+        "plain_stocks_per_second": best_plain,
+        "efficiency_vs_three_requests": best.per_second / best_plain,
         "requests_per_stock": sum(one.requests for one in timed) / total,
     }
 

@@ -49,7 +49,8 @@ class SiteCheck:
     def text(self) -> str:
         """For people: the counts, and one example per reason."""
         if not self.compared:
-            return "compared with the site's own ratios: none, because no row of this run was fetched anew (--refresh all fetches all)"
+            why = "this run wrote no trailing row (those that have not changed stay, and those of a later day)"
+            return f"compared with the site's own ratios: none, because {why}"
         differ = f"{self.differ} differ by more than {TOLERANCE * 100:.0f} % (why: docs/ratios.md)"
         lines = [f"compared with the site's own ratios: {self.compared}; {differ}"]
         return "\n".join([*lines, *(f"  {count} {reason} ({self.example[reason]})" for reason, count in self.reasons.most_common())])

@@ -35,9 +35,9 @@ def signed(built):
     return bytes(built)
 
 
-def with_header_name(values, name, offset=0):
-    """A batch whose records have a header with this name of 4 bytes, which need not be text."""
-    return signed(bytearray(batch(values, offset, [("NAME", b"x")]).replace(b"\x08NAME", b"\x08" + name)))
+def with_header_name(values, name, offset=0, records=-1):
+    """A batch whose first `records` records (all by default) have a header with this name of 4 bytes, which need not be text."""
+    return signed(bytearray(batch(values, offset, [("NAME", b"x")]).replace(b"\x08NAME", b"\x08" + name, records)))
 
 
 def packed_with(built, codec, packed):

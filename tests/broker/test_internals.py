@@ -139,6 +139,9 @@ def test_a_codec_that_is_not_installed_is_named_with_its_package(monkeypatch):
 
 
 def test_a_header_name_that_is_not_text_costs_only_its_own_record():
+    one_broken = with_header_name([b"a", b"b"], b"\xff\xfe\xfd\xfc", 7, records=1)
+    found, (one,), after = read(one_broken + batch([b"c"], 9))
+    assert (found, one.offset, one.next_offset, after) == ([(8, b"b"), (9, b"c")], 7, 8, 10)
     broken = with_header_name([b"a", b"b"], b"\xff\xfe\xfd\xfc", 7)
     found, noted, after = read(broken + batch([b"c"], 9))
     assert (found, after) == ([(9, b"c")], 10)

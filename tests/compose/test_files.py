@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import config
-from config import Kafka
+from config import Kafka, names
 from pipeline.process.discovery import DEFAULT_SERVERS
 from pipeline.wire import topics
 
@@ -61,13 +61,18 @@ def test_every_image_is_pinned_and_every_port_on_loopback(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_service_has_a_health_check_and_waits_for_what_it_needs(name: str) -> None:
+def test_every_service_but_the_consumers_has_a_health_check_and_each_waits_for_the_hosts_that_it_names(name: str) -> None:
     services = read(name)["services"]
     for service, options in services.items():
-        assert "healthcheck" in options or "build" in options, service
-        for needed, how in options.get("depends_on", {}).items():
-            assert how["condition"] == "service_healthy"
-            assert "healthcheck" in services[needed]
+        # A consumer listens on no port, nothing waits for it, and it ends by itself if something is wrong.
+        assert ("healthcheck" in options) != (options.get("image") == "stock-pipeline-worker"), service
+        settings = " ".join(filled(value) for value in options["environment"].values())
+        named = {other for other in services if re.search(rf"\b{other}:\d", settings)} - {service}
+        # The cluster's brokers name each other, and start together.
+        needed = set() if "KAFKA_CONTROLLER_QUORUM_VOTERS" in options["environment"] else named
+        waits = options.get("depends_on", {})
+        assert waits.keys() == needed, service
+        assert all(how["condition"] == "service_healthy" for how in waits.values()), service
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -110,8 +115,8 @@ def test_only_the_program_creates_topics_and_they_accept_its_largest_message(nam
 def test_postgresql_has_the_settings_of_the_env_file(single: dict[str, Any]) -> None:
     postgres = single["postgres"]
     assert postgres["profiles"] == ["postgres"]
-    names = {name: VARIABLE.search(value)[1] for name, value in postgres["environment"].items()}
-    assert names == {"POSTGRES_DB": "DB_DEV_NAME", "POSTGRES_USER": "DB_USER", "POSTGRES_PASSWORD": "DB_PASSWORD"}
+    variables = {name: VARIABLE.search(value)[1] for name, value in postgres["environment"].items()}
+    assert variables == {"POSTGRES_DB": "DB_DEV_NAME", "POSTGRES_USER": "DB_USER", "POSTGRES_PASSWORD": "DB_PASSWORD"}
     assert filled(postgres["ports"][0], DB_PORT="5433") == "127.0.0.1:5433:5432"
     assert filled(postgres["ports"][0]) == f"127.0.0.1:{config.Database().port}:5432"
 
@@ -127,6 +132,13 @@ def test_every_variable_has_a_default_and_is_in_the_example() -> None:
             assert line, variable
             # A user's own database has no default that would mean anything to another.
             assert variable.startswith("DB_") or line[1] == default, variable
+
+
+def test_the_containers_get_every_setting_that_a_consumer_reads(single: dict[str, Any]) -> None:
+    # Bands are the producer's, the image has its own browser and folder, and KAFKA_HOME is for run_pipeline.py.
+    others = re.compile(r"MARKET_CAP_|SCRAPER_(BROWSER|DRIVER|HEADLESS)|PIPELINE_HOME|KAFKA_HOME")
+    wanted = {name for name in names.OTHERS if not others.match(name)}
+    assert wanted <= single["scraper"]["environment"].keys() | single["processor"]["environment"].keys()
 
 
 def test_workers_read_no_password_from_the_image(single: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Whether what the site lists lies within the band that was wanted, each listing by its own market cap in its own currency.
 
-The site filters by the listing's own currency, as far as is known (docs/operations.md). Bounds that were rounded outward, and listings
+The site filters by the listing's own currency, as far as is known (README.md). Bounds that were rounded outward, and listings
 in another currency than their region's, bring some that are not wanted: these are kept out and counted. If many lie outside of the
 bounds themselves, the site filters by something else than is believed, and nothing of the list can be relied on.
 """

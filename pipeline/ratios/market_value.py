@@ -155,12 +155,15 @@ def _off_the_closes(market: Market) -> float | None:
     code = market.chart_currency
     if newest is None or market.price is None or fundamentals.quoted_on is None or major(code) != major(fundamentals.currency):
         return None
-    if abs((fundamentals.quoted_on - newest[0]).days) > SAME_DAYS:
+    days = abs((fundamentals.quoted_on - newest[0]).days)
+    if days > SAME_DAYS:
         return None
+    # That day's close is the price of its last trade.
+    least, most = (1 / PRICE_OFF, PRICE_OFF) if days else QUOTE_AND_CLOSE
     times = newest[1] * unit_value(code) / market.price
     # The two may be as before and as after a split of these days, or the chart in another unit than it says: then nobody knows which is.
     late = any(abs((day - newest[0]).days) <= SPLIT_DAYS for day in fundamentals.splits)
-    return None if late or within(times, (1 / PRICE_OFF, PRICE_OFF)) or not within(times, (1 / UNIT_STEP, UNIT_STEP)) else times
+    return None if late or within(times, (least, most)) or not within(times, (1 / UNIT_STEP, UNIT_STEP)) else times
 
 
 # At a period's end -------------------------------------------------------------------------------------------------------

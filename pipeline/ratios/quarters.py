@@ -22,6 +22,8 @@ TRAILING_TO_SUM = (0.8, 1.25)
 SAME_FIGURE = 1e-3
 #: A quarter that is more than this of four may hold six months: that is twice each of the other three, or nearly.
 MOST_OF_FOUR = 0.385
+#: Six months are so much of a fiscal year, in most lines; fewer lines than that say nothing.
+HALF, _LEAST_LINES = (0.4, 0.6), 4
 #: One quarter of a fiscal year is this much of it; six months, or a year to date, are more.
 QUARTER_SHARE = (0.1, 0.4)
 
@@ -43,7 +45,18 @@ def is_a_year(trailing: Statement, quarterly: Points, default: str, years: list[
     if revenue < _part_of_a_year(trailing, quarterly, default, years):
         return False
     newest = parts[0] if same_period(quarters[0].end, trailing.end) else None
-    return False if newest is not None and abs(newest - revenue) <= SAME_FIGURE * revenue else None
+    if newest is not None and abs(newest - revenue) <= SAME_FIGURE * revenue:
+        return False
+    return False if _is_half_of(trailing, next((year for year in years if year.end < trailing.end), None)) else None
+
+
+def _is_half_of(trailing: Statement, year: Statement | None) -> bool:
+    """Whether most lines of trailing figures are half of the fiscal year's before: six months. If sales fall, profits fall by more."""
+    if year is None or (trailing.end - year.end).days >= YEAR_DAYS[0] or year.odd_length or year.currency != trailing.currency:
+        return False
+    common = [(line[1], year.lines[key][1]) for key, line in trailing.lines.items() if key not in _NOT_SUMMED and key in year.lines]
+    halves = sum(whole != 0 and _within(part / whole, HALF) for part, whole in common)
+    return len(common) >= _LEAST_LINES and 3 * halves >= 2 * len(common)
 
 
 def _is_the_quarters(trailing: Statement, quarterly: Points, default: str) -> bool:

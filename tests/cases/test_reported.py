@@ -54,6 +54,16 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         {**POUNDS, "currency": "GBp", "price": 60},
         {"ttm market_cap": 6e7, "2025 market_cap": 6e7},
     ),
+    (
+        "price and market cap a third of that day's close",
+        {"chart": {"levels": [["2016-12-30", 60]]}},
+        {"ttm market_cap": "price_unit", "2025 market_cap": "price_unit", "2025 net_margin": 0.105},
+    ),
+    (
+        "a close of two days before a fall by two thirds",
+        {"chart": {"levels": [["2016-12-30", 60]], "end": "today-3d"}},
+        {"ttm market_cap": CAP},
+    ),
     # One class
     (
         "market cap and all counts of one class of two, by earnings per share",
@@ -212,6 +222,21 @@ CASES: tuple[tuple[str, dict[str, Any], Expected], ...] = (
         "no revenue, trailing earnings right",
         {"lines": NO_REVENUE},
         {"ttm price_to_earnings": 2e9 / 120.75e6, "ttm price_to_sales": "missing:TotalRevenue", "2025 return_on_equity": 0.1833333333},
+    ),
+    (
+        "trailing figures of six months, and no quarters",
+        {"quarterly": {}, "trailing": {"2025-06-30": [510e6, 6], "2026-06-30": [590e6, 6]}},
+        {"ttm price_to_earnings": ABSENT, "2025 price_to_sales": 2 / 1.1},
+    ),
+    (
+        "sales that fell by half, and no quarters",
+        {
+            "quarterly": {},
+            "trailing": {"2026-06-30": 560e6},
+            "times": dict.fromkeys(("trailing.NetIncome", "trailing.EBIT", "trailing.OperatingIncome", "trailing.PretaxIncome"), 0.3)
+            | dict.fromkeys(("trailing.InterestExpense", "trailing.CapitalExpenditure", "trailing.FreeCashFlow"), 1.7),
+        },
+        {"ttm price_to_sales": 2 / 0.56, "ttm net_margin": 0.0315},
     ),
     # Not a share
     (

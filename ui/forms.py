@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
@@ -219,8 +220,13 @@ def _ranges(given: Mapping[str, list[str]], problems: dict[str, str]) -> tuple[R
         try:
             found.append(Range(ratio, _bound(least), _bound(most)))
         except ValueError:
-            problems["range"] = f"{CATALOG[ratio].label}: {bounds[:40]!r}: expected numbers, such as 0.15, 15% or 300M"
+            problems["range"] = (
+                f"{CATALOG[ratio].label}: {bounds[:40]!r}: expected numbers like 0.15, 15% or 300M, without thousands separators"
+            )
     return tuple(found)
+
+
+_THOUSANDS = re.compile(r"[+-]?0*[1-9]\d*,\d{3}(?!\d)")
 
 
 def _bound(text: str) -> float | None:
@@ -228,6 +234,8 @@ def _bound(text: str) -> float | None:
     text = text.strip()
     if not text:
         return None
+    if _THOUSANDS.match(text):  # 1,500M: fifteen hundred to some, one and a half to others
+        raise ValueError
     text = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
     factor = FACTORS.get(text[-1].upper(), 1.0)
     number = float(text if factor == 1.0 else text[:-1]) * factor

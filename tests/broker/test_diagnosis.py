@@ -95,7 +95,7 @@ def test_the_listener_is_attached_once_and_drops_records_while_silent():
     assert not listener.filter(record(TIME_OUT))
 
 
-def test_sockets_left_behind_by_the_client_are_garbage_collected(monkeypatch):
+def test_garbage_is_collected_once_in_so_many_failures_since_the_client_leaves_sockets_behind(monkeypatch):
     collected = []
     monkeypatch.setattr(gc, "collect", lambda: collected.append(True))
     failure = diagnosis.Failures()

@@ -7,7 +7,7 @@ import html
 import io
 import re
 from datetime import date
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
@@ -167,11 +167,26 @@ def test_the_size_of_a_listing_needs_a_witness(row, quote, expected):
 
 @pytest.mark.parametrize(
     ("typed", "bound"),
-    [("300M", "300000000"), ("1.5b", "1500000000"), ("1,5B", "1500000000"), ("2T", "2e+12"), ("15 %", "0.15"), ("15%", "0.15"), ("x", "x")],
+    [
+        ("300M", "300000000"),
+        ("1.5b", "1500000000"),
+        ("1,5B", "1500000000"),
+        ("2T", "2e+12"),
+        ("15 %", "0.15"),
+        ("0,125", "0.125"),
+        ("x", "x"),
+    ],
 )
 def test_bounds_may_be_typed_with_suffixes(typed, bound):
     address = forms.from_form([("ratio", "market_cap"), ("min", typed), ("max", "")])
     assert address == urlencode([("range", f"market_cap:{bound}:")])
+
+
+@pytest.mark.parametrize("typed", ["1,500M", "-1,500", "12,000.5", "1,500,000"])
+def test_a_bound_with_thousands_separators_is_refused_and_not_taken_for_a_thousandth(typed):
+    view = forms.read(parse_qsl(forms.from_form([("ratio", "market_cap"), ("min", typed), ("max", "")])))
+    assert view.screen.ranges == ()
+    assert "without thousands separators" in view.problems["range"]
 
 
 def test_the_filter_says_that_its_bounds_are_in_dollars():

@@ -68,11 +68,12 @@ def test_workers_and_readers_skip_an_unreadable_record(kafka, run_id, caplog, re
 
 
 def test_a_record_in_another_codec_is_read(kafka, run_id):
-    task = ProcessingTask(run_id, "A", "", "us")
-    for compression in ("zstd", "lz4", "snappy", "gzip"):
-        send_raw(kafka, topics.PROCESSING_TASKS, messages.pending(task), key=b"A", compression=compression)
+    codecs = ("zstd", "lz4", "snappy", "gzip")
+    for codec in codecs:
+        task = ProcessingTask(run_id, codec, "", "us")
+        send_raw(kafka, topics.PROCESSING_TASKS, messages.pending(task), key=codec.encode(), compression=codec)
     with Running(kafka):
-        account = follow(kafka, run_id, lambda account: account.processing["completed"])
+        account = follow(kafka, run_id, lambda account: account.processing["completed"] == len(codecs))
     assert account.unreadable == 0
 
 

@@ -353,12 +353,15 @@ def test_a_task_that_fails_for_good_twice_is_one_dead_letter_until_it_is_replaye
 
 def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_counted_twice(kafka, run_id):
     count = 600
-    by_worker: dict[str, int] = Counter()
+    by_worker: dict[str, set[str]] = {"first": set(), "second": set()}
+    joined = threading.Event()
 
     def handler_of(name):
         def handler(delivery):
-            time.sleep(0.02)  # so that the second one joins while there is work
-            by_worker[name] += 1
+            # The first one may not do everything before the second one has its share.
+            if name == "first" and len(by_worker["first"]) > 10:
+                assert joined.wait(240)
+            by_worker[name].add(delivery.task.symbol)
             return complete(delivery)
 
         return handler
@@ -366,10 +369,12 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_counted_twice(ka
     with Running(kafka, handler_of("first")):
         send_tasks(kafka, run_id, [f"S{number}" for number in range(count)])
         follow(kafka, run_id, lambda account: account.processing["completed"] > 10)
-        with Running(kafka, handler_of("second")):
+        with Running(kafka, handler_of("second")) as second:
+            until(lambda: second.has_partitions() and by_worker["second"], 60, "the second one's share")
+            joined.set()
             account = follow(kafka, run_id, lambda account: account.processing["completed"] == count, 60)
-    assert account.processing.summary()["sent"] == count
-    assert by_worker["first"]
+    assert account.processing.summary() == {"sent": count, "completed": count, "no_data": 0, "failed": 0, "pending": 0}
+    assert count / 4 < len(by_worker["second"]) < count * 3 / 4
 
 
 def test_a_stopped_worker_finishes_and_commits_its_tasks_in_work(kafka, run_id):

@@ -173,6 +173,7 @@ def test_the_size_of_a_listing_needs_a_witness(row, quote, expected):
         ("1,5B", "1500000000"),
         ("2T", "2e+12"),
         ("15 %", "0.15"),
+        ("15%", "0.15"),
         ("0,125", "0.125"),
         ("x", "x"),
     ],

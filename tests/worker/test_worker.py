@@ -374,7 +374,6 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_counted_twice(ka
             joined.set()
             account = follow(kafka, run_id, lambda account: account.processing["completed"] == count, 60)
     assert account.processing.summary() == {"sent": count, "completed": count, "no_data": 0, "failed": 0, "pending": 0}
-    assert count / 4 < len(by_worker["second"]) < count * 3 / 4
 
 
 def test_a_stopped_worker_finishes_and_commits_its_tasks_in_work(kafka, run_id):

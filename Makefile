@@ -54,7 +54,7 @@ screenshots: $(VENV)/.browser ## take docs/screenshots again, from a demo
 	$(PY) -m tools.screenshots
 
 clean: ## remove .venv, logs, caches and the demo's database; a live run's database stays unless ARGS=--live
-	@if [ -x $(PY) ]; then $(PY) -m local.clean $(ARGS); elif [ -n "$(ARGS)" ]; then echo "make clean $(ARGS) needs .venv: run make setup first" >&2; exit 2; fi
+	@if [ -x $(PY) ]; then $(PY) -m local.clean $(ARGS); elif [ -n "$(ARGS)" ]; then echo "make clean ARGS=$(ARGS) needs .venv: run make setup first" >&2; exit 2; fi
 	rm -rf logs .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)
 
 # Apache Kafka's jars from Maven's central repository, downloaded once per version.

@@ -19,7 +19,7 @@ from pipeline.process.script import run_script
 
 
 def main() -> int:
-    parser = Parser(__doc__, prog="python -m local.clean")
+    parser = Parser(__doc__, prog="python -m local.clean", allow_abbrev=False)
     parser.add_argument("--live", action="store_true", help="remove the live runs' state and database too")
     for is_demo in (True, False) if parser.parse_args().live else (True,):
         folder = config.state_dir(is_demo)

@@ -71,7 +71,7 @@ def test_sql_and_clean_work_on_the_database_of_an_ended_run(tmp_path: Path) -> N
     assert newest.stdout == "t\n"
     assert newest.stderr == "the live runs' database, which was used last; make sql ARGS=--demo opens the demo's\n"
     assert has_data(demo / "postgres")
-    for misunderstood, code in (("--help", 0), ("--alive", 2)):
+    for misunderstood, code in (("--help", 0), ("--liv", 2)):
         assert run("local.clean", tmp_path, misunderstood).returncode == code
         assert has_data(demo / "postgres")
     assert run("local.clean", tmp_path, "--live").returncode == 0

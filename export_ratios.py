@@ -40,7 +40,7 @@ from config import Settings, SettingsError
 from pipeline.errors import ServiceError
 from pipeline.process import discovery
 from pipeline.process.arguments import Parser
-from pipeline.process.script import run_script
+from pipeline.process.script import run_script, writing_to_stdout
 from pipeline.stocks import conditions, export, query
 from pipeline.stocks.query import Screen
 from pipeline.storage import database
@@ -106,8 +106,9 @@ def _output(path: str) -> Iterator[IO[str]]:
     if path == "-":
         # CSV has its own line ends, and names of companies need all of Unicode.
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
-        yield sys.stdout
-        sys.stdout.flush()
+        with writing_to_stdout():
+            yield sys.stdout
+            sys.stdout.flush()
         return
     try:
         with open(path, "w", encoding="utf-8", newline="") as file:

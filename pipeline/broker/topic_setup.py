@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 #: A message is acknowledged when so many replicas have it; in a topic with fewer replicas, none ever is.
 _MIN_INSYNC_REPLICAS = "min.insync.replicas"
 _MAX_MESSAGE_BYTES = "max.message.bytes"
+_CLEANUP_POLICY = "cleanup.policy"
 
 
 def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozenset[str]:
@@ -59,6 +60,7 @@ def ensure(admin: Any, settings: Kafka, timeout_seconds: float = 30.0) -> frozen
         if count != expected:
             log.warning("topic %s has %d partitions, the settings say %d: going on with %d", name, count, expected, count)
     _check_limits(admin, settings)
+    _check_cleanup(admin, settings)
     _check_replicas(admin, settings, {name: min(len(part["replica_nodes"]) for part in parts) for name, parts in described.items()})
     return frozenset(created)
 
@@ -102,6 +104,20 @@ def _check_replicas(admin: Any, settings: Kafka, replicas: dict[str, int]) -> No
         )
 
 
+def _check_cleanup(admin: Any, settings: Kafka) -> None:
+    """Raises ServiceError if a topic keeps only the newest message of each key: tasks and results of a symbol have the same one."""
+    if not dialect.of(settings).tells_settings:
+        return
+    found = _told(admin, ConfigResourceType.TOPIC, list(topics.ALL), _CLEANUP_POLICY)
+    compacted = sorted(name for name, policy in found.items() if "compact" in policy)
+    if compacted:
+        raise ServiceError(
+            f"tasks and results would vanish from {', '.join(compacted)}: cleanup.policy is {found[compacted[0]]} there, and a later "
+            "message of the same stock takes the place of an earlier one. Set it on each: kafka-configs --alter "
+            f"--entity-type topics --entity-name {compacted[0]} --add-config cleanup.policy=delete"
+        )
+
+
 def _check_limits(admin: Any, settings: Kafka) -> None:
     """Warn of topics that take smaller messages than are sent to them: their tasks fail, and their letters lose the value."""
     if not dialect.of(settings).tells_settings:
@@ -126,12 +142,17 @@ def _check_limits(admin: Any, settings: Kafka) -> None:
 
 
 def _numbers(admin: Any, kind: Any, names: list[str], setting: str) -> dict[str, int]:
+    """The setting of each broker or topic, by name, as `_told`."""
+    return {name: int(value) for name, value in _told(admin, kind, names, setting).items() if value.isdecimal()}
+
+
+def _told(admin: Any, kind: Any, names: list[str], setting: str) -> dict[str, str]:
     """The setting of each broker or topic, by name; empty if the broker does not answer: not every user may ask."""
     try:
         resources = [ConfigResource(kind, name, [setting]) for name in names]
         found = admin.describe_configs(resources, config_filter="all")
         entries = found[kind.name.lower()]
-        return {name: int(entry[setting]["value"]) for name, entry in entries.items() if setting in entry}
-    except (kafka.errors.KafkaError, KeyError, TypeError, ValueError) as error:
+        return {name: str(entry[setting]["value"]) for name, entry in entries.items() if setting in entry}
+    except (kafka.errors.KafkaError, KeyError, TypeError) as error:
         log.debug("%s is not known: %s", setting, error)
         return {}

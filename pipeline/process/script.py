@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import config
@@ -152,8 +152,15 @@ def tell(text: str, stream: TextIO) -> None:
 
 def print_result(text: str) -> None:
     """Print what the user has asked for. Raises ServiceError if standard output can't be written."""
-    try:
+    with writing_to_stdout():
         print(text, flush=True)
+
+
+@contextlib.contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Raises ServiceError, and what is wrong with it, if standard output can't be written in the block."""
+    try:
+        yield
     except BrokenPipeError:
         raise  # its reader does not want more
     except OSError as error:

@@ -33,6 +33,14 @@ def test_topics_accept_large_messages_and_leave_other_settings_to_the_cluster(ad
     assert {name for topic in topics.ALL if topic != topics.CONTROL for name in changed[topic]} == {"max.message.bytes"}
 
 
+def test_a_compacted_topic_is_refused_at_the_start_with_the_command_that_mends_it(kafka, admin):
+    policy = {"cleanup.policy": "compact,delete"}
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topics.PROCESSING_COMPLETION, policy)])
+    with pytest.raises(ServiceError, match=f"would vanish from {topics.PROCESSING_COMPLETION}: cleanup.policy is compact,delete") as caught:
+        until(lambda: topic_setup.ensure(admin, kafka) and None, 10, "the new setting")
+    assert f"--entity-name {topics.PROCESSING_COMPLETION} --add-config cleanup.policy=delete" in str(caught.value)
+
+
 def test_records_removed_by_retention_are_neither_read_nor_waited_for(kafka, admin):
     old, new = messages.new_run_id(), messages.new_run_id()
     send_tasks(kafka, old, [f"S{number}" for number in range(60)])

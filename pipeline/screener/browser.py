@@ -42,7 +42,7 @@ from urllib3.exceptions import HTTPError
 from pipeline.errors import BrowserLost, ServiceError
 from pipeline.process.guardian import Guardian
 from pipeline.screener.binaries import INSTALL, Binaries, usable_browser
-from pipeline.screener.browser_options import browser_options
+from pipeline.screener.browser_options import NO_DIALOGS, browser_options
 
 #: How often the driver is started if another process has its port.
 START_ATTEMPTS = 3
@@ -305,6 +305,7 @@ class Browser:
         self._driver = webdriver.Remote(command_executor=self._connection, options=options)
         self._driver.set_page_load_timeout(self._page_load_timeout_seconds)
         self._driver.set_script_timeout(self._script_timeout_seconds)
+        self._driver.execute("executeCdpCommand", {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": NO_DIALOGS}})
         self.pages_loaded = 0
 
     def _driver_port(self) -> int:

@@ -29,6 +29,8 @@ _ARGUMENTS = (
     "--lang=en-US",
     "--window-size=1600,1200",
 )
+#: Runs in every page before its own scripts. A dialog would stop all scripts, ours too; so each is answered at once, as by Escape.
+NO_DIALOGS = "window.alert = () => {}; window.confirm = () => false; window.prompt = () => null; window.print = () => {};"
 
 
 def browser_options(binaries: Binaries, profile: Path, headless: bool, user_agent: str) -> Options:

@@ -572,6 +572,14 @@ def test_rows_that_are_made_only_when_scrolled_to_never_pass_for_all(site: Site,
         lists(browser, site, seconds=4.0)
 
 
+def test_dialogs_at_every_page_do_not_cost_the_browser(site: Site, browser: Browser) -> None:
+    dialogs = "setTimeout(() => { alert('Rows are here'); confirm('Really?'); prompt('Your name?'); }, 100)"
+    shown = rendered(lambda first, last, total: f"{first}-{last} of {total}")
+    site.page = lambda request: f"{shown(request)}<script>{dialogs}</script>"
+    site.crumb, site.query_path = 404, "/nowhere"
+    assert lists(browser, site) == (LISTS["jp"], "table", 0, {"doubled": 2})
+
+
 def test_where_a_list_stands_is_read_in_many_words(browser: Browser) -> None:
     driver = PageDriver(browser, NetworkLog(browser), "about:blank", 1.0)
     browser.load("about:blank")

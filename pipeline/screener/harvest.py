@@ -14,7 +14,7 @@ MOST_PASSES = 2
 #: This many stocks may be missing, or this fraction of all: lists move while they are read, and totals are off by a few.
 TOLERATED, TOLERATED_FRACTION = 5, 0.01
 #: A total of as many rows as a page has may be the number of the rows that came.
-_PAGE_SIZES = frozenset({10, 20, 25, 50, 100})
+PAGE_SIZES = frozenset({10, 20, 25, 50, 100})
 
 
 def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iterator[Answer]:
@@ -34,7 +34,7 @@ def all_pages(ask: Callable[[int], Answer], first: Answer | None = None) -> Iter
         if not answer.rows or known_again > TOLERATED:
             return
         seen |= symbols
-        is_page = not offset and answer.rows == answer.total and answer.rows in _PAGE_SIZES
+        is_page = not offset and answer.rows == answer.total and answer.rows in PAGE_SIZES
         # A site may repeat rows within an answer without counting them. A second pass goes by the stocks, so that none is passed over.
         repeated = len(answer.listings) - len(symbols) if first is None else 0
         offset += answer.rows - repeated

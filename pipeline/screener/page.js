@@ -1,5 +1,5 @@
 // Everything that is read from or done on the screener page happens in one call of this script, because the table may be
-// rendered again between two calls. It is the body of a function: (command, selectors by name, command's argument).
+// rendered again between two calls. With paging.js before it, it is the body of a function: (command, selectors by name, command's argument).
 // A selector is CSS; `css::text=Word` further asks that the element's text starts with the word.
 const [command, selectors, argument] = arguments;
 
@@ -64,64 +64,6 @@ const valueOf = (row, field) => {
   if (!found) return null;
   return found.querySelector("[data-value]")?.getAttribute("data-value") || textOf(found) || null;
 };
-const number = (text) => Number(text.replace(/[^\d]/g, ""));
-
-const FIGURE = "(\\d[\\d.,'\\u00a0\\u202f]*)";
-const SPAN = `${FIGURE}\\s*(?:[-–—~]|to|bis|à|al?|até|до)\\s*${FIGURE}`;
-// The words between are "of", "von", "sur", "de", "/", "of about" …
-const SPAN_OF = new RegExp(`${SPAN}\\s*(?:[^\\d\\s]{1,12}\\s*){1,3}${FIGURE}`);
-const OF_SPAN = new RegExp(`${FIGURE}\\s*(?:[^\\d\\s]{1,14}\\s*){1,3}${SPAN}`);
-const TOTAL_ALONE = new RegExp(
-  `^\\D{0,20}${FIGURE}\\s*(?:\\p{L}+\\s+)?(?:results?|matches|hits|stocks|companies|equities|entries|resultados|resultat|ergebnis|treffer|aktien|résultat|risultat|acciones|件|条|개)`,
-  "iu",
-);
-// "200+" and "over 200" are no total: the list goes on behind them.
-const AT_LEAST = new RegExp(
-  `(?:\\b(?:over|more than|at least|mehr als|über|mindestens|plus de|au moins|más de|mais de|oltre|più di|meer dan)\\s*|>\\s*)${FIGURE}|${FIGURE}\\s*(?:\\+|(?:plus|or more|oder mehr|以上)(?!\\p{L}))`,
-  "iu",
-);
-// Numbers of the first and last row, and the total; only the total if the page does not number its rows.
-function rangeIn(text) {
-  if (AT_LEAST.test(text)) return null;
-  const [, first, last, total] = text.match(SPAN_OF) ?? [];
-  if (first && number(first) <= number(last)) return { first: number(first), last: number(last), total: number(total) };
-  const [, all, from, to] = text.match(OF_SPAN) ?? [];
-  if (all && number(from) <= number(to) && number(to) <= number(all)) return { first: number(from), last: number(to), total: number(all) };
-  if (/^(?:.*\b\D{1,12}\s+)?0\s+\p{L}+/u.test(text) && text.length < 60) return { first: 0, last: 0, total: 0 };
-  const alone = text.length < 60 && text.match(TOTAL_ALONE);
-  return alone ? { first: null, last: null, total: number(alone[1]) } : null;
-}
-
-function range(rows) {
-  for (const selector of selectors.total) {
-    for (const element of matches(selector, document)) {
-      const found = rangeIn(textOf(element));
-      if (found) return found;
-    }
-  }
-  // It may stand anywhere: then it has to agree with the rows.
-  for (const element of document.querySelectorAll("p, span, div, small, strong, output, caption, li, h2, h3, [role=status]")) {
-    if (element.childElementCount > 6 || element.textContent.length > 80 || element.closest("tbody, [role=row], button") || !isVisible(element)) continue;
-    const found = rangeIn(textOf(element));
-    if (found && (found.first ? found.last - found.first + 1 === rows : found.total >= Math.max(rows, 1))) return found;
-  }
-  return null;
-}
-
-// The control for the next page, by what it says of itself; one that cannot be pressed is there too.
-const NEXT =
-  /^\W*(next( page)?|weiter|nächste( seite)?|(page )?suivante?|(página )?siguiente|próxima?|(pagina )?successiva|avanti|volgende|nästa|次へ|次のページ|下一页|下一頁|다음)\W*$|^[›»>→❯▶]$/iu;
-function nextControl() {
-  const known = every("next_page")[0];
-  if (known) return known;
-  const found = [...document.querySelectorAll("a, button, [role=button], [role=link], [aria-disabled], [class*=disabled]")].filter(
-    (element) => isVisible(element) && (NEXT.test(textOf(element)) || NEXT.test(element.getAttribute("aria-label") ?? "")) && !element.closest("tbody"),
-  );
-  return found.find((element) => element.closest("nav, tfoot, footer, [class*=pag i], [role=navigation]")) ?? found[0] ?? null;
-}
-const isOff = (element) => element !== null && [...element.classList].some((name) => /^(\w+-{1,2})?disabled$/.test(name));
-const isDisabled = (element) => element.disabled || element.getAttribute("aria-disabled") === "true" || isOff(element) || isOff(element.closest("li"));
-
 // Rows that somebody has paid for: they lead elsewhere, or say what they are.
 const PAID = /^(Ad|ads|advert|advertisement|sponsored|promoted|anzeige|publicité|publicidad|patrocinado|広告)$/i;
 function isPaid(row) {
@@ -252,27 +194,14 @@ function tableOfStocks() {
   return alike.length < 2 ? first : alike.reduce((best, table) => (rowsOf(table).length > rowsOf(best).length ? table : best), first);
 }
 
-// Whether rows are only made once they are scrolled into sight: empty places are kept for the others, beyond what can be seen.
-function hasUnmadeRows(table) {
-  const made = every("row", table ?? document);
-  const body = made[0]?.parentElement;
-  if (!body) return false;
-  let box = body;
-  while (box.parentElement && !/auto|scroll/.test(getComputedStyle(box).overflowY)) box = box.parentElement;
-  const { top, bottom } = body.getBoundingClientRect();
-  const filled = [...body.children].filter((element) => textOf(element) || element.querySelector("img, iframe, svg"));
-  const places = filled.map((element) => element.getBoundingClientRect()).sort((a, b) => a.top - b.top);
-  const gaps = [...places.map((place, index) => place.top - (places[index - 1]?.bottom ?? top)), bottom - (places.at(-1)?.bottom ?? top)];
-  return bottom - top > box.clientHeight && Math.max(...gaps) > 3 * made[0].getBoundingClientRect().height;
-}
-
 function state() {
   const table = tableOfStocks();
   // Without the container its rows may still be there: one(…) above says which is missing, the rows are read either way.
   const rows = rowsOf(table);
   const found = range(rows.length);
   const busy = table !== null && (selectors.busy.some((selector) => table.matches(selector)) || every("busy", table).some(isVisible));
-  const next = nextControl();
+  // What a page without rows holds is not looked through at each look.
+  const next = rows.length ? nextControl() : null;
   const header = one("symbol_header");
   return {
     kind: kind(table, busy, rows, found),
@@ -285,10 +214,11 @@ function state() {
     has_controls: document.querySelector(`${BUTTONS}, input:not([type=hidden]), select, a[href*="/quote/"]`) !== null && !document.querySelector("input[type=password]"),
     range: found,
     rows,
-    has_next: next !== null && !isDisabled(next),
+    has_next: next !== null ? !isDisabled(next) : rows.length > 0 && hasLaterPages(),
     next_is_there: next !== null,
     menu: menuControl("region") ? 1 : one("add_filters_button") ? 2 : regionOptions(document).some((option) => isVisible(option.closest("select") ?? option)) ? 1 : 0,
     busy,
+    is_making: argument === "with places" && isMaking(),
     // Also the chips of filters that are on.
     region_text: [menuControl("region"), ...every("region_chip")].filter(Boolean).map(textOf).join(" | "),
     market_cap_text: [menuControl("market_cap"), ...every("market_cap_chip")].filter(Boolean).map(textOf).join(" | "),
@@ -297,8 +227,8 @@ function state() {
     missing: [
       ...(table ? [] : ["table"]),
       ...(!rows.length && (!table || found?.total > 0) ? ["row", "ticker_link"] : []),
-      // Without a total, the control for the next page shows where the list ends, if all rows of this one are there.
-      ...(!found && (!table || (rows.length && (!next || hasUnmadeRows(table)))) ? ["total"] : []),
+      // Without a total, something else has to show where the list ends (paging.py).
+      ...(!found && !table ? ["total"] : []),
     ],
   };
 }
@@ -347,6 +277,8 @@ function find(name) {
 
 const COMMANDS = {
   state,
+  "has unmade rows": hasUnmadeRows,
+  "scroll rows": () => scrollRows(argument),
   find: () => find(argument),
   there: () => argument.some((name) => (name === "region_option" ? regionOptions(scope()) : every(name, scope())).some((element) => isVisible(element) || isVisible(element.closest("label, select") ?? element))),
   "click find": () => {

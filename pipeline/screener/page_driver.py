@@ -38,7 +38,7 @@ SETTLE_TIMEOUT_SECONDS = 20.0
 GRACE_SECONDS = 2.0
 #: Seconds that the page gets to react to a click before it is clicked again.
 CLICK_AGAIN_SECONDS = 1.5
-_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+_SCRIPT = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("paging.js", "page.js"))
 T = TypeVar("T")
 
 
@@ -78,10 +78,11 @@ class PageDriver:
             raise JavascriptException("a dialog of the page has interrupted the script")
         return found[0]
 
-    def state(self) -> State:
+    def state(self, with_places: bool = False) -> State:
+        """with_places: whether to look for rows that should be in sight and are not made yet."""
         try:
             self.network.read()
-            return self._with_time(self._with_answers(state_of(self.page("state"))))
+            return self._with_time(self._with_answers(state_of(self.page("state", "with places" if with_places else None))))
         except WebDriverException:
             # The page is on its way to another one; guard() has sorted out the errors of a dead browser.
             return LOADING
@@ -177,11 +178,11 @@ class PageDriver:
     def deadline(self) -> float:
         return time.monotonic() + self.settle_timeout_seconds
 
-    def wait(self, condition: Callable[[State], bool], what: str) -> State:
+    def wait(self, condition: Callable[[State], bool], what: str, with_places: bool = False) -> State:
         """Look at the page until `condition` holds. At the deadline, say what is wrong with the page."""
         deadline = self.deadline()
         while True:
-            state = self.state()
+            state = self.state(with_places)
             self.raise_refusal(state)
             if condition(state):
                 return state

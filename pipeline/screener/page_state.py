@@ -69,6 +69,8 @@ class State:
     #: Elements that are not there, by their names in SELECTORS.
     missing: tuple[str, ...]
     busy: bool
+    #: Whether rows that should be in sight are not made yet; only if this was looked for.
+    is_making: bool = False
     #: Answers of the site to the page's scripts since the page was loaded.
     answers: int = 0
     #: Whether one of the page's own requests is under way.
@@ -102,10 +104,22 @@ class State:
             return self.is_empty
         if self.kind != "rows" or self.waits:
             return False
+        stands = self.ready == "complete" and not self.missing and self.stood >= STANDS_SECONDS
         if not self.is_numbered:
-            return self._rows_are_the_answer_s or (self.ready == "complete" and not self.missing and self.stood >= STANDS_SECONDS)
+            return self._rows_are_the_answer_s or stands
+        # Fewer rows than the page says are there if only those in sight are made.
+        return self.has_its_rows or (stands and len(self.rows) < self.size)
+
+    @property
+    def has_its_rows(self) -> bool:
+        """Whether as many rows are there as the page says that it shows."""
         # A row may be there twice.
-        return self.last - self.first + 1 in (len(self.rows), len(set(self.symbols))) or self._rows_are_the_answer_s
+        return (self.is_numbered and self.size in (len(self.rows), len(set(self.symbols)))) or self._rows_are_the_answer_s
+
+    @property
+    def size(self) -> int:
+        """How many rows the page shows, as it says itself if it does."""
+        return self.last - self.first + 1 if self.is_numbered else len(self.rows)
 
     @property
     def is_numbered(self) -> bool:
@@ -268,6 +282,7 @@ def state_of(found: Mapping[str, Any]) -> State:
         sorted=found["sorted"],
         missing=tuple(found["missing"]),
         busy=found["busy"],
+        is_making=found["is_making"],
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from selenium.common.exceptions import WebDriverException
 
@@ -18,6 +17,7 @@ from pipeline.screener.harvest import TOLERATED, RegionList
 from pipeline.screener.menus import Menus
 from pipeline.screener.page_driver import NotSettled, PageDriver, missing
 from pipeline.screener.page_state import Selection, State, is_sorted
+from pipeline.screener.paging import Paging
 from pipeline.screener.selectors import ROWS_PER_PAGE
 from pipeline.wire.market_cap import format_market_cap
 from pipeline.wire.regions import screener_label
@@ -38,6 +38,8 @@ class Table:
         self._wanted = Selection("us", 0, 0)
         self._caps_are_in_band = True
         self._is_at_start = False
+        # How many rows the page's own list began with, before anything was chosen.
+        self._first_rows = 0
         #: Whether the page can serve another task: not halfway through a list, nor after an error.
         self.is_free = False
         # The form in which the band is typed first; the one that has worked comes first from then on.
@@ -62,6 +64,7 @@ class Table:
             state = self._driver.wait(lambda state: state.settled, "shows no table")
         if not state.menu:
             raise LayoutChanged(missing("the filter menu", "region", "add_filters_button"))
+        self._first_rows = len(state.rows)
         return state
 
     def _filter_kept(self) -> State | None:
@@ -157,7 +160,8 @@ class Table:
             # Not earlier: a task that is split does not need it, and each choice renders the table again.
             self._arrange(self._driver.wait(self._shows_all, "shows no table") if self._is_at_start else self._choose(self._load()))
             self._is_at_start = False
-            yield from self._one_pass()
+            state = self._driver.wait(self._shows_all, "shows no table")
+            yield from Paging(self._driver, self._shows_all, self._check_filters, self._first_rows).answers(state)
         self.is_free = True
 
     def _arrange(self, state: State) -> None:
@@ -171,7 +175,7 @@ class Table:
 
     def _show_most_rows(self, state: State) -> State:
         """More rows per page are only faster: a page without that choice stays as it is."""
-        if len(state.rows) + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or ROWS_PER_PAGE):
+        if state.size + TOLERATED >= min(ROWS_PER_PAGE, state.shown_total or ROWS_PER_PAGE):
             return state
         if self._driver.page("find", "page_size_button") is None:
             return state
@@ -179,9 +183,7 @@ class Table:
         try:
             self._driver.click("page_size_button")
             self._driver.click("page_size_option")
-            return self._driver.settle(
-                before, lambda state: len(state.rows) > len(before.rows) and self._shows_all(state), "shows no more rows"
-            )
+            return self._driver.settle(before, lambda state: state.size > before.size and self._shows_all(state), "shows no more rows")
         except (LayoutChanged, NotSettled) as error:
             log.warning("%s: %s", self._wanted, error)
             return self._driver.wait(self._shows_all, "shows no table")
@@ -203,42 +205,6 @@ class Table:
         self._driver.click("symbol_header")
         return self._driver.settle(before, lambda state: state.symbols != before.symbols and self._shows_all(state), "is not sorted")
 
-    def _one_pass(self) -> Iterator[Answer]:
-        """The pages from the first to the last. A page that does not come is an error, never the last one."""
-        state = self._driver.wait(self._shows_all, "shows no table")
-        rows = 0
-        seen: set[str] = set()
-        while True:
-            self._check(state)
-            if seen and not state.is_numbered and seen.issuperset(state.symbols):
-                raise TransientError(f"{self._wanted}: the next page shows stocks of earlier pages alone: it may be the first one again")
-            seen.update(state.symbols)
-            rows = state.last if state.is_numbered else rows + len(state.rows)
-            total = state.shown_total
-            if total is None and state.next_is_there and not state.has_next:
-                total = rows  # the page shows nothing but its end
-            last = total is not None and (rows == total or (rows > total and not state.has_next))
-            yield replace(state.page_answer(), total=total)
-            if state.is_empty:
-                return
-            if not state.next_is_there and not last:
-                raise LayoutChanged(missing("the button for the next page", "next_page"))
-            if not state.has_next or last:
-                return
-            state = self._next_page(state)
-            if not state.rows:
-                return  # a total that is off by a few leads past the last row
-
-    def _next_page(self, before: State) -> State:
-        self._driver.click("next_page")
-        follows = before.last + 1
-        return self._driver.settle(
-            before,
-            lambda state: self._shows_all(state) and (state.first == follows if before.is_numbered else state.symbols != before.symbols),
-            f"has no page from row {follows}",
-            or_else=lambda state: state.kind == "empty" and not state.waits and state.answers > before.answers and bool(state.total),
-        )
-
     # What the page shows
 
     def _shows_band(self, state: State) -> bool:
@@ -250,6 +216,9 @@ class Table:
     def _check(self, state: State) -> None:
         if not state.settled:
             raise TransientError(f"{self._wanted}: the page shows {len(state.rows)} rows, and says {state.first} to {state.last}")
+        self._check_filters(state)
+
+    def _check_filters(self, state: State) -> None:
         if not self._wanted.shows_region(state):
             raise TransientError(f"{self._wanted}: the page shows another region")
         if not self._shows_band(state):
@@ -258,4 +227,4 @@ class Table:
 
 def _goes_on(state: State) -> bool:
     """Whether there are more rows than the page shows."""
-    return state.has_next if state.shown_total is None else state.shown_total > len(state.rows)
+    return state.has_next if state.shown_total is None else state.shown_total > state.size

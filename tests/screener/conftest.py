@@ -22,7 +22,9 @@ from pipeline.screener.harvest import RegionList
 from pipeline.screener.page import PagedScreener
 from pipeline.screener.source import StockList
 from pipeline.yahoo import session
+from tests.screener.other_pages import Site, serving
 
+BAND = (300_000_000, 2_000_000_000)
 PROJECT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_SECONDS = 20.0
 
@@ -122,6 +124,24 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Site]:
+    found = Site()
+    with serving(found):
+        yield found
+
+
+@pytest.fixture
+def site(running: Site, browser: Browser) -> Iterator[Site]:
+    running.reset()
+    browser.load("about:blank")
+    browser.devtools("Network.clearBrowserCookies")
+    browser.devtools("Storage.clearDataForOrigin", origin=running.url, storageTypes="all")
+    browser.devtools("Network.setBypassServiceWorker", bypass=False)
+    yield running
+    running.reset()
+
+
 @pytest.fixture
 def quick(browser: Browser, table_market: LocalMarket) -> PagedScreener:
     """A screener of a table, whose bound is low, for pages that never come."""
@@ -142,3 +162,9 @@ def listed(found: RegionList | StockList) -> list[str]:
     symbols = [listing.symbol for page in found.pages() for listing in page]
     assert len(symbols) == len(set(symbols))
     return sorted(symbols)
+
+
+def lists(browser: Browser, site: Site, region: str = "jp", seconds: float = 20.0) -> tuple[list[str], str, int, dict[str, int]]:
+    """The symbols, what served, how many are missing, and what was skipped."""
+    found = PagedScreener(browser, site.url, settle_timeout_seconds=seconds).open(region, *BAND)
+    return listed(found), found.source, found.missing, dict(found.skipped)

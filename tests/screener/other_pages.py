@@ -15,7 +15,12 @@ from aiohttp import web
 from pipeline.screener import query
 
 CRUMB = "Ab/9c.x"
-LISTS = {"jp": [f"{1000 + number}.T" for number in range(106)], "us": [f"US{number:04}" for number in range(1000)], "is": []}
+LISTS = {
+    "jp": [f"{1000 + number}.T" for number in range(106)],
+    "fr": [f"F{number}.PA" for number in range(80)],
+    "us": [f"US{number:04}" for number in range(1000)],
+    "is": [],
+}
 QUERY_PATH = "/v1/finance/screener"
 PAGE_PATH = "/research-hub/screener/equity/"
 #: Under this name a query's body has its number.
@@ -200,7 +205,7 @@ for (const region of NAMES) {
   };
   d1.querySelector("ul").append(option);
 }
-async function show() {
+let show = async () => {
   const query = new URLSearchParams({ c: [...chosen].join(), min: low.value, max: high.value, start });
   const piece = document.createElement("template");
   piece.innerHTML = await (await fetch("/pieces?" + query)).text();
@@ -210,20 +215,70 @@ async function show() {
   b1.textContent = `Country: ${[...chosen].join(", ")}`;
   before.disabled = !start;
   after.disabled = start + Number(rows) >= Number(total);
-}
+};
 for (const [button, dialog] of [[b1, d1], [b2, d2]]) {
   button.onclick = () => (dialog.hidden = !dialog.hidden);
   dialog.querySelector(".done").onclick = () => { dialog.hidden = true; start = 0; show(); };
 }
 after.onclick = () => { start += 40; show(); };
 before.onclick = () => { start -= 40; show(); };
-show();
+"""
+#: Behind it: the page goes on in a way of its own (WAY), and says where the list stands or not (SAYS).
+ONWARD = """
+const footer = document.querySelector("footer"), body = document.querySelector("tbody");
+const ADDS = ["more", "scrolling"].includes(WAY);
+let shown = [], isLast = false, busy = false;
+show = async () => {
+  const query = new URLSearchParams({ c: [...chosen].join(), min: low.value, max: high.value, start });
+  const piece = document.createElement("template");
+  piece.innerHTML = await (await fetch("/pieces?" + query)).text();
+  const total = Number(piece.content.firstChild.dataset.total), rows = [...piece.content.querySelectorAll("tr")];
+  shown = ADDS && start ? [...shown, ...rows] : rows;
+  isLast = start + rows.length >= total;
+  b1.textContent = `Country: ${[...chosen].join(", ")}`;
+  const range = `${ADDS ? 1 : start + 1}–${start + rows.length} of ${total}`;
+  footer.innerHTML = `<p>${SAYS ? range : ""}</p>${onward(total)}`;
+  draw();
+};
+const on = () => { start += 40; return show(); };
+let draw = () => body.replaceChildren(...shown);
+const mark = (n) => (n === start / 40 ? "aria-current=page" : "");
+const link = (n) => `<a role=button ${mark(n)} onclick="start = ${40 * n}; show()">${n + 1}</a>`;
+const onward = {
+  more: () => (isLast ? "" : "<button onclick='on()'>Load more</button>"),
+  scrolling: () => "",
+  numbers: (total) => `<nav>${Array.from({ length: Math.ceil(total / 40) }, (_, n) => link(n)).join("")}</nav>`,
+  title: () => `<a role=button title=Next class="${isLast ? "disabled" : ""}" onclick="on()"><svg width=9 height=9></svg></a>`,
+  relation: () => `<a ${isLast ? "" : "rel=next"} href="#" onclick="on(); return false">+40</a>`,
+  places: () => `<button aria-label="Next page" ${isLast ? "disabled" : ""} onclick="on()">›</button>`,
+}[WAY];
+if (WAY === "scrolling") {
+  addEventListener("scroll", async () => {
+    if (busy || isLast || innerHeight + scrollY < document.documentElement.scrollHeight - 50) return;
+    busy = true;
+    await on();
+    busy = false;
+  });
+}
+if (WAY === "places") {
+  // Ten rows of thirty pixels are made, and empty ones keep the places of the others.
+  const box = document.querySelector("main");
+  box.style = "height: 240px; overflow: auto";
+  const style = "<style>table { border-collapse: collapse } td { height: 28px; padding: 0 }</style>";
+  document.head.insertAdjacentHTML("beforeend", style);
+  const place = (count) => Object.assign(document.createElement("tr"), { style: `height: ${30 * count}px` });
+  draw = () => {
+    const from = Math.max(0, Math.floor(box.scrollTop / 30) - 1), to = Math.min(shown.length, from + 12);
+    body.replaceChildren(place(from), ...shown.slice(from, to), place(shown.length - to));
+  };
+  box.onscroll = () => requestAnimationFrame(draw);
+}
 """
 
 
 def pieces(request: web.Request) -> str:
     """Forty rows of the regions that are asked for, as HTML."""
-    codes = {"Japan": "jp", "United States": "us", "Iceland": "is"}
+    codes = {"Japan": "jp", "France": "fr", "United States": "us", "Iceland": "is"}
     symbols = [symbol for name in request.query["c"].split(",") for symbol in LISTS.get(codes.get(name, ""), [])]
     start = int(request.query["start"])
     shown = symbols[start : start + 40]

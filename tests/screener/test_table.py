@@ -15,6 +15,7 @@ from pipeline.screener import page_driver
 from pipeline.screener.browser import Browser
 from pipeline.screener.page import PagedScreener
 from pipeline.screener.page_state import State
+from pipeline.screener.paging import Paging
 from pipeline.screener.table import Table
 from pipeline.wire.regions import REGIONS, screener_label
 from tests.screener.conftest import LocalMarket, listed
@@ -54,8 +55,8 @@ def test_every_stock_is_listed_once_although_rows_move(browser: Browser, table_m
 
 
 def test_stocks_that_stay_missing_are_an_error(browser: Browser, table_market: LocalMarket, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_pass = Table._one_pass
-    monkeypatch.setattr(Table, "_one_pass", lambda self: iter(list(whole_pass(self))[:-1]))
+    answers = Paging.answers
+    monkeypatch.setattr(Paging, "answers", lambda self, state: iter(list(answers(self, state))[:-1]))
     found = PagedScreener(browser, table_market.url).open("us", LOW, HIGH)
     with pytest.raises(TransientError, match=f"200 of {found.total} stocks were listed in 2 passes"):
         list(found.pages())

@@ -8,6 +8,7 @@ bounds themselves, the site filters by something else than is believed, and noth
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cache
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 #: More listings than this share of all, and more than so many, outside of the bounds: the site filters in another way.
 MOST_OFF_SHARE = 0.1
 MOST_OFF = 5
+#: If the currencies are not known, some may fit no band that others fit: more than this share, and the site has not filtered at all.
+MOST_OFF_SPREAD = 1 / 3
 #: Market caps move after the site has filtered by them: a difference of this fraction means nothing.
 _MOVED = 0.01
 #: Relative tolerance of comparisons: what multiplying may lose, and less than a unit of any currency.
@@ -87,6 +90,21 @@ def judge(size: Size, wanted: WantedBand, own: str, rates: RatesSource) -> Verdi
     return Verdict.INSIDE if above and below else Verdict.OUTSIDE
 
 
+def compare_spread(name: str, caps: list[float], low: int, high: int) -> None:
+    """Raise BandCurrencyMismatch if no factor brings these market caps into the band: then the site has not filtered by them."""
+    width = high * (1 + _MOVED) / (max(low, 1) * (1 - _MOVED))
+    caps = sorted(caps)
+    fitting = max((bisect_right(caps, cap * width) - index for index, cap in enumerate(caps)), default=0)
+    off = len(caps) - fitting
+    if off > MOST_OFF and off > MOST_OFF_SPREAD * len(caps):
+        raise BandCurrencyMismatch(
+            f"{name}: the site does not filter by market cap: {len(caps)} stocks that it lists are {amount_text(caps[0])} to "
+            f"{amount_text(caps[-1])}, and at most {fitting} of them fit a band of {format_market_cap(low)} to {format_market_cap(high)} "
+            "in any currency. Nothing of the list was used. Compare it with the site by hand; SCRAPER_SOURCE=api asks the endpoint "
+            "behind the page"
+        )
+
+
 class BandCheck:
     """Goes through the listings of one task: `pages` yields those that are wanted, the rest is counted."""
 
@@ -101,15 +119,20 @@ class BandCheck:
     def pages(self, listed: Iterable[list[Listing]]) -> Iterator[list[Listing]]:
         """The wanted listings, no symbol twice. A task that names no wanted band is in local currency, and all are.
 
+        In which currency the site filters for such a task is left to the site, not whether it does.
+
         Raises BandCurrencyMismatch before it yields anything.
         """
         wanted = self._task.wanted
-        if wanted is None:
-            yield from listed
-            return
         pages = [list({listing.symbol: listing for listing in page}.values()) for page in listed]
         low, high = self._task.market_cap_min, self._task.market_cap_max
         sizes = {listing.symbol: size_of(listing.quote, low, high) for page in pages for listing in page}
+        if wanted is None:
+            for currency in {size.currency for size in sizes.values() if size is not None}:
+                caps = [size.market_cap for size in sizes.values() if size is not None and size.currency == currency]
+                compare_spread(str(self._task), caps, low, high)
+            yield from pages
+            return
         self._compare_with_filter(sizes)
         verdicts = {symbol: judge(size, wanted, self._own, self._rates) for symbol, size in sizes.items() if size is not None}
         self.outside = sum(verdict is Verdict.OUTSIDE for verdict in verdicts.values())

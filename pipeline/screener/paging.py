@@ -43,6 +43,8 @@ class Paging:
         self._parts = [first_rows]
         #: The symbols of all rows so far, and those that the table showed last.
         self._seen: set[str] = set()
+        #: The market caps that the table showed.
+        self.caps: list[float] = []
         self._shown: tuple[str, ...] = ()
         self._went_on = False
 
@@ -59,7 +61,7 @@ class Paging:
             fresh = self._fresh(whole)
             rows = whole.last if whole.is_numbered else rows + len(fresh)
             total = _total(whole, rows)
-            yield replace(replace(whole, rows=fresh).page_answer(), total=total)
+            yield self._answer(whole, fresh, total)
             if whole.is_empty or self._is_last(whole, rows, total):
                 return
             now = state if state.has_next and whole is state else self._driver.wait(_has_stood, "does not come to rest")
@@ -76,6 +78,10 @@ class Paging:
             else:
                 yield from self._scrolled(whole, rows, total)
                 return
+
+    def _answer(self, state: State, fresh: tuple[Row, ...], total: int | None) -> Answer:
+        self.caps += [row.market_cap for row in fresh if row.market_cap is not None]
+        return replace(replace(state, rows=fresh).page_answer(), total=total)
 
     def _is_last(self, state: State, rows: int, total: int | None) -> bool:
         if total is None or rows < total:
@@ -163,7 +169,7 @@ class Paging:
                 found.update((row.symbol, row) for row in fresh)
                 self._parts.append(len(fresh))
                 total = _total(state, len(found))
-                yield replace(replace(state, rows=fresh).page_answer(), total=total)
+                yield self._answer(state, fresh, total)
             elif not has_moved:
                 break
         self._driver.page("scroll rows", "start")

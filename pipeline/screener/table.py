@@ -13,6 +13,7 @@ from selenium.common.exceptions import WebDriverException
 
 from pipeline.errors import LayoutChanged, RateLimited, TransientError
 from pipeline.screener.answers import Answer
+from pipeline.screener.band_check import compare_spread
 from pipeline.screener.harvest import TOLERATED, RegionList
 from pipeline.screener.menus import Menus
 from pipeline.screener.page_driver import NotSettled, PageDriver, missing
@@ -161,7 +162,9 @@ class Table:
             self._arrange(self._driver.wait(self._shows_all, "shows no table") if self._is_at_start else self._choose(self._load()))
             self._is_at_start = False
             state = self._driver.wait(self._shows_all, "shows no table")
-            yield from Paging(self._driver, self._shows_all, self._check_filters, self._first_rows).answers(state)
+            paging = Paging(self._driver, self._shows_all, self._check_filters, self._first_rows)
+            yield from paging.answers(state)
+            compare_spread(str(self._wanted), paging.caps, *self._wanted.band)
         self.is_free = True
 
     def _arrange(self, state: State) -> None:

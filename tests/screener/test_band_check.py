@@ -107,6 +107,17 @@ def test_no_stock_is_emitted_before_all_are_compared() -> None:
         next(given_out)
 
 
+@pytest.mark.parametrize("currency", ["JPY", ""])
+def test_a_site_that_does_not_filter_at_all_is_caught_in_local_currency(currency: str) -> None:
+    local = ScrapingTask("20261124T071326Z-1f3a", "jp", "Japan", LOW, HIGH)
+    # It filters in dollars.
+    fits = [listing(f"{number}.T", LOW * 149.2 * 1.07**number, currency) for number in range(28)]
+    assert len(kept(BandCheck(local, no_rates), fits)) == 28
+    spread = [listing(f"{number}.T", LOW * 1.5**number, currency) for number in range(28)]
+    with pytest.raises(BandCurrencyMismatch, match=r"does not filter by market cap: 28 stocks .* at most 5 of them fit .* Nothing of the"):
+        kept(BandCheck(local, no_rates), spread)
+
+
 def test_a_task_in_local_currency_is_not_checked() -> None:
     local = ScrapingTask("20261124T071326Z-1f3a", "jp", "Japan", LOW, HIGH)
     check = BandCheck(local, no_rates)

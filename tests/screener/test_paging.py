@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 
 import pytest
+from aiohttp import web
 
-from pipeline.errors import LayoutChanged
+from pipeline.errors import BandCurrencyMismatch, LayoutChanged
 from pipeline.screener import page_state, paging
 from pipeline.screener.browser import Browser
 from tests.screener.conftest import lists
@@ -44,3 +47,18 @@ def test_a_list_whose_end_does_not_show_is_an_error(site: Site, browser: Browser
     goes_on(site, "scrolling", says=False)
     with pytest.raises(LayoutChanged, match=r"whether the list ends at its 80 rows.*SCRAPER_SOURCE=api"):
         lists(browser, site, "fr")
+
+
+def test_a_table_whose_band_is_ignored_is_an_error(site: Site, browser: Browser) -> None:
+    """The page has asked for the band, and the market caps in its answer fit none of that width."""
+    caps = itertools.count()
+
+    def with_caps(request: web.Request) -> str:
+        return re.sub(
+            "</tr>", lambda _: f"<td data-testid-cell=intradaymarketcap>{1.2 ** (60 + next(caps)):.0f}</td></tr>", pieces(request)
+        )
+
+    goes_on(site, "more")
+    site.other["/pieces"] = with_caps
+    with pytest.raises(BandCurrencyMismatch, match="does not filter by market cap: 106 stocks"):
+        lists(browser, site)

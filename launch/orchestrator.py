@@ -140,7 +140,7 @@ class Orchestrator:
             account = self._until_done(services, children, tally)
             self._finished = account is not None
             children.stop_monitor()
-            result = self._report(account or tally.newest() or Account(self._plan.run_id), children, account is None)
+            result = self._report(account or tally.newest() or Account(self._plan.run_id), services, children, account is None)
             if account is None or self._arguments.exit_when_done:
                 return result
             self._say("the run is done; everything stays up until Ctrl+C")
@@ -207,7 +207,7 @@ class Orchestrator:
             raise ServiceError(f"{dead} died{more}. The logs are in {self._say.log_dir}")
         children.keep_alive(finished_tasks)
 
-    def _report(self, account: Account, children: Children, stalled: bool) -> int:
+    def _report(self, account: Account, services: Services, children: Children, stalled: bool) -> int:
         """Write the summary to the terminal (table or JSON) and to `pipeline_run`. Returns the exit code."""
         if stalled:
             self._say(f"stalled: no task was finished for {self._arguments.stall_timeout:g} s; the logs are in {self._say.log_dir}")
@@ -218,6 +218,7 @@ class Orchestrator:
         result["regions"] = list(self._plan.names)
         status = "stalled" if stalled else "failed" if account.failed else "completed"
         try:
+            services.revive(stopping=lambda: self._signals.received)  # it may have died with the last task
             site = close_run(self._settings, self._plan.run_id, status, result).text()
         except ServiceError as error:
             # The account is in the topics. It must be shown, even if it can't be stored.

@@ -84,7 +84,7 @@ def test_consumers_may_join_and_leave_during_a_run(terminal, check):
 
 
 def test_postgresql_is_restarted_if_it_is_killed_during_a_run(terminal, check):
-    run = Run(terminal, *SLOW, *FEW[PROCESSING])
+    run = Run(terminal, *SLOW, *FEW[PROCESSING], PROCESSOR_THREADS="4")
     run.wait_for_work()
     pid_file = next(iter(_postmaster_pids(terminal)), None)
     assert pid_file is not None

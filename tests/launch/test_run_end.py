@@ -31,7 +31,9 @@ def read_only(tables: Database) -> Iterator[Database]:
 
 def test_a_summary_that_the_database_refuses_is_one_line_and_not_a_crash(read_only: Database, tmp_path: Path) -> None:
     settings = replace(config.load(environ={}, env_file=tmp_path / "none"), database=read_only)
-    line = r"^PostgreSQL \S+ can't be used for a run: cannot execute UPDATE in a read-only transaction: default_transaction_read_only is on.*$"
+    line = (
+        r"^PostgreSQL \S+ can't be used for a run: cannot execute UPDATE in a read-only transaction: default_transaction_read_only is on.*"
+    )
     with pytest.raises(ServiceError, match=line):
         close_run(settings, "20261124T071326Z-1f3a", "completed", {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from local.tansu import Broker
 from pipeline.broker import clients, probe
 from pipeline.errors import ServiceError
 from pipeline.process.discovery import DEFAULT_SERVERS, ensure_topics, is_embedded
+from pipeline.process.ports import is_free
 from pipeline.screener.page import LIVE_SITE
 from pipeline.storage import database
 from pipeline.wire import topics
@@ -31,6 +33,8 @@ from pipeline.yahoo.learned import forget
 DEFAULT_BROKER_SECONDS = 2.0
 #: Seconds in which the site must answer.
 SITE_SECONDS = 8.0
+#: Seconds in which a port that another program has taken from a dead PostgreSQL must be free again.
+PORT_SECONDS = 120.0
 
 Say = Callable[[str], None]
 
@@ -59,6 +63,8 @@ class Services:
     broker: Broker | ApacheKafka | None = None
     revival: Revival | None = None
     postgres: Postgres | None = None
+    #: Since when another program has had the dead PostgreSQL's port (seconds of `time.monotonic`).
+    port_lost_at: float | None = None
     market: MarketProcess | None = None
     published: dict[str, str] = field(default_factory=dict)
 
@@ -98,15 +104,30 @@ class Services:
         """
         if self.revival is not None:
             self.revival.attend(self.say, stopping)
-        if self.postgres is None or self.postgres.is_alive():
+        if self.postgres is not None and not self.postgres.is_alive():
+            self._revive_postgres(self.postgres)
+
+    def _revive_postgres(self, dead: Postgres) -> None:
+        """Start it again at its old address, the one that the workers know; if another program has taken that, once it is free."""
+        port = int(dead.settings["DB_PORT"])
+        if self.port_lost_at is None:
+            self.say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
+        elif not is_free(port):
+            if time.monotonic() - self.port_lost_at >= PORT_SECONDS:
+                raise ServiceError(
+                    f"the embedded PostgreSQL can't be restarted: another program has taken port {port}. Start the run again"
+                )
             return
-        port = int(self.postgres.settings["DB_PORT"])
-        self.say(f"the embedded PostgreSQL died; starting it again (see {self.log_dir / 'postgres.log'})")
-        self.postgres.stop()
+        dead.stop()
         assert self.state is not None
-        self.postgres = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
-        if self.postgres.settings["DB_PORT"] != str(port):
-            raise ServiceError(f"the embedded PostgreSQL can't be restarted: another program has taken port {port}. Start the run again")
+        again = Postgres.start(self.state.data_dir, self.log_dir / "postgres.log", port)
+        if again.settings["DB_PORT"] == str(port):
+            self.postgres, self.port_lost_at = again, None
+            return
+        again.stop()
+        if self.port_lost_at is None:
+            self.port_lost_at = time.monotonic()
+            self.say(f"another program has taken port {port}: PostgreSQL is started again when it is free, within {PORT_SECONDS:.0f} s")
 
     def all_alive(self) -> bool:
         """Whether every service of this orchestrator is up, including those that `revive` can restart."""

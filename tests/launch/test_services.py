@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,8 +14,12 @@ import pytest
 import config
 from config import Database, Kafka
 from launch.services import Services, reach_site
+from local.postgres import Postgres
+from local.postgres_place import remove_data
 from local.state import State
 from pipeline.errors import ServiceError
+from pipeline.process.ports import free_port, is_free
+from tests.conftest import until
 
 
 def test_services_start_without_the_site_and_say_so_but_a_run_does_not_start(broker: Kafka, tables: Database, tmp_path: Path) -> None:
@@ -46,6 +53,30 @@ def test_no_proxy_stands_before_a_server_of_ones_own_and_a_dead_one_before_the_s
             server.shutdown()
     with pytest.raises(ServiceError, match=r"can't be reached by the proxy 127\.0\.0\.1:1 \(HTTPS_PROXY in the environment\)"):
         reach_site("")
+
+
+def test_a_dead_database_is_started_again_once_its_port_is_free(tmp_path: Path) -> None:
+    """As another demo does that starts in the same second, a listener takes the port. The workers know no other one."""
+    state = State.acquire(tmp_path / "demo")
+    said: list[str] = []
+    services = Services(config.load(environ={}, env_file=tmp_path / "none"), tmp_path / "logs", said.append, state=state)
+    services.postgres = Postgres.start(state.data_dir, tmp_path / "logs" / "postgres.log", free_port(27_000))
+    try:
+        port = int(services.postgres.settings["DB_PORT"])
+        os.kill(services.postgres.process_id, signal.SIGKILL)
+        until(lambda: services.postgres is not None and not services.postgres.is_alive() and is_free(port), 20, "the server's end")
+        with socket.create_server(("127.0.0.1", port)):
+            services.revive()
+            services.revive()
+            assert not services.all_alive()
+            assert len(said) == 2
+            assert said[-1].startswith(f"another program has taken port {port}: PostgreSQL is started again when it is free")
+        services.revive()
+        assert services.all_alive()
+        assert int(services.postgres.settings["DB_PORT"]) == port
+    finally:
+        services.stop()
+        remove_data(state.data_dir)
 
 
 def test_a_check_uses_the_services_that_are_running_in_its_folder(broker: Kafka, tables: Database, tmp_path: Path) -> None:
